@@ -1,0 +1,2 @@
+//! The MCP server for Proxmox estates.
+fn main() {}

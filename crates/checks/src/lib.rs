@@ -1,0 +1,1 @@
+//! The checks behind the tester: endpoints, permissions and the MCP handshake.

@@ -1,0 +1,1 @@
+//! Principals, modes and what a caller may do.

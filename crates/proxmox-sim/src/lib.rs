@@ -1,0 +1,1 @@
+//! A stateful simulator of Proxmox VE and Proxmox Backup Server.

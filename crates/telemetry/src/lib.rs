@@ -1,0 +1,1 @@
+//! Logs to standard error: the tracing subscriber of both binaries.

@@ -1,0 +1,1 @@
+//! What tests share: fixtures, contract suites, waiting without sleeping.
