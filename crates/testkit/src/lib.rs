@@ -1,1 +1,32 @@
-//! What tests share: fixtures, contract suites, waiting without sleeping.
+//! What tests share: fixtures, services, contract suites, waiting without sleeping.
+//!
+//! ```no_run
+//! # async fn test() {
+//! use std::time::Duration;
+//! use testkit::{Progress, fixtures, wait_for};
+//!
+//! let Some(recorded) = fixtures::json("recorded/pve-9.2-get.json") else { return };
+//! assert!(recorded.is_object());
+//!
+//! let mut polls = 0;
+//! let port: u16 = wait_for("a port to be announced", Duration::from_secs(5), async || {
+//!     polls += 1;
+//!     if polls > 3 { Progress::Ready(8006) } else { Progress::Pending(format!("{polls} polls")) }
+//! })
+//! .await;
+//! # let _ = port;
+//! # }
+//! ```
+//!
+//! *Invariant:* a dev-dependency only; nothing that ships names this crate.
+//! *Invariant:* what a test needs and does not find is printed and counted, never silently passed
+//! over, and is a failure where the environment says that it must be there.
+
+pub mod contract;
+pub mod fixtures;
+pub mod services;
+mod skip;
+mod wait;
+
+pub use skip::skipped;
+pub use wait::{Progress, wait_for};

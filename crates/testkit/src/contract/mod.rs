@@ -1,0 +1,8 @@
+//! Contract suites: one per trait that has several implementations, run by each of them.
+//!
+//! A suite is a plain async function over a fresh implementation; it panics where the contract is
+//! broken. The feature of the same name brings it in, so that other crates' tests do not build
+//! the crate that the trait stands in.
+
+#[cfg(feature = "store")]
+pub mod store;

@@ -1,0 +1,1 @@
+//! The store's contracts: jobs, approvals, audit.
