@@ -1,1 +1,27 @@
 //! Principals, modes and what a caller may do.
+//!
+//! A [`Principal`] says who asks, in a written form that goes into the audit log and that policy
+//! matches on. A [`Mode`] says what this server does for anybody: it is the operator's choice at
+//! start, and no argument of a call can widen it.
+//!
+//! ```
+//! use estate::Access;
+//! use guard::{Mode, Principal};
+//!
+//! let caller: Principal = "local:1000".parse()?;
+//! assert_eq!(caller, Principal::local(1000));
+//!
+//! assert!(Mode::Guarded.permits(Access::Read).is_ok());
+//! let refusal = Mode::Guarded.permits(Access::Operate).unwrap_err();
+//! assert!(refusal.to_string().contains("--mode trusted"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! *Invariant:* pure: no I/O, no clock, no transport, nothing of MCP.
+//! *Invariant:* what is not expressly permitted is refused, and a refusal says what to do.
+
+mod mode;
+mod principal;
+
+pub use mode::{InvalidMode, Mode, Refusal};
+pub use principal::{InvalidPrincipal, Principal, PrincipalKind};
