@@ -1,0 +1,338 @@
+//! What a handler knows about the call that it serves, and what it may say while it works.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::JsonObject;
+use crate::ask::Answers;
+use crate::progress::ProgressGate;
+
+/// The surroundings of one call. Cheap to clone; a clone that outlives the call can do no harm, because nothing is sent
+/// after the answer.
+#[derive(Clone)]
+pub struct CallContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    request: Request,
+    caller: Caller,
+    cancelled: CancellationToken,
+    answers: Option<Answers>,
+    progress: Arc<ProgressGate>,
+    outlet: Arc<dyn Outlet>,
+}
+
+/// What the request said about itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) id: String,
+    pub(crate) era: Era,
+    pub(crate) protocol_version: String,
+    pub(crate) client: ClientInfo,
+    pub(crate) capabilities: ClientCapabilities,
+    pub(crate) trace: TraceContext,
+    pub(crate) log_level: Option<LogLevel>,
+    pub(crate) wants_progress: bool,
+}
+
+/// The way out for notifications that belong to a call. The adapter has one over the wire; [`Nowhere`] is the other.
+#[async_trait]
+pub(crate) trait Outlet: Send + Sync + 'static {
+    async fn progress(&self, current: f64, total: Option<f64>, message: Option<String>);
+    async fn log(&self, level: LogLevel, logger: Option<String>, data: Value);
+}
+
+/// An outlet that drops everything.
+pub(crate) struct Nowhere;
+
+/// Who calls.
+///
+/// The subject is an opaque text to this crate; whoever builds the app may attach a richer value and get it back by type.
+#[derive(Clone)]
+pub struct Caller {
+    subject: Arc<str>,
+    attached: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Which half of the protocol a request uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Era {
+    /// A revision with `initialize`: 2024-11-05 to 2025-11-25.
+    #[default]
+    Legacy,
+    /// A stateless revision: 2026-07-28 and later.
+    Modern,
+}
+
+/// What the client says it is. Never a reason to trust it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// Its name; empty if it did not say.
+    pub name: String,
+    /// Its version; empty if it did not say.
+    pub version: String,
+    /// Its name for people.
+    pub title: Option<String>,
+}
+
+/// What the client can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientCapabilities {
+    /// It can show a form and return the answer.
+    pub elicitation_form: bool,
+    /// It can send the person to a page.
+    pub elicitation_url: bool,
+    /// It can run a model for the server (deprecated in 2026-07-28).
+    pub sampling: bool,
+    /// It can list its file roots (deprecated in 2026-07-28).
+    pub roots: bool,
+    /// It knows the tasks extension.
+    pub tasks: bool,
+}
+
+/// The W3C trace context that came with a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// The `traceparent` header's value.
+    pub traceparent: Option<String>,
+    /// The `tracestate` header's value.
+    pub tracestate: Option<String>,
+    /// The `baggage` header's value.
+    pub baggage: Option<String>,
+}
+
+/// Levels of a log message to the client, least severe first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For developers.
+    Debug,
+    /// Ordinary.
+    Info,
+    /// Ordinary, but of note.
+    Notice,
+    /// Something may be wrong.
+    Warning,
+    /// Something failed.
+    Error,
+    /// A part does not work.
+    Critical,
+    /// Act now.
+    Alert,
+    /// Nothing works.
+    Emergency,
+}
+
+// === impl CallContext ===
+
+impl CallContext {
+    pub(crate) fn new(
+        request: Request,
+        caller: Caller,
+        cancelled: CancellationToken,
+        answers: Option<Answers>,
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
+        let progress = Arc::default();
+        Self { inner: Arc::new(Inner { request, caller, cancelled, answers, progress, outlet }) }
+    }
+
+    /// A context without a client: for tests, and for calls from inside the process. Progress and logs go nowhere.
+    pub fn detached(caller: Caller) -> Self {
+        Self::new(
+            Request { era: Era::Modern, ..Request::default() },
+            caller,
+            CancellationToken::new(),
+            None,
+            Arc::new(Nowhere),
+        )
+    }
+
+    /// The same context for the next round of a call that asked something.
+    #[must_use]
+    pub fn with_answers(&self, answers: Answers) -> Self {
+        let inner = Inner {
+            request: self.inner.request.clone(),
+            caller: self.inner.caller.clone(),
+            cancelled: self.inner.cancelled.clone(),
+            answers: Some(answers),
+            // Shared: progress grows over all rounds of one request.
+            progress: Arc::clone(&self.inner.progress),
+            outlet: Arc::clone(&self.inner.outlet),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The id of the request, as text; empty for a detached context.
+    pub fn request_id(&self) -> &str {
+        &self.inner.request.id
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.inner.caller
+    }
+
+    /// Which half of the protocol is spoken.
+    pub fn era(&self) -> Era {
+        self.inner.request.era
+    }
+
+    /// The revision of the protocol, such as `2025-11-25`.
+    pub fn protocol_version(&self) -> &str {
+        &self.inner.request.protocol_version
+    }
+
+    /// What the client says it is.
+    pub fn client(&self) -> &ClientInfo {
+        &self.inner.request.client
+    }
+
+    /// What the client can do.
+    pub fn capabilities(&self) -> ClientCapabilities {
+        self.inner.request.capabilities
+    }
+
+    /// The trace that the request belongs to.
+    pub fn trace(&self) -> &TraceContext {
+        &self.inner.request.trace
+    }
+
+    /// Ends when the client cancels the request or goes away. A handler's future is dropped then anyway; this is for work
+    /// that it has handed elsewhere.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancelled
+    }
+
+    /// The answers to what this tool asked in an earlier round; `None` in the first.
+    pub fn answers(&self) -> Option<&Answers> {
+        self.inner.answers.as_ref()
+    }
+
+    /// Whether progress reaches anybody, so that a handler can save the work of finding it out.
+    pub fn wants_progress(&self) -> bool {
+        self.inner.request.wants_progress
+    }
+
+    /// Tells how far the work is.
+    ///
+    /// Sent only if the client asked for it, only if `current` has grown, never after the answer, and at most a few times
+    /// a second (the last one, where `current` reaches `total`, always).
+    pub async fn progress(&self, current: f64, total: Option<f64>, message: Option<&str>) {
+        if !self.wants_progress() {
+            return;
+        }
+        let send = self.inner.outlet.progress(current, total, message.map(str::to_owned));
+        self.inner.progress.pass(current, total, send).await;
+    }
+
+    /// Sends a log message, if the client asked for messages of this level.
+    ///
+    /// Meant for what the person at the client should see while waiting; the program's own log is elsewhere.
+    pub async fn log(&self, level: LogLevel, message: &str) {
+        let Some(threshold) = self.inner.request.log_level else { return };
+        if level < threshold {
+            return;
+        }
+        let send = self.inner.outlet.log(level, None, Value::String(message.to_owned()));
+        self.inner.progress.pass_unmetered(send).await;
+    }
+
+    /// From here on nothing is sent for this call; waits for a notification that is on its way.
+    pub(crate) async fn finish(&self) {
+        self.inner.progress.close().await;
+    }
+}
+
+impl fmt::Debug for CallContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallContext")
+            .field("request", &self.inner.request)
+            .field("caller", &self.inner.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Outlet for Nowhere {
+    async fn progress(&self, _current: f64, _total: Option<f64>, _message: Option<String>) {}
+    async fn log(&self, _level: LogLevel, _logger: Option<String>, _data: Value) {}
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// A caller known by its subject alone, such as `local:1000`.
+    pub fn new(subject: &str) -> Self {
+        Self { subject: Arc::from(subject), attached: None }
+    }
+
+    /// Attaches a value that handlers can get back by its type.
+    #[must_use]
+    pub fn with<T: Any + Send + Sync>(mut self, value: T) -> Self {
+        self.attached = Some(Arc::new(value));
+        self
+    }
+
+    /// Who it is, as text.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The attached value, if it is a `T`.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.attached.as_deref().and_then(|attached| attached.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Caller").field(&self.subject).finish()
+    }
+}
+
+// === impl LogLevel ===
+
+impl LogLevel {
+    /// The level's name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+            Self::Alert => "alert",
+            Self::Emergency => "emergency",
+        }
+    }
+}
+
+/// Reads a capability map: `{"elicitation": {"form": {}}, "extensions": {…}}`.
+impl From<&JsonObject> for ClientCapabilities {
+    fn from(map: &JsonObject) -> Self {
+        let elicitation = map.get("elicitation").and_then(Value::as_object);
+        let has = |key: &str| elicitation.is_some_and(|modes| modes.contains_key(key));
+        let extension = |id: &str| {
+            map.get("extensions").and_then(Value::as_object).is_some_and(|all| all.contains_key(id))
+        };
+        Self {
+            // An empty object is how clients from before the url mode declared forms.
+            elicitation_form: has("form")
+                || elicitation.is_some_and(|modes| !modes.contains_key("url")),
+            elicitation_url: has("url"),
+            sampling: map.contains_key("sampling"),
+            roots: map.contains_key("roots"),
+            tasks: extension("io.modelcontextprotocol/tasks"),
+        }
+    }
+}
