@@ -18,6 +18,7 @@
 //! *Invariant:* no product's paths, privileges or wording; those live in the clients above.
 
 mod client;
+pub mod de;
 mod error;
 mod path;
 mod request;
