@@ -1,1 +1,223 @@
-//! The store's contracts: jobs, approvals, audit.
+//! The store's contracts: jobs, approvals, audit, and what being on disk adds.
+
+use std::slice;
+use std::sync::Arc;
+
+use estate::Upid;
+use futures::future::join_all;
+use guard::Principal;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use store::audit::GENESIS;
+use store::{
+    ApprovalId, ApprovalState, ApprovalStore, AuditLog, Decision, JobId, JobState, JobStore,
+    NewApproval, NewAuditRecord, NewJob, PlanDigest, Store, Verification,
+};
+
+/// A moment with nanoseconds, which stores cut to microseconds.
+fn noon() -> Timestamp {
+    "2026-11-22T12:00:00.123456789Z".parse().expect("a timestamp")
+}
+
+fn after(seconds: i64) -> Timestamp {
+    noon() + SignedDuration::from_secs(seconds)
+}
+
+fn upid(id: u32) -> Upid {
+    let text = format!("UPID:alder:000002D6:000C8274:6B033EDA:qmstart:{id}:root@pam:");
+    text.parse().expect("a UPID")
+}
+
+/// What every job store does. Wants an empty one.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn jobs(store: &dyn JobStore) {
+    let (alice, bob) = (Principal::local(1000), Principal::local(1001));
+
+    let new = NewJob::new(alice.clone(), "backup of lab/104 \u{0}é").with_upid(upid(100));
+    let job = store.create_job(new, noon()).await.expect("create");
+    assert_eq!(job.state, JobState::Running);
+    assert_eq!(job.label, "backup of lab/104 \u{fffd}é", "NUL is made storable");
+    assert_eq!(job.created.as_nanosecond() % 1000, 0, "times are as they will be read back");
+    let other = store.create_job(NewJob::new(bob.clone(), "x"), after(1)).await.expect("create");
+    assert_ne!(job.id, other.id);
+
+    // Another's job does not exist, for reading and for listing.
+    assert_eq!(store.job(job.id, &alice).await.expect("read"), Some(job.clone()));
+    assert_eq!(store.job(job.id, &bob).await.expect("read"), None);
+    assert_eq!(store.job(JobId::random(), &alice).await.expect("read"), None);
+    assert_eq!(store.jobs(&bob, 10).await.expect("list"), slice::from_ref(&other));
+
+    // Tasks are added in order, and the end is final.
+    let job = store.add_upid(job.id, &upid(101), after(2)).await.expect("add");
+    assert_eq!(job.upids, [upid(100), upid(101)]);
+    assert!(job.updated > job.created);
+    let running = store.finish_job(job.id, JobState::Running, None, after(3)).await;
+    assert!(running.expect_err("running is no end").is_conflict());
+    let result = Some(json!({ "exit": "OK", "sizes": [1, 2.5, null], "text": "é\u{0}\n" }));
+    let job =
+        store.finish_job(job.id, JobState::Done, result.clone(), after(3)).await.expect("finish");
+    assert_eq!((job.state, &job.result), (JobState::Done, &result));
+    assert_eq!(store.job(job.id, &alice).await.expect("read"), Some(job.clone()));
+    let again = store.finish_job(job.id, JobState::Failed, None, after(4)).await;
+    assert!(again.expect_err("it is over").is_conflict());
+    let late = store.add_upid(job.id, &upid(102), after(4)).await;
+    assert!(late.expect_err("it is over").is_conflict());
+    let missing = store.finish_job(JobId::random(), JobState::Done, None, after(4)).await;
+    assert!(missing.expect_err("there is none").is_not_found());
+
+    // Lists are newest first and bounded; what a restart sees is oldest first.
+    let mut newest = Vec::new();
+    for number in 0..5 {
+        let new = NewJob::new(alice.clone(), format!("job {number}"));
+        newest.insert(0, store.create_job(new, after(10 + number)).await.expect("create"));
+    }
+    assert_eq!(store.jobs(&alice, 3).await.expect("list"), newest[..3]);
+    assert_eq!(store.jobs(&alice, 100).await.expect("list").len(), 6);
+    let running = store.running_jobs().await.expect("list");
+    assert_eq!(running.len(), 6);
+    assert_eq!(running.first(), Some(&other));
+
+    // Only what is over is forgotten.
+    assert_eq!(store.forget_jobs(after(3)).await.expect("forget"), 0);
+    assert_eq!(store.forget_jobs(after(100)).await.expect("forget"), 1);
+    assert_eq!(store.job(job.id, &alice).await.expect("read"), None);
+    assert_eq!(store.running_jobs().await.expect("list").len(), 6);
+}
+
+/// What every approval store does. Wants an empty one.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn approvals(store: &dyn ApprovalStore) {
+    let person = Principal::channel("discord", "4711").expect("a principal");
+    let plan = PlanDigest::from_bytes([7; 32]);
+    let question = || NewApproval {
+        plan_digest: plan,
+        requested_by: Principal::local(1000),
+        expires_at: after(60),
+    };
+
+    // Asked, decided by a person, used once for this plan.
+    let asked = store.ask(question(), noon()).await.expect("ask");
+    assert_eq!(asked.state, ApprovalState::Pending);
+    assert_eq!(store.approval(asked.id).await.expect("read"), Some(asked.clone()));
+    let early = store.use_approval(asked.id, plan, after(1)).await;
+    assert!(early.expect_err("undecided").is_conflict());
+    let yes = store.decide(asked.id, Decision::Approve, &person, after(2)).await.expect("decide");
+    assert_eq!((yes.state, yes.decided_by.as_ref()), (ApprovalState::Approved, Some(&person)));
+    assert_eq!(store.approval(asked.id).await.expect("read"), Some(yes));
+    let twice = store.decide(asked.id, Decision::Refuse, &person, after(3)).await;
+    assert!(twice.expect_err("decided").is_conflict());
+    let other = store.use_approval(asked.id, PlanDigest::from_bytes([8; 32]), after(4)).await;
+    assert!(other.expect_err("another plan").to_string().ends_with("it is for another plan"));
+
+    let uses = (0..8).map(|_| store.use_approval(asked.id, plan, after(5)));
+    let used: Vec<_> = join_all(uses).await;
+    assert_eq!(used.iter().filter(|used| used.is_ok()).count(), 1, "single use: {used:?}");
+    let again = store.use_approval(asked.id, plan, after(6)).await.expect_err("used");
+    assert!(again.to_string().ends_with("it is already used"), "{again}");
+
+    // Of two who decide at once, one does.
+    let asked = store.ask(question(), noon()).await.expect("ask");
+    let decisions = [Decision::Approve, Decision::Refuse].repeat(4);
+    let decided =
+        decisions.into_iter().map(|decision| store.decide(asked.id, decision, &person, after(1)));
+    assert_eq!(join_all(decided).await.iter().filter(|decided| decided.is_ok()).count(), 1);
+
+    // A refusal is final, and silence is one.
+    let refused = store.ask(question(), noon()).await.expect("ask");
+    store.decide(refused.id, Decision::Refuse, &person, after(1)).await.expect("decide");
+    let no = store.use_approval(refused.id, plan, after(2)).await.expect_err("refused");
+    assert!(no.is_conflict() && no.to_string().ends_with("it was refused"), "{no}");
+    let silent = store.ask(question(), after(1)).await.expect("ask");
+    assert_eq!(store.pending_approvals(after(2)).await.expect("list"), slice::from_ref(&silent));
+    assert_eq!(store.pending_approvals(after(60)).await.expect("list"), []);
+    let late = store.decide(silent.id, Decision::Approve, &person, after(60)).await;
+    assert!(late.expect_err("expired").to_string().ends_with("it has expired"));
+    let stale = store.ask(question(), noon()).await.expect("ask");
+    store.decide(stale.id, Decision::Approve, &person, after(59)).await.expect("decide");
+    let late = store.use_approval(stale.id, plan, after(60)).await.expect_err("expired");
+    assert!(late.to_string().ends_with("it has expired"), "{late}");
+
+    let none = store.decide(ApprovalId::random(), Decision::Approve, &person, noon()).await;
+    assert!(none.expect_err("there is none").is_not_found());
+    let none = store.use_approval(ApprovalId::random(), plan, noon()).await;
+    assert!(none.expect_err("there is none").is_not_found());
+}
+
+fn entry(number: i64) -> NewAuditRecord {
+    NewAuditRecord {
+        time: after(number),
+        principal: Principal::automation("nightly").expect("a principal"),
+        action: "guest.start".to_owned(),
+        target: format!("lab/{number} \u{0}\"é"),
+        payload: json!({ "number": number, "text": "\u{0}\n" }),
+    }
+}
+
+/// What every audit log does. Wants an empty one.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn audit(log: &dyn AuditLog) {
+    let empty = Verification::Intact { records: 0, head: GENESIS.to_owned() };
+    assert_eq!(store::verify(log).await.expect("verify"), empty);
+
+    let first = log.append(entry(1)).await.expect("append");
+    let second = log.append(entry(2)).await.expect("append");
+    assert_eq!((first.seq, second.seq), (1, 2));
+    assert_eq!((first.prev_hash.as_str(), &second.prev_hash), (GENESIS, &first.hash));
+    assert_eq!(first.principal, "automation:nightly");
+
+    // Appended at once from many sides, still one chain; a clock that steps back changes nothing.
+    let appended = join_all((3..=600).rev().map(|number| log.append(entry(number)))).await;
+    assert!(appended.iter().all(Result::is_ok));
+    let last = log.audit_records(599, 10).await.expect("read");
+    assert_eq!(last.len(), 1);
+    let whole = Verification::Intact { records: 600, head: last[0].hash.clone() };
+    assert_eq!(store::verify(log).await.expect("verify"), whole);
+
+    assert_eq!(log.audit_records(0, 2).await.expect("read"), [first, second]);
+    assert_eq!(log.audit_records(600, 2).await.expect("read"), []);
+}
+
+/// What every store that outlives its process does besides; `open` opens the same one each time.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
+    // Opened for the first time by several at once.
+    let handles = join_all((0..4).map(|_| open())).await;
+    let (here, there) = (&handles[0], &handles[1]);
+
+    let owner = Principal::oauth("https://idp.example", "a#b").expect("a principal");
+    let new = NewJob::new(owner.clone(), "survives").with_upid(upid(100));
+    let job = here.create_job(new, noon()).await.expect("create");
+    assert_eq!(there.job(job.id, &owner).await.expect("read"), Some(job.clone()));
+
+    // Two programs on one store: one consent is used once, one chain has no fork.
+    let plan = PlanDigest::from_bytes([9; 32]);
+    let question =
+        NewApproval { plan_digest: plan, requested_by: owner.clone(), expires_at: after(60) };
+    let asked = here.ask(question, noon()).await.expect("ask");
+    there.decide(asked.id, Decision::Approve, &owner, after(1)).await.expect("decide");
+    let uses = handles.iter().map(|handle| handle.use_approval(asked.id, plan, after(2)));
+    assert_eq!(join_all(uses).await.iter().filter(|used| used.is_ok()).count(), 1);
+    let appends =
+        (1..=40).map(|number| handles[usize::from(number % 4 == 0)].append(entry(number.into())));
+    assert!(join_all(appends.collect::<Vec<_>>()).await.iter().all(Result::is_ok));
+
+    drop(handles);
+    let reopened = open().await;
+    assert_eq!(reopened.job(job.id, &owner).await.expect("read"), Some(job));
+    let used = reopened.approval(asked.id).await.expect("read").expect("it is there");
+    assert_eq!(used.state, ApprovalState::Used);
+    let verified = store::verify(&*reopened).await.expect("verify");
+    assert!(matches!(verified, Verification::Intact { records: 40, .. }), "{verified:?}");
+}

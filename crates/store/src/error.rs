@@ -1,0 +1,76 @@
+//! The one error of this crate.
+
+use sqlx::error::DatabaseError;
+
+/// Why something could not be stored or read.
+///
+/// `Display` says which operation on what; the engine's own words are its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    #[source]
+    source: Option<sqlx::Error>,
+}
+
+/// What sort of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such job, approval or record.
+    NotFound,
+    /// It is there, but its state forbids the change.
+    Conflict,
+    /// A newer program has migrated the store.
+    NewerSchema,
+    /// What the store holds cannot be read back.
+    Corrupt,
+    /// The engine does not answer or refused.
+    Unavailable,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// What sort of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether what was named does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.kind == ErrorKind::NotFound
+    }
+
+    /// Whether the state of what was named forbids the change.
+    pub fn is_conflict(&self) -> bool {
+        self.kind == ErrorKind::Conflict
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Wraps the engine's error; `operation` reads after "failed to".
+    pub(crate) fn engine(operation: impl Into<String>, source: sqlx::Error) -> Self {
+        let code = source.as_database_error().and_then(DatabaseError::code);
+        let kind = match (&source, code.as_deref()) {
+            // The codes are SQLITE_CORRUPT and SQLITE_NOTADB.
+            (_, Some("11" | "26"))
+            | (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => ErrorKind::Corrupt,
+            _ => ErrorKind::Unavailable,
+        };
+        Self { kind, message: operation.into(), source: Some(source) }
+    }
+
+    pub(crate) fn newer_schema(place: &str, found: i64, known: i64) -> Self {
+        Self::new(
+            ErrorKind::NewerSchema,
+            format!(
+                "open the store at {place}: its schema is version {found} and this program knows \
+                 up to {known}; run the newer program, or point this one at a store of its own"
+            ),
+        )
+    }
+}

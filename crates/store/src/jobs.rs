@@ -1,0 +1,153 @@
+//! Long work that outlives one call: who started it, which tasks it became, how it ended.
+
+use estate::Upid;
+use guard::Principal;
+use jiff::Timestamp;
+
+use crate::{Error, ErrorKind, JobId};
+
+/// Work that was started for somebody.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Who may see it.
+    pub owner: Principal,
+    /// What it is, for people.
+    pub label: String,
+    /// The tasks that it became so far, in order.
+    pub upids: Vec<Upid>,
+    /// How far it is.
+    pub state: JobState,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+    /// What came of it; JSON whose form belongs to whoever finished it.
+    pub result: Option<serde_json::Value>,
+}
+
+/// What is needed to make a job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewJob {
+    /// Who may see it.
+    pub owner: Principal,
+    /// What it is, for people.
+    pub label: String,
+    /// The tasks that it is already known to be.
+    pub upids: Vec<Upid>,
+}
+
+/// How far a job is. Only `Running` changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum JobState {
+    /// Under way.
+    Running,
+    /// It did what was asked.
+    Done,
+    /// It did not; the result says why.
+    Failed,
+    /// It was stopped on request.
+    Canceled,
+    /// Nobody can tell, after a crash; it is never sent again by itself.
+    Unknown,
+}
+
+/// Where jobs are kept.
+#[async_trait::async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Makes a running job with a new id.
+    async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, Error>;
+
+    /// Notes a further task of a running job.
+    ///
+    /// # Errors
+    ///
+    /// Not found, or a conflict when the job is over.
+    async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error>;
+
+    /// Ends a running job.
+    ///
+    /// # Errors
+    ///
+    /// Not found, or a conflict when the job is over already or `state` is `Running`.
+    async fn finish_job(
+        &self,
+        id: JobId,
+        state: JobState,
+        result: Option<serde_json::Value>,
+        now: Timestamp,
+    ) -> Result<Job, Error>;
+
+    /// The job with this id, if it is this owner's: another's does not exist for them.
+    async fn job(&self, id: JobId, owner: &Principal) -> Result<Option<Job>, Error>;
+
+    /// This owner's newest jobs, at most `limit`, newest first.
+    async fn jobs(&self, owner: &Principal, limit: u32) -> Result<Vec<Job>, Error>;
+
+    /// Every running job of every owner, oldest first: what a restart has to look after.
+    async fn running_jobs(&self) -> Result<Vec<Job>, Error>;
+
+    /// Forgets the jobs that were over before `before`, and says how many.
+    async fn forget_jobs(&self, before: Timestamp) -> Result<u64, Error>;
+}
+
+// === impl NewJob ===
+
+impl NewJob {
+    /// A job that has no task yet.
+    pub fn new(owner: Principal, label: impl Into<String>) -> Self {
+        Self { owner, label: label.into(), upids: Vec::new() }
+    }
+
+    /// With a task that is already known.
+    #[must_use]
+    pub fn with_upid(mut self, upid: Upid) -> Self {
+        self.upids.push(upid);
+        self
+    }
+}
+
+// === impl JobState ===
+
+impl JobState {
+    const ALL: [Self; 5] = [Self::Running, Self::Done, Self::Failed, Self::Canceled, Self::Unknown];
+
+    /// The word that the store and answers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// Refuses to finish a job into a state that is no end.
+pub(crate) fn check_final(id: JobId, state: JobState) -> Result<(), Error> {
+    if state == JobState::Running {
+        let message = format!("finish job {id}: `running` is no end");
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    Ok(())
+}
+
+/// Why a job could not be changed, from the state that was found.
+pub(crate) fn refused(operation: &str, id: JobId, found: Option<JobState>) -> Error {
+    match found {
+        None => Error::new(ErrorKind::NotFound, format!("{operation} job {id}: there is none")),
+        Some(state) => {
+            let state = state.as_str();
+            Error::new(ErrorKind::Conflict, format!("{operation} job {id}: it is {state}"))
+        }
+    }
+}

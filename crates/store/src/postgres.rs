@@ -1,0 +1,129 @@
+//! PostgreSQL: for fleets, and for several programs on one store.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
+use crate::rows::AuditRow;
+use crate::schema;
+use crate::sql::{impl_jobs_and_approvals, names::*};
+use crate::url::PostgresTarget;
+
+/// Marks our migrations among advisory locks; any number that nobody else uses.
+const MIGRATION_LOCK: i64 = 0x7072_6f78_6d63_7001;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_CONNECTIONS: u32 = 5;
+
+/// A store in a PostgreSQL database, in the schema that its search path names first.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    pool: PgPool,
+}
+
+// === impl PostgresStore ===
+
+impl PostgresStore {
+    /// Connects, and migrates the schema where needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::open`].
+    pub async fn open(target: &PostgresTarget) -> Result<Self, Error> {
+        let failed = |error| Error::engine(format!("open the store at {target}"), error);
+        let options: PgConnectOptions = target.expose().parse().map_err(failed)?;
+        let options = options.application_name("proxmox-mcp");
+        // A connection of its own comes first: it says at once why the server cannot be used,
+        // where the pool would try again until its own deadline.
+        let connecting = PgConnection::connect_with(&options);
+        let mut connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
+        };
+        migrate(&mut connection, target).await?;
+        connection.close().await.map_err(failed)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+}
+
+async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Result<(), Error> {
+    let failed = |error| Error::engine(format!("migrate the store at {target}"), error);
+    let known = schema::known(schema::POSTGRES);
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    // Two programs that start together migrate one after the other.
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let version: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM schema_version")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let missing = schema::missing(schema::POSTGRES, version)
+        .ok_or_else(|| Error::newer_schema(&target.to_string(), version, known))?;
+    for (number, migration) in (version + 1..).zip(missing) {
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(number)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+impl_jobs_and_approvals!(PostgresStore);
+
+#[async_trait::async_trait]
+impl AuditLog for PostgresStore {
+    async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
+        let failed = |error| Error::engine("append to the audit log", error);
+        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        // Writers queue here, readers do not: chains do not fork.
+        sqlx::query("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let record = AuditRecord::after(last, record)?;
+        sqlx::query(statements::INSERT_AUDIT)
+            .bind(rows::to_i64(record.seq))
+            .bind(record.time.as_microsecond())
+            .bind(&record.principal)
+            .bind(&record.action)
+            .bind(&record.target)
+            .bind(&record.payload)
+            .bind(&record.prev_hash)
+            .bind(&record.hash)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(record)
+    }
+
+    async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error> {
+        sqlx::query_as::<_, AuditRow>(statements::AUDIT_AFTER)
+            .bind(rows::to_i64(after))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| Error::engine("read the audit log", error))?
+            .into_iter()
+            .map(rows::audit_record)
+            .collect()
+    }
+}

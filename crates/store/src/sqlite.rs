@@ -1,0 +1,162 @@
+//! SQLite: one file, write-ahead log, every commit synced to disk.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
+use crate::rows::AuditRow;
+use crate::schema;
+use crate::sql::{impl_jobs_and_approvals, names::*};
+
+/// How long a writer waits for a writer in another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A store in one SQLite file, which several processes may share.
+///
+/// One connection: SQLite lets one writer in at a time anyway, and the reads here are short.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    pool: SqlitePool,
+}
+
+// === impl SqliteStore ===
+
+impl SqliteStore {
+    /// Opens the file, making it (readable by its owner alone) and migrating it where needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::open`].
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let place = path.display().to_string();
+        create_private(path).map_err(|error| {
+            Error::engine(format!("create the store at {place}"), sqlx::Error::Io(error))
+        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = connect(options)
+            .await
+            .map_err(|error| Error::engine(format!("open the store at {place}"), error))?;
+        let store = Self { pool };
+        store.migrate(&place).await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self, place: &str) -> Result<(), Error> {
+        let failed = |error| Error::engine(format!("migrate the store at {place}"), error);
+        let known = schema::known(schema::SQLITE);
+        // Looked at without a lock first: nearly always there is nothing to do.
+        if self.schema_version().await.map_err(failed)? == known {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let missing = schema::missing(schema::SQLITE, version)
+            .ok_or_else(|| Error::newer_schema(place, version, known))?;
+        for (number, migration) in (version + 1..).zip(missing) {
+            sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
+            // A pragma takes no parameter; the number is ours.
+            let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {number}"));
+            sqlx::raw_sql(mark).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn schema_version(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar("PRAGMA user_version").fetch_one(&self.pool).await
+    }
+}
+
+impl_jobs_and_approvals!(SqliteStore);
+
+#[async_trait::async_trait]
+impl AuditLog for SqliteStore {
+    async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
+        let failed = |error| Error::engine("append to the audit log", error);
+        // The write lock is taken before the last record is read: chains do not fork.
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        let record = AuditRecord::after(last, record)?;
+        let seq = rows::to_i64(record.seq);
+        sqlx::query(statements::INSERT_AUDIT)
+            .bind(seq)
+            .bind(record.time.as_microsecond())
+            .bind(&record.principal)
+            .bind(&record.action)
+            .bind(&record.target)
+            .bind(&record.payload)
+            .bind(&record.prev_hash)
+            .bind(&record.hash)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(record)
+    }
+
+    async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error> {
+        sqlx::query_as::<_, AuditRow>(statements::AUDIT_AFTER)
+            .bind(rows::to_i64(after))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| Error::engine("read the audit log", error))?
+            .into_iter()
+            .map(rows::audit_record)
+            .collect()
+    }
+}
+
+/// Connects, waiting out another process that is making the same file at this moment.
+async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let pool_options = SqlitePoolOptions::new()
+        .max_connections(1)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match pool_options.clone().connect_with(options.clone()).await {
+            // The switch to write-ahead logging needs the file alone, and is the one lock that
+            // SQLite's busy timeout does not wait for.
+            Err(error) if is_busy(&error) && pause < BUSY_TIMEOUT => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    // The low byte is the primary code: SQLITE_BUSY is 5.
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+/// Makes the file 0600 in a folder of 0700 unless they are there.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "the store can be read by other accounts");
+    }
+    Ok(())
+}

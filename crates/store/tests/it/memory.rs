@@ -1,0 +1,21 @@
+//! The contracts in memory.
+
+use store::{LazyStore, MemoryStore, NewJob};
+use testkit::contract;
+
+#[tokio::test]
+async fn contracts() {
+    contract::store::jobs(&MemoryStore::new()).await;
+    contract::store::approvals(&MemoryStore::new()).await;
+    contract::store::audit(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn a_lazy_store_is_one_store() {
+    let lazy = LazyStore::new("memory:".parse().unwrap());
+    let owner = guard::Principal::local(0);
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let first = lazy.clone().get().await.unwrap();
+    let job = first.create_job(NewJob::new(owner.clone(), "x"), now).await.unwrap();
+    assert_eq!(lazy.get().await.unwrap().job(job.id, &owner).await.unwrap(), Some(job));
+}

@@ -1,0 +1,87 @@
+//! PostgreSQL: the contracts against a real server, each in a schema of its own.
+
+use std::sync::Arc;
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use store::{ErrorKind, Store, StoreUrl, open};
+use testkit::{contract, services};
+
+/// A schema that is dropped when the test has passed.
+struct Schema {
+    server: String,
+    name: String,
+}
+
+impl Schema {
+    async fn create() -> Option<Self> {
+        let server = services::postgres_url()?;
+        let schema = Self { server, name: format!("test_{}", store::JobId::random()) };
+        schema.execute(format!("CREATE SCHEMA {}", schema.name)).await;
+        Some(schema)
+    }
+
+    fn url(&self) -> StoreUrl {
+        let separator = if self.server.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}options[search_path]={}", self.server, self.name);
+        url.parse().unwrap()
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        open(&self.url()).await.unwrap()
+    }
+
+    async fn execute(&self, statement: String) {
+        let mut connection = PgConnection::connect(&self.server).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+    }
+
+    async fn drop_it(self) {
+        self.execute(format!("DROP SCHEMA {} CASCADE", self.name)).await;
+    }
+}
+
+#[tokio::test]
+async fn contracts() {
+    let Some(schema) = Schema::create().await else { return };
+    let store = schema.open().await;
+    contract::store::jobs(&*store).await;
+    contract::store::approvals(&*store).await;
+    contract::store::audit(&*store).await;
+    schema.drop_it().await;
+}
+
+#[tokio::test]
+async fn durable() {
+    let Some(schema) = Schema::create().await else { return };
+    contract::store::durable(async || schema.open().await).await;
+    schema.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_newer_store_is_refused_and_the_log_cannot_be_changed() {
+    let Some(schema) = Schema::create().await else { return };
+    drop(schema.open().await);
+    for change in ["DELETE FROM", "TRUNCATE"] {
+        let mut connection = PgConnection::connect(&schema.server).await.unwrap();
+        let statement = format!("{change} {}.audit", schema.name);
+        let refused = connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap_err();
+        assert!(refused.to_string().contains("append-only"), "{refused}");
+    }
+
+    schema.execute(format!("INSERT INTO {}.schema_version VALUES (99)", schema.name)).await;
+    let error = open(&schema.url()).await.err().expect("it is newer");
+    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    schema.drop_it().await;
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_without_its_password() {
+    // A port that nothing listens on: bound and given back.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url: StoreUrl = format!("postgres://u:hunter2@127.0.0.1:{port}/mcp").parse().unwrap();
+    let error = open(&url).await.err().expect("nothing listens");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = format!("{error:?} {error}");
+    assert!(text.contains(&format!("postgres://127.0.0.1:{port}/mcp")), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}

@@ -1,0 +1,117 @@
+//! SQLite: the contracts, the file's permissions, tampering, and stores that are not ours to open.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::Executor as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use store::{
+    AuditLog as _, ErrorKind, NewAuditRecord, SqliteStore, Store, StoreUrl, Verification, open,
+    verify,
+};
+use testkit::contract;
+
+async fn open_at(path: &Path) -> Arc<dyn Store> {
+    let url: StoreUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    open(&url).await.unwrap()
+}
+
+async fn raw(path: &Path) -> SqlitePool {
+    SqlitePool::connect_with(SqliteConnectOptions::new().filename(path).create_if_missing(true))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn contracts() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::store::jobs(&*open_at(&folder.path().join("jobs.db")).await).await;
+    contract::store::approvals(&*open_at(&folder.path().join("approvals.db")).await).await;
+    contract::store::audit(&*open_at(&folder.path().join("audit.db")).await).await;
+}
+
+#[tokio::test]
+async fn durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    contract::store::durable(async || open_at(&path).await).await;
+}
+
+#[tokio::test]
+async fn the_file_is_private_and_every_commit_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/deeper/store.db");
+    let _store = open_at(&path).await;
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.with_extension("db-wal")), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(path.parent().unwrap().parent().unwrap()), 0o700);
+
+    let journal: String =
+        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&raw(&path).await).await.unwrap();
+    assert_eq!(journal, "wal");
+}
+
+/// Each change behind the program's back is found, at the record where it was made.
+#[tokio::test]
+async fn tampering_is_found_where_it_was_done() {
+    let check = async |change: &'static str, seq: u64, reason: &'static str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        for number in 1..=5 {
+            let record = NewAuditRecord {
+                time: "2026-11-22T12:00:00Z".parse().unwrap(),
+                principal: guard::Principal::local(1000),
+                action: "guest.stop".to_owned(),
+                target: format!("lab/{number}"),
+                payload: serde_json::Value::Null,
+            };
+            store.append(record).await.unwrap();
+        }
+        let raw = raw(&path).await;
+        let refused = raw.execute(change).await.unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{refused}");
+        raw.execute("DROP TRIGGER audit_no_update").await.unwrap();
+        raw.execute("DROP TRIGGER audit_no_delete").await.unwrap();
+        raw.execute(change).await.unwrap();
+        assert_eq!(verify(&store).await.unwrap(), Verification::Broken { seq, reason }, "{change}");
+    };
+    let content = "its content is not what was hashed";
+    check("UPDATE audit SET target = 'lab/9' WHERE seq = 3", 3, content).await;
+    check("UPDATE audit SET principal = 'garbage' WHERE seq = 1", 1, content).await;
+    check("UPDATE audit SET time_us = time_us + 1 WHERE seq = 5", 5, content).await;
+    // A byte moved from one field into the next.
+    check("UPDATE audit SET action = 'guest.sto', target = 'plab/2' WHERE seq = 2", 2, content)
+        .await;
+    check("DELETE FROM audit WHERE seq = 3", 3, "it is missing").await;
+    check("DELETE FROM audit WHERE seq = 1", 1, "it is missing").await;
+    check(
+        "UPDATE audit SET prev_hash = hash WHERE seq = 4",
+        4,
+        "it does not follow the record before it",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_newer_store_and_a_file_that_is_none_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = folder.path().join("newer.db");
+    drop(open_at(&newer).await);
+    raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
+    let error = SqliteStore::open(&newer).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NewerSchema);
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 1"));
+
+    let text = folder.path().join("letter.txt");
+    std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();
+    let error = SqliteStore::open(&text).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(std::fs::read_to_string(&text).unwrap().starts_with("Dear reader"));
+
+    let error = SqliteStore::open(folder.path()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
