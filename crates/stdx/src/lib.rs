@@ -1,1 +1,26 @@
-//! What every crate shares and none of which knows Proxmox: clock, error chains, redaction, backoff, TLS and HTTP clients.
+//! What every crate shares and none of which knows Proxmox: clock, error chains, log field names,
+//! backoff, redaction, TLS and HTTP clients.
+//!
+//! ```
+//! use stdx::redact::Redactor;
+//!
+//! let redactor = Redactor::new(["webhook_url"]);
+//! assert_eq!(redactor.text("login with password=hunter2 failed"), "login with password=[redacted] failed");
+//! ```
+//!
+//! *Invariant:* nothing here knows a product, a protocol above HTTP, or a settings file.
+//! *Invariant:* TLS configurations and HTTP clients are made here and nowhere else, and time is
+//! read here and nowhere else.
+
+pub mod backoff;
+mod chain;
+pub mod clock;
+pub mod field;
+pub mod http;
+pub mod redact;
+pub mod tls;
+pub mod untrusted;
+
+pub use backoff::Backoff;
+pub use chain::Chain;
+pub use clock::{Clock, ManualClock, SystemClock};

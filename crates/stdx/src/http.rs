@@ -1,0 +1,97 @@
+//! HTTP clients, all made here.
+
+use std::time::Duration;
+
+use crate::tls::{self, TlsError, TlsOptions};
+
+/// How a client connects.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// How long name lookup, connection and TLS may take together.
+    pub connect_timeout: Duration,
+    /// How long an idle connection is kept. Proxmox VE closes after five seconds, so four.
+    pub pool_idle: Duration,
+    /// How the server proves itself.
+    pub tls: TlsOptions,
+    /// Whether requests go through a proxy.
+    pub proxy: Proxy,
+    /// What the client calls itself.
+    pub user_agent: String,
+}
+
+/// Whether requests go through a proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// Directly, whatever the environment says.
+    #[default]
+    None,
+    /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    FromEnv,
+    /// Through this one: `http://host:port`.
+    Url(String),
+}
+
+/// A client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The TLS settings cannot be used.
+    #[error("prepare TLS")]
+    Tls(#[from] TlsError),
+    /// The proxy's address cannot be used.
+    #[error("use the proxy")]
+    Proxy(#[source] reqwest::Error),
+    /// The client itself refused.
+    #[error("build the HTTP client")]
+    Build(#[source] reqwest::Error),
+}
+
+// === impl HttpOptions ===
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            pool_idle: Duration::from_secs(4),
+            tls: TlsOptions::default(),
+            proxy: Proxy::None,
+            user_agent: concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl HttpOptions {
+    /// The defaults with these TLS settings.
+    pub fn with_tls(tls: TlsOptions) -> Self {
+        Self { tls, ..Self::default() }
+    }
+}
+
+/// Makes a client: HTTP/1.1, gzip, no redirects followed (one that comes is an answer to look at,
+/// not to obey), nothing kept longer than `pool_idle`.
+///
+/// Reads the system's root certificates only if the TLS policy asks for them.
+pub fn client(options: &HttpOptions) -> Result<reqwest::Client, HttpError> {
+    let tls = tls::client_config(&options.tls)?;
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .http1_only()
+        .gzip(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(15))
+        .connect_timeout(options.connect_timeout)
+        .pool_idle_timeout(options.pool_idle)
+        .pool_max_idle_per_host(8)
+        .user_agent(&options.user_agent);
+    builder = match &options.proxy {
+        Proxy::None => builder.no_proxy(),
+        Proxy::FromEnv => builder,
+        Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url).map_err(HttpError::Proxy)?),
+    };
+    builder.build().map_err(HttpError::Build)
+}

@@ -1,0 +1,4 @@
+//! TLS and HTTP clients against real servers on loopback.
+
+mod server;
+mod tls;
