@@ -1,5 +1,7 @@
 //! Every engine under the same contracts, and what only one engine can get wrong.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
+
 mod memory;
 mod postgres;
 mod sqlite;
