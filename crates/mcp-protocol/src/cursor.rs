@@ -17,7 +17,7 @@ pub(crate) struct BadCursor;
 pub(crate) fn page<'a, T>(
     list: &str,
     items: &'a [T],
-    key: impl Fn(&T) -> &str,
+    key: impl Fn(&T) -> String,
     size: usize,
     cursor: Option<&str>,
 ) -> Result<(&'a [T], Option<String>), BadCursor> {
@@ -33,7 +33,7 @@ pub(crate) fn page<'a, T>(
         return Ok((rest, None));
     }
     let shown = &rest[..size];
-    let next = shown.last().map(|last| encode(list, key(last)));
+    let next = shown.last().map(|last| encode(list, &key(last)));
     Ok((shown, next))
 }
 
@@ -60,7 +60,7 @@ mod tests {
             let mut cursor = None;
             loop {
                 let (shown, next) =
-                    page("tools", &items, String::as_str, size, cursor.as_deref()).unwrap();
+                    page("tools", &items, String::clone, size, cursor.as_deref()).unwrap();
                 seen.extend(shown.iter().cloned());
                 let Some(next) = next else { break };
                 cursor = Some(next);
@@ -72,11 +72,11 @@ mod tests {
     #[test]
     fn foreign_cursors_are_refused() {
         let items = ["a".to_owned(), "b".to_owned()];
-        let (_, next) = page("tools", &items, String::as_str, 1, None).unwrap();
+        let (_, next) = page("tools", &items, String::clone, 1, None).unwrap();
         for bad in ["", "1", "not base64!", &encode("prompts", "a"), &encode("tools", "gone")] {
-            let result = page("tools", &items, String::as_str, 1, Some(bad));
+            let result = page("tools", &items, String::clone, 1, Some(bad));
             assert_eq!(result.unwrap_err(), BadCursor, "{bad}");
         }
-        assert!(page("tools", &items, String::as_str, 1, next.as_deref()).is_ok());
+        assert!(page("tools", &items, String::clone, 1, next.as_deref()).is_ok());
     }
 }

@@ -59,6 +59,7 @@ mod content;
 mod context;
 mod cursor;
 mod job;
+mod lines;
 mod progress;
 mod prompt;
 mod resource;

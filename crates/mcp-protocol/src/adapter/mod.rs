@@ -1,20 +1,45 @@
-//! The one place that names the SDK.
+//! The one place that names the SDK: our transport and our handler on its service loop.
+//!
+//! The loop is started without the SDK's own handshake, because that one ends the connection at the first message that it
+//! does not expect and, once a modern request has come, refuses a client that then initializes. Which era a request
+//! belongs to is decided here, request by request: by its `_meta`, else by whether `initialize` has come.
 
+mod answer;
+mod ask;
+mod handler;
+mod incoming;
+mod outlet;
+mod session;
+mod transport;
+
+use std::sync::Arc;
+
+use rmcp::service::serve_directly_with_ct;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use self::handler::Server;
+use self::session::Session;
+use self::transport::LineTransport;
 use crate::app::App;
 use crate::serve::ServeError;
 
+/// Serves `app` until the input ends or `shutdown` is cancelled.
 pub(crate) async fn serve<R, W>(
-    _app: App,
-    _input: R,
-    _output: W,
-    _shutdown: CancellationToken,
+    app: App,
+    input: R,
+    output: W,
+    shutdown: CancellationToken,
 ) -> Result<(), ServeError>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    Ok(())
+    // The SDK cancels the token that it is given when it is done; the caller's own token must not feel that.
+    let stop = shutdown.child_token();
+    let session = Arc::new(Session::new());
+    let transport = LineTransport::new(input, output, Arc::clone(&session), app.inner.end_grace);
+    let server = Server::new(app, session);
+    let running = serve_directly_with_ct(server, transport, None, stop);
+    running.waiting().await.map(|_reason| ()).map_err(ServeError::Task)
 }

@@ -1,0 +1,508 @@
+//! Answers requests: the gate around every one of them, and one method for each kind.
+
+#![expect(
+    deprecated,
+    reason = "logging is deprecated in 2026-07-28 and still part of every revision that we speak"
+)]
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, ClientNotification, ClientRequest,
+    CompleteRequestParams, CompleteResult, CompletionInfo, DiscoverResult, GetPromptRequestParams,
+    GetPromptResponse, GetPromptResult, Implementation as WireImplementation,
+    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
+    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    Reference, ResourcesCapability, ServerCapabilities, ServerConfig, ServerResult,
+    SetLevelRequestMethod, SetLevelRequestParams, ToolsCapability,
+};
+use rmcp::service::{NotificationContext, RequestContext, Service};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::{Value, json};
+
+use super::answer;
+use super::ask::{self, Binding, MAX_ROUNDS, Returned, Sealer};
+use super::outlet::{self, PeerOutlet};
+use super::session::Session;
+use crate::JsonObject;
+use crate::app::{App, CallError};
+use crate::completion::CompletionRef;
+use crate::context::{CallContext, ClientCapabilities, ClientInfo, Era, Request, TraceContext};
+use crate::cursor;
+use crate::prompt::{PromptError, PromptSpec};
+use crate::resource::ResourceError;
+use crate::tool::{Answer, Outcome};
+
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// The gate: ends work that nobody waits for, catches panics, and says on every modern result who answers.
+pub(super) struct Server {
+    handler: Handler,
+    server_info: Value,
+}
+
+/// One method for each kind of request.
+struct Handler {
+    app: App,
+    session: Arc<Session>,
+    sealer: Sealer,
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(super) fn new(app: App, session: Arc<Session>) -> Self {
+        let ours = app.implementation();
+        let server_info =
+            json!({ "name": ours.name, "title": ours.title, "version": ours.version });
+        let sealer = Sealer::new(app.inner.ask_timeout);
+        Self { handler: Handler { app, session, sealer }, server_info }
+    }
+}
+
+impl Service<RoleServer> for Server {
+    async fn handle_request(
+        &self,
+        request: ClientRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ServerResult, ErrorData> {
+        let era = era(&context);
+        let cancelled = context.ct.clone();
+        let method = request.method().to_owned();
+        let work = AssertUnwindSafe(self.handler.handle_request(request, context)).catch_unwind();
+        let result = tokio::select! {
+            biased;
+            // Neither of the two answers reaches anybody but whoever still reads at the end of a pipe.
+            () = cancelled.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
+            () = self.handler.session.stopped() => {
+                return Err(ErrorData::internal_error("the server is ending", None));
+            }
+            result = work => result,
+        };
+        let Ok(result) = result else {
+            tracing::error!(method, "a handler panicked");
+            let message = "a fault in this server; its log has the details";
+            return Err(ErrorData::internal_error(message, None));
+        };
+        let mut result = result?;
+        if era == Era::Modern {
+            answer::stamp(&mut result, &self.server_info);
+        }
+        Ok(result)
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: ClientNotification,
+        context: NotificationContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.handler.handle_notification(notification, context).await
+    }
+
+    fn get_info(&self) -> ServerConfig {
+        ServerHandler::get_info(&self.handler)
+    }
+}
+
+fn era(context: &RequestContext<RoleServer>) -> Era {
+    match context.protocol_version() {
+        Some(version) if !version.has_initialize() => Era::Modern,
+        _ => Era::Legacy,
+    }
+}
+
+// === impl Handler ===
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let app = &self.app.inner;
+        let ours = &app.implementation;
+        let mut capabilities = ServerCapabilities::default();
+        capabilities.logging = Some(JsonObject::new());
+        capabilities.completions = app.completer.is_some().then(JsonObject::new);
+        capabilities.prompts = app.prompts.is_some().then(PromptsCapability::default);
+        capabilities.resources = app.resources.is_some().then(ResourcesCapability::default);
+        capabilities.tools = (!app.tools.is_empty()).then(ToolsCapability::default);
+        let implementation =
+            WireImplementation::new(&ours.name, &ours.version).with_title(&ours.title);
+        let mut config = ServerConfig::new(capabilities).with_server_info(implementation);
+        config.instructions = (!app.instructions.is_empty()).then(|| app.instructions.clone());
+        config.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
+        config
+    }
+
+    async fn initialize(
+        &self,
+        mut request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let result = self.negotiate_initialize(&request)?;
+        // What the connection is remembered by is what was agreed, not what was asked for.
+        request.protocol_version = result.protocol_version.clone();
+        context.peer.set_peer_info(request);
+        Ok(result)
+    }
+
+    async fn discover(
+        &self,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<DiscoverResult, ErrorData> {
+        let versions = ServerHandler::supported_protocol_versions(self).into_owned();
+        let mut result = DiscoverResult::from_server_info(versions, ServerHandler::get_info(self));
+        result.ttl_ms = self.list_ttl_ms();
+        result.cache_scope = CacheScope::Private;
+        Ok(result)
+    }
+
+    async fn set_level(
+        &self,
+        request: SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if era(&context) == Era::Modern {
+            return Err(ErrorData::method_not_found::<SetLevelRequestMethod>());
+        }
+        self.session.set_log_level(outlet::from_wire(request.level));
+        Ok(())
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = &self.app.inner.tools;
+        let key = |entry: &crate::app::Entry| entry.tool.spec().name.clone();
+        let (shown, next) = self.page("tools", tools, key, request)?;
+        let shown = shown.iter().map(|entry| answer::tool(entry.tool.spec())).collect();
+        let mut result = ListToolsResult::with_all_items(shown);
+        (result.next_cursor, result.ttl_ms, result.cache_scope) = self.hints(next);
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let cx = self.call_context(&context);
+        let result = self.run_tool(request, &context, &cx).await;
+        cx.finish().await;
+        result
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let Some(resources) = &self.app.inner.resources else {
+            return Err(not_offered("resources/list"));
+        };
+        let all = resources
+            .list(&self.call_context(&context))
+            .await
+            .map_err(|error| resource_error(&error))?;
+        let key = |resource: &crate::Resource| resource.uri.clone();
+        let (shown, next) = self.page("resources", &all, key, request)?;
+        let mut result =
+            ListResourcesResult::with_all_items(shown.iter().map(answer::resource).collect());
+        (result.next_cursor, result.ttl_ms, result.cache_scope) = self.hints(next);
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let Some(resources) = &self.app.inner.resources else {
+            return Err(not_offered("resources/templates/list"));
+        };
+        let all = resources
+            .templates(&self.call_context(&context))
+            .await
+            .map_err(|error| resource_error(&error))?;
+        let key = |template: &crate::ResourceTemplate| template.uri_template.clone();
+        let (shown, next) = self.page("templates", &all, key, request)?;
+        let shown = shown.iter().map(answer::template).collect();
+        let mut result = ListResourceTemplatesResult::with_all_items(shown);
+        (result.next_cursor, result.ttl_ms, result.cache_scope) = self.hints(next);
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let Some(resources) = &self.app.inner.resources else {
+            return Err(not_offered("resources/read"));
+        };
+        let cx = self.call_context(&context);
+        let contents = resources.read(&cx, &request.uri).await;
+        cx.finish().await;
+        let contents = match contents {
+            Ok(contents) if contents.is_empty() => Err(ResourceError::not_found(&request.uri)),
+            other => other,
+        };
+        let contents = contents.map_err(|error| match error {
+            ResourceError::NotFound { .. } | ResourceError::Invalid { .. } => {
+                let data = json!({ "uri": request.uri });
+                ErrorData::invalid_params(error.to_string(), Some(data))
+            }
+            ResourceError::Unavailable { .. } => resource_error(&error),
+        })?;
+        let contents = contents.into_iter().map(answer::resource_contents).collect();
+        // What is read is a state of things: true now.
+        let result =
+            ReadResourceResult::new(contents).with_ttl_ms(0).with_cache_scope(CacheScope::Private);
+        Ok(result.into())
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let Some(prompts) = &self.app.inner.prompts else {
+            return Err(not_offered("prompts/list"));
+        };
+        let key = |spec: &PromptSpec| spec.name.clone();
+        let (shown, next) = self.page("prompts", prompts.list(), key, request)?;
+        let mut result =
+            ListPromptsResult::with_all_items(shown.iter().map(answer::prompt).collect());
+        (result.next_cursor, result.ttl_ms, result.cache_scope) = self.hints(next);
+        Ok(result)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let Some(prompts) = &self.app.inner.prompts else {
+            return Err(not_offered("prompts/get"));
+        };
+        let name = request.name;
+        let Some(spec) = prompts.list().iter().find(|spec| spec.name == name) else {
+            let names: Vec<&str> = prompts.list().iter().map(|spec| spec.name.as_str()).collect();
+            let message = format!("unknown prompt {name}; known: {}", names.join(", "));
+            return Err(ErrorData::invalid_params(message, None));
+        };
+        let args = prompt_arguments(spec, request.arguments.unwrap_or_default())
+            .map_err(|message| ErrorData::invalid_params(message, None))?;
+        let cx = self.call_context(&context);
+        let reply = prompts.get(&cx, &name, args).await;
+        cx.finish().await;
+        let reply = reply.map_err(|error| match error {
+            PromptError::InvalidArgument { .. } => {
+                ErrorData::invalid_params(error.to_string(), None)
+            }
+            PromptError::Unavailable { .. } => ErrorData::internal_error(error.to_string(), None),
+        })?;
+        let version = cx.protocol_version();
+        let messages =
+            reply.messages.into_iter().map(|message| answer::prompt_message(message, version));
+        let mut result = GetPromptResult::new(messages.collect());
+        result.description = reply.description;
+        Ok(result.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let Some(completer) = &self.app.inner.completer else {
+            return Err(not_offered("completion/complete"));
+        };
+        let target = match request.r#ref {
+            Reference::Prompt(prompt) => CompletionRef::Prompt(prompt.name),
+            Reference::Resource(resource) => CompletionRef::Resource(resource.uri),
+            _ => return Err(ErrorData::invalid_params("ref is of an unknown type", None)),
+        };
+        let chosen: BTreeMap<String, String> = request
+            .context
+            .and_then(|context| context.arguments)
+            .map(|arguments| arguments.into_iter().collect())
+            .unwrap_or_default();
+        let argument = request.argument;
+        let cx = self.call_context(&context);
+        let completion = completer
+            .complete(&cx, &target, &argument.name, &argument.value, &chosen)
+            .await
+            .bounded();
+        let mut info = CompletionInfo::default();
+        info.values = completion.values;
+        info.total = completion.total;
+        info.has_more = Some(completion.has_more);
+        Ok(CompleteResult::new(info))
+    }
+
+    async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {}
+}
+
+impl Handler {
+    /// Calls the tool, as often as it has to ask.
+    async fn run_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        first: &CallContext,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let args = request.arguments.unwrap_or_default();
+        let binding =
+            Binding { caller: first.caller().subject(), tool: &request.name, args: &args };
+        let mut cx = first.clone();
+        let mut round = 0;
+        if let Some(sealed) = request.request_state.filter(|_| cx.era() == Era::Modern) {
+            let Returned { round: earlier, answers } =
+                self.sealer.open(&binding, &sealed, request.input_responses)?;
+            round = earlier;
+            cx = cx.with_answers(answers);
+        }
+        let (answer, is_error) = loop {
+            let outcome = self.app.call_tool(&cx, &request.name, args.clone()).await;
+            let (inputs, state) = match outcome.map_err(|error| call_error(&error))? {
+                Outcome::Done(answer) => break (answer, false),
+                Outcome::Failed(answer) => break (answer, true),
+                Outcome::Job(handle) => break (handle.answer, false),
+                Outcome::Ask { inputs, state } => (inputs, state),
+            };
+            if let Some(obstacle) = ask::obstacle(&inputs, cx.capabilities()) {
+                break (Answer::text(obstacle), true);
+            }
+            round += 1;
+            if round > MAX_ROUNDS {
+                let message =
+                    "nothing was done: the questions were not answered in a way that fits";
+                break (Answer::text(message), true);
+            }
+            match cx.era() {
+                Era::Modern => {
+                    return Ok(self.sealer.ask(&binding, round, &inputs, &state)?.into());
+                }
+                Era::Legacy => {
+                    let timeout = self.app.inner.ask_timeout;
+                    let answers = ask::ask_older(&context.peer, &inputs, state, timeout).await?;
+                    cx = cx.with_answers(answers);
+                }
+            }
+        };
+        Ok(answer::call_result(answer, is_error, cx.protocol_version()).into())
+    }
+
+    fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
+        let meta = &context.meta;
+        let era = era(context);
+        let version = context.protocol_version();
+        let client = context.client_info();
+        let declared = match meta.get(CAPABILITIES_KEY) {
+            Some(declared) => declared.clone(),
+            None => context
+                .client_capabilities()
+                .and_then(|declared| serde_json::to_value(declared).ok())
+                .unwrap_or_default(),
+        };
+        let token = meta.get_progress_token();
+        let request = Request {
+            id: context.id.to_string(),
+            era,
+            protocol_version: version.map(|version| version.to_string()).unwrap_or_default(),
+            client: client
+                .map(|client| ClientInfo {
+                    name: client.name,
+                    version: client.version,
+                    title: client.title,
+                })
+                .unwrap_or_default(),
+            capabilities: declared.as_object().map(ClientCapabilities::from).unwrap_or_default(),
+            trace: TraceContext {
+                traceparent: meta.get_traceparent().map(str::to_owned),
+                tracestate: meta.get_tracestate().map(str::to_owned),
+                baggage: meta.get_baggage().map(str::to_owned),
+            },
+            log_level: match era {
+                Era::Modern => meta.log_level().map(outlet::from_wire),
+                Era::Legacy => Some(self.session.log_level()),
+            },
+            wants_progress: token.is_some(),
+        };
+        let outlet = PeerOutlet { peer: context.peer.clone(), token, over: context.ct.clone() };
+        let caller = self.app.caller().clone();
+        CallContext::new(request, caller, context.ct.clone(), None, Arc::new(outlet))
+    }
+
+    fn page<'a, T>(
+        &self,
+        list: &str,
+        items: &'a [T],
+        key: impl Fn(&T) -> String,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<(&'a [T], Option<String>), ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        cursor::page(list, items, key, self.app.inner.page_size, cursor.as_deref())
+            .map_err(|error| ErrorData::invalid_params(error.to_string(), None))
+    }
+
+    /// The next cursor and for how long the page may be kept. What a list holds may depend on the caller some day.
+    fn hints(&self, next: Option<String>) -> (Option<String>, Option<u64>, Option<CacheScope>) {
+        (next, Some(self.list_ttl_ms()), Some(CacheScope::Private))
+    }
+
+    fn list_ttl_ms(&self) -> u64 {
+        let ttl: Duration = self.app.inner.list_ttl;
+        u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The arguments as texts, or what is wrong with them.
+fn prompt_arguments(
+    spec: &PromptSpec,
+    given: JsonObject,
+) -> Result<BTreeMap<String, String>, String> {
+    let mut args = BTreeMap::new();
+    for (name, value) in given {
+        if !spec.arguments.iter().any(|argument| argument.name == name) {
+            let known: Vec<&str> =
+                spec.arguments.iter().map(|argument| argument.name.as_str()).collect();
+            return Err(format!("unknown argument {name}; known: {}", known.join(", ")));
+        }
+        match value {
+            Value::String(text) => {
+                args.insert(name, text);
+            }
+            Value::Null => {}
+            _ => return Err(format!("argument {name} must be a string")),
+        }
+    }
+    let missing = spec
+        .arguments
+        .iter()
+        .find(|argument| argument.required && !args.contains_key(&argument.name));
+    match missing {
+        Some(argument) => Err(format!("argument {} is required", argument.name)),
+        None => Ok(args),
+    }
+}
+
+fn not_offered(method: &'static str) -> ErrorData {
+    ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, method, None)
+}
+
+fn resource_error(error: &ResourceError) -> ErrorData {
+    ErrorData::internal_error(error.to_string(), None)
+}
+
+fn call_error(error: &CallError) -> ErrorData {
+    match error {
+        CallError::UnknownTool { .. } => ErrorData::invalid_params(error.to_string(), None),
+        _ => ErrorData::internal_error(error.to_string(), None),
+    }
+}

@@ -1,0 +1,93 @@
+//! What one connection remembers between two messages: as little as the older era needs.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rmcp::model::RequestId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::LogLevel;
+
+/// The state of one connection.
+pub(super) struct Session {
+    initialized: AtomicBool,
+    log_level: Mutex<LogLevel>,
+    in_flight: Mutex<HashSet<RequestId>>,
+    idle: Notify,
+    stop: CancellationToken,
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new() -> Self {
+        Self {
+            initialized: AtomicBool::new(false),
+            log_level: Mutex::new(LogLevel::Info),
+            in_flight: Mutex::default(),
+            idle: Notify::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// Whether `initialize` has come, so that requests without `_meta` belong to the older era.
+    pub(super) fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire)
+    }
+
+    /// Set where `initialize` is read, not where it is answered: requests may follow it in the same breath.
+    pub(super) fn set_initialized(&self) {
+        self.initialized.store(true, Ordering::Release);
+    }
+
+    /// The least level of log messages that an older client wants.
+    pub(super) fn log_level(&self) -> LogLevel {
+        *lock(&self.log_level)
+    }
+
+    pub(super) fn set_log_level(&self, level: LogLevel) {
+        *lock(&self.log_level) = level;
+    }
+
+    /// Notes that a request has come; `false` if one of the same id is still being answered.
+    pub(super) fn begin(&self, id: &RequestId) -> bool {
+        lock(&self.in_flight).insert(id.clone())
+    }
+
+    /// Notes that a request is answered, or will not be because it was cancelled.
+    pub(super) fn end(&self, id: &RequestId) {
+        let mut in_flight = lock(&self.in_flight);
+        in_flight.remove(id);
+        if in_flight.is_empty() {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing is in flight.
+    pub(super) async fn idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if lock(&self.in_flight).is_empty() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Ends the work of everything in flight.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Resolves when the work of everything in flight is to end.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing here panics while a lock is held, and if it did the values would still be whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,15 @@
+//! Drives `serve_stdio` in memory with raw lines, as clients of both eras write them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "tests may unwrap, and read better with `json!` given by value"
+)]
+
+mod asking;
+mod client;
+mod fixture;
+mod lifecycle;
+mod lists;
+mod tools;
+mod wire;
