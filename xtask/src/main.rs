@@ -1,2 +1,116 @@
 //! Development tasks: `cargo xtask --help`.
-fn main() {}
+//!
+//! What can be a test is a test: `cargo test -p xtask` holds the layers, tidiness and generated
+//! pages, so plain `cargo test` fails on them too.
+
+#![expect(clippy::print_stdout, reason = "these commands talk to a person at a terminal")]
+
+mod ci;
+mod codegen;
+mod dist;
+mod layers;
+mod services;
+#[cfg(test)]
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::ci::Step;
+use crate::services::Service;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that has to pass: formatting, lints, tests, documentation, dependencies.
+    Ci {
+        /// Only these steps, in this order.
+        steps: Vec<Step>,
+        /// All steps but this one; may be given several times.
+        #[arg(long, value_name = "STEP")]
+        skip: Vec<Step>,
+    },
+    /// All tests, with the services that they use.
+    Test {
+        /// Passed on to `cargo test --workspace`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Accept what tests now produce: renews every snapshot and every generated page.
+    Bless {
+        /// Passed on to `cargo test`, such as `-p CRATE`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Write the generated parts of the documentation.
+    Codegen {
+        /// Write nothing; fail if anything is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the simulator.
+    Sim {
+        /// Passed on to `proxmox-sim`; `-- --help` lists what it takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Start, stop or look at the real services that tests use.
+    Services {
+        #[command(subcommand)]
+        action: ServicesAction,
+    },
+    /// Build the binaries as they are shipped, and print their sizes.
+    Dist,
+}
+
+#[derive(Subcommand)]
+enum ServicesAction {
+    /// Start them, installing their Debian packages where they are missing.
+    Start { services: Vec<Service> },
+    /// Stop them and remove their data.
+    Stop { services: Vec<Service> },
+    /// Say which run, and where.
+    Status { services: Vec<Service> },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Ci { steps, skip } => ci::run(&steps, &skip),
+        Task::Test { args } => ci::test(&args),
+        Task::Bless { args } => ci::bless(&args),
+        Task::Codegen { check } => codegen::run(check),
+        Task::Sim { args } => ci::sim(&args),
+        Task::Services { action } => match action {
+            ServicesAction::Start { services } => services::start(&services),
+            ServicesAction::Stop { services } => services::stop(&services),
+            ServicesAction::Status { services } => services::status(&services),
+        },
+        Task::Dist => dist::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

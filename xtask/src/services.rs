@@ -1,0 +1,49 @@
+//! Real services for tests: started on loopback, on a free port, with data that goes with them.
+//!
+//! Each leaves its URL in `.services/<name>.url`, which is where tests look (`testkit::services`).
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+mod postgres;
+
+/// A service that tests use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    /// PostgreSQL, for the store.
+    Postgres,
+}
+
+/// Starts the services, all of them where none is named.
+pub(crate) fn start(services: &[Service]) -> Result<()> {
+    for service in chosen(services) {
+        match service {
+            Service::Postgres => postgres::start()?,
+        }
+    }
+    Ok(())
+}
+
+/// Stops the services, all of them where none is named.
+pub(crate) fn stop(services: &[Service]) -> Result<()> {
+    for service in chosen(services) {
+        match service {
+            Service::Postgres => postgres::stop()?,
+        }
+    }
+    Ok(())
+}
+
+/// Says which services run.
+pub(crate) fn status(services: &[Service]) -> Result<()> {
+    for service in chosen(services) {
+        match service {
+            Service::Postgres => postgres::status()?,
+        }
+    }
+    Ok(())
+}
+
+fn chosen(services: &[Service]) -> &[Service] {
+    if services.is_empty() { Service::value_variants() } else { services }
+}
