@@ -120,8 +120,9 @@ impl<T: ParamValue> ParamValue for Vec<T> {
 
 /// Makes a struct of options that turns into [`Params`].
 ///
-/// A field is written `pub name: Type`, with `= "wire-name"` where the wire calls it otherwise. The
-/// struct also gets `NAMES`, the wire names of its fields; [`Extra`] fields are not among them.
+/// A field is written `pub name: Type`, with `= "wire-name"` where the wire calls it otherwise; a
+/// field that brings its own names ([`Extra`], another struct of options) has the wire name `""`.
+/// The struct also gets `NAMES`, the wire names of its fields.
 #[macro_export]
 macro_rules! params {
     (
@@ -146,14 +147,21 @@ macro_rules! params {
                 &[$( $crate::reply!(@wire $field $($wire)?), )*];
         }
 
+        impl $crate::de::ParamValue for $name {
+            /// Adds every field under its own name.
+            fn add_to(&self, _key: &str, params: &mut $crate::Params) {
+                $( $crate::de::ParamValue::add_to(
+                    &self.$field,
+                    $crate::reply!(@wire $field $($wire)?),
+                    params,
+                ); )*
+            }
+        }
+
         impl From<$name> for $crate::Params {
             fn from(options: $name) -> Self {
                 let mut params = Self::new();
-                $( $crate::de::ParamValue::add_to(
-                    &options.$field,
-                    $crate::reply!(@wire $field $($wire)?),
-                    &mut params,
-                ); )*
+                $crate::de::ParamValue::add_to(&options, "", &mut params);
                 params
             }
         }

@@ -126,7 +126,7 @@ params! {
         pub network: Vec<String>,
         pub password: Option<SecretString>,
         pub state: Option<State>,
-        pub extra: Extra,
+        pub extra: Extra = "",
     }
 }
 

@@ -1,0 +1,35 @@
+//! What the server is.
+
+use api_core::{Request, path, reply};
+
+reply! {
+    /// The product's version.
+    pub struct Version {
+        /// Such as `9.2.11`.
+        pub version: String,
+        /// Such as `9.2`.
+        pub release: String,
+        /// The build.
+        pub repoid: String,
+        /// The console that the datacenter options prefer.
+        pub console: Option<String>,
+    }
+}
+
+/// `GET /version`. Any login.
+pub fn get() -> Request<Version> {
+    Request::get(path!["version"])
+}
+
+impl Version {
+    /// Major and minor number; `(0, 0)` if the text is none.
+    pub fn numbers(&self) -> (u32, u32) {
+        let mut parts = self.version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+
+    /// Whether it is `major.minor` or newer.
+    pub fn at_least(&self, major: u32, minor: u32) -> bool {
+        self.numbers() >= (major, minor)
+    }
+}
