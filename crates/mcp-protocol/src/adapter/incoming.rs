@@ -106,8 +106,8 @@ fn read_request(value: Value, method: &str, id: &Value, session: &Session) -> In
         let message = format!("params of {method}: {problem}");
         return refuse(INVALID_PARAMS, &message);
     }
-    if !session.begin(&request.id) {
-        return refuse(INVALID_REQUEST, "a request of this id is still being answered");
+    if let Err(reason) = session.begin(&request.id) {
+        return refuse(INVALID_REQUEST, reason);
     }
     match &request.request {
         ClientRequest::InitializeRequest(_) => session.set_initialized(),

@@ -10,6 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::LogLevel;
 
+/// So many requests may be in flight; a client that sends more without reading is at fault.
+const MAX_IN_FLIGHT: usize = 256;
+
 /// The state of one connection.
 pub(super) struct Session {
     initialized: AtomicBool,
@@ -51,9 +54,17 @@ impl Session {
         *lock(&self.log_level) = level;
     }
 
-    /// Notes that a request has come; `false` if one of the same id is still being answered.
-    pub(super) fn begin(&self, id: &RequestId) -> bool {
-        lock(&self.in_flight).insert(id.clone())
+    /// Notes that a request has come, or says why it cannot be taken.
+    pub(super) fn begin(&self, id: &RequestId) -> Result<(), &'static str> {
+        let mut in_flight = lock(&self.in_flight);
+        if in_flight.len() >= MAX_IN_FLIGHT {
+            return Err("too many requests are in flight; wait for answers");
+        }
+        if in_flight.insert(id.clone()) {
+            Ok(())
+        } else {
+            Err("a request of this id is still being answered")
+        }
     }
 
     /// Notes that a request is answered, or will not be because it was cancelled.

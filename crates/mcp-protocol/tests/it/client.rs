@@ -108,8 +108,23 @@ impl Client {
     }
 
     pub(crate) async fn send_raw(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("the input is open");
-        input.write_all(text.as_bytes()).await.unwrap();
+        input.write_all(bytes).await.unwrap();
+    }
+
+    /// Closes the side that reads, and only that.
+    pub(crate) fn stop_reading(&mut self) {
+        let (_, closed) = tokio::io::duplex(1);
+        self.output = BufReader::new(closed).lines();
+    }
+
+    /// Waits until the server has ended, with the input still open.
+    pub(crate) async fn ended(self) {
+        self.server.await.unwrap().unwrap();
     }
 
     /// The next message.

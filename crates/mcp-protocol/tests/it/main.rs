@@ -9,6 +9,7 @@
 mod asking;
 mod client;
 mod fixture;
+mod jobs;
 mod lifecycle;
 mod lists;
 mod tools;

@@ -136,6 +136,26 @@ async fn progress_grows_and_ends_with_the_answer() {
 }
 
 #[tokio::test]
+async fn log_messages_reach_who_asked_for_them() {
+    let mut modern = Client::modern(fixture::app(), json!({}));
+    let wanted = json!({ "io.modelcontextprotocol/logLevel": "debug" });
+    modern.request("tools/call", json!({ "name": "steps", "_meta": wanted })).await;
+    let mut legacy = Client::legacy(fixture::app(), "2025-11-25", json!({})).await;
+    legacy.call("logging/setLevel", json!({ "level": "debug" })).await;
+    legacy.request("tools/call", json!({ "name": "steps" })).await;
+    for client in [&mut modern, &mut legacy] {
+        for (level, data) in [("debug", "not wanted by default"), ("warning", "beginning")] {
+            let message = client.recv().await;
+            assert_eq!(message["method"], "notifications/message");
+            assert_eq!(message["params"], json!({ "level": level, "data": data }));
+        }
+        assert_eq!(text(&client.recv().await), "arrived");
+    }
+    let reply = legacy.call("logging/setLevel", json!({ "level": "loud" })).await;
+    assert_eq!(error(&reply).0, -32602);
+}
+
+#[tokio::test]
 async fn a_cancelled_call_is_dropped_and_not_answered() {
     let life = Arc::new(Life::default());
     let mut client = Client::legacy(fixture::app_with(&life), "2025-11-25", json!({})).await;

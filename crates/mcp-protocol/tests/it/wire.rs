@@ -41,6 +41,11 @@ async fn what_cannot_be_understood_is_answered_and_does_no_harm() {
         assert_eq!((&reply["id"], error(&reply).0), (&id, code), "{line}: {reply}");
         assert!(reply.as_object().unwrap().contains_key("id"), "{line}");
     }
+    client.send_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":12,\"method\":\"\xff\xfe\"}\n").await;
+    assert_eq!(error(&client.recv().await).0, -32700, "not UTF-8");
+    let deep = format!("{}{}\n", "[".repeat(100_000), "]".repeat(100_000));
+    client.send_raw(&deep).await;
+    assert_eq!(error(&client.recv().await).0, -32700, "deeper than anybody writes");
     // These have no answer: blank lines, notifications and responses that nobody waits for.
     for line in [
         "",
@@ -95,6 +100,28 @@ async fn an_id_in_use_is_refused() {
     life.dropped.notified().await;
     client.send(json!({ "jsonrpc": "2.0", "id": "same", "method": "ping" })).await;
     assert_eq!(client.recv().await, json!({ "jsonrpc": "2.0", "id": "same", "result": {} }));
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_is_refused_and_not_kept() {
+    let life = Arc::new(Life::default());
+    let mut client = Client::legacy(fixture::app_with(&life), "2025-11-25", json!({})).await;
+    for _ in 0..256 {
+        client.request("tools/call", json!({ "name": "forever" })).await;
+    }
+    let reply = client.call_tool("echo", json!({ "text": "one too many" })).await;
+    assert_eq!(error(&reply), (-32600, "too many requests are in flight; wait for answers"));
+    client.notify("notifications/cancelled", json!({ "requestId": 2 })).await;
+    let reply = client.call_tool("echo", json!({ "text": "now" })).await;
+    assert_eq!(text(&reply), "now");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_ends_the_server() {
+    let mut client = Client::legacy(fixture::app(), "2025-11-25", json!({})).await;
+    client.stop_reading();
+    client.request("tools/list", json!({})).await;
+    client.ended().await;
 }
 
 #[tokio::test(start_paused = true)]
