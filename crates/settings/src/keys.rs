@@ -1,0 +1,278 @@
+//! The shape of the settings as data: sections, keys, kinds, and the nearest key to a wrong one.
+//!
+//! `config/default.toml`, the reference page, the JSON schema, the hints and the reading of
+//! environment variables all come from the table in [`table`](crate::table).
+
+use toml::Value;
+
+use crate::error::Complaint;
+
+/// A top-level table of the settings.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Section {
+    /// The table's name, for example `server`.
+    pub name: &'static str,
+    /// Whether its keys stand in named tables below it, as in `[pve.home]`.
+    pub named: bool,
+    /// The name that examples use for a named table; empty otherwise.
+    pub example: &'static str,
+    /// What the section is about, in sentences.
+    pub doc: &'static str,
+    /// Its keys in the order in which they are explained.
+    pub keys: &'static [Key],
+    /// What stands for `{product}` and `{port}` in the keys' texts.
+    pub words: (&'static str, &'static str),
+}
+
+/// One key of a section.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Key {
+    /// The key as it is written, unit included (`_secs`, `_bytes`).
+    pub name: &'static str,
+    /// What may stand there.
+    pub kind: Kind,
+    /// The default as TOML, or `None` where nothing is the default.
+    pub default: Option<&'static str>,
+    /// An example as TOML, shown where there is no default.
+    pub example: &'static str,
+    /// Whether a table without it is an error.
+    pub required: bool,
+    /// What it does, in sentences.
+    pub doc: &'static str,
+}
+
+/// What may stand at a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Free text.
+    Text,
+    /// A secret: never shown.
+    Secret,
+    /// The path of a file.
+    File,
+    /// The path of a file that holds a secret.
+    SecretFile,
+    /// The path of a folder.
+    Folder,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number between two bounds, both included.
+    Integer(i64, i64),
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    List,
+    /// Named texts, for example `{ site = "home" }`.
+    Map,
+    /// Named texts or lists of texts, for example `{ pve1 = "AB:…", pve2 = ["CD:…", "EF:…"] }`.
+    MapOfLists,
+    /// A text or a list of texts.
+    TextOrList,
+}
+
+// === impl Section ===
+
+impl Section {
+    /// The section of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        crate::table::SECTIONS.iter().find(|section| section.name == name)
+    }
+
+    /// The key of that name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The table's header as examples write it, for example `pve.home`.
+    pub fn header(&self) -> String {
+        if self.named { format!("{}.{}", self.name, self.example) } else { self.name.to_owned() }
+    }
+
+    /// A text of this section's keys with its placeholders filled in.
+    pub fn fill(&self, text: &str) -> String {
+        text.replace("{product}", self.words.0)
+            .replace("{port}", self.words.1)
+            .replace("{name}", self.example)
+    }
+
+    /// The variable that sets the key in the example table.
+    pub fn variable(&self, key: &Key) -> String {
+        let path = format!("{}.{}", self.header(), key.name);
+        let name = format!("{}{}", crate::environment::PREFIX, path.replace('.', "__"));
+        let name = name.to_ascii_uppercase();
+        if matches!(key.kind, Kind::Map | Kind::MapOfLists) { name + "__NAME" } else { name }
+    }
+
+    /// The complaint about a key that this section does not have.
+    pub(crate) fn unknown_key(&self, name: &str) -> Complaint {
+        let names: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+        Complaint::new("is not a known key", did_you_mean(name, &names, "known keys"))
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Whether the value itself must never be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The kind in a few words, for the reference page and for messages.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Secret => "secret text".to_owned(),
+            Self::File => "the path of a file".to_owned(),
+            Self::SecretFile => "the path of a file with a secret".to_owned(),
+            Self::Folder => "the path of a folder".to_owned(),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Choice(words) => format!("one of {}", quoted(words)),
+            Self::List => "a list of texts".to_owned(),
+            Self::Map => "a table of texts".to_owned(),
+            Self::MapOfLists => "a table of texts or of lists of texts".to_owned(),
+            Self::TextOrList => "text or a list of texts".to_owned(),
+        }
+    }
+
+    /// Whether the value is a path that is taken relative to the file that names it.
+    pub(crate) fn is_path(self) -> bool {
+        matches!(self, Self::File | Self::SecretFile | Self::Folder)
+    }
+
+    /// Whether the value's entries are keys of their own, merged one by one.
+    pub(crate) fn is_map(self) -> bool {
+        matches!(self, Self::Map | Self::MapOfLists)
+    }
+
+    /// The kind of a map's entries.
+    pub(crate) fn entry(self) -> Self {
+        if self == Self::MapOfLists { Self::TextOrList } else { Self::Text }
+    }
+
+    /// Reads a value from the plain text of a variable or a flag.
+    ///
+    /// Text is taken as it is, so that a token `00123` keeps its zeros.
+    pub(crate) fn read(self, text: &str) -> Value {
+        let trimmed = text.trim();
+        match self {
+            Self::Boolean => match trimmed.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Value::Boolean(true),
+                "false" | "no" | "off" | "0" => Value::Boolean(false),
+                _ => Value::String(trimmed.to_owned()),
+            },
+            Self::Integer(..) => trimmed
+                .parse::<i64>()
+                .map_or_else(|_| Value::String(trimmed.to_owned()), Value::Integer),
+            Self::List => list(trimmed),
+            Self::TextOrList if trimmed.starts_with('[') || trimmed.contains(',') => list(trimmed),
+            Self::Secret => Value::String(text.to_owned()),
+            _ => Value::String(trimmed.to_owned()),
+        }
+    }
+
+    /// Checks one value; the complaint never repeats the value of a secret.
+    pub(crate) fn check(self, value: &Value) -> Result<(), Complaint> {
+        let wrong = || {
+            let hint = match self {
+                Self::Secret => "write it in quotes".to_owned(),
+                _ => format!("it takes {}", self.describe()),
+            };
+            Err(Complaint::new(format!("is {}", type_name(value)), hint))
+        };
+        match (self, value) {
+            (Self::Text | Self::Secret | Self::TextOrList, Value::String(_))
+            | (Self::Boolean, Value::Boolean(_)) => Ok(()),
+            (Self::File | Self::SecretFile | Self::Folder, Value::String(path)) => {
+                if path.is_empty() {
+                    Err(Complaint::new("is empty", "name a path or remove the key"))
+                } else {
+                    Ok(())
+                }
+            }
+            (Self::Integer(low, high), Value::Integer(number)) => {
+                if (low..=high).contains(number) {
+                    return Ok(());
+                }
+                let reason = format!("is {number}");
+                Err(Complaint::new(reason, format!("it takes a number from {low} to {high}")))
+            }
+            (Self::Choice(words), Value::String(word)) => {
+                if words.contains(&word.as_str()) {
+                    return Ok(());
+                }
+                let hint = did_you_mean(word, words, "it takes one of");
+                Err(Complaint::new(format!("is {:?}", shortened(word)), hint))
+            }
+            (Self::List | Self::TextOrList, Value::Array(items)) => {
+                match items.iter().find(|item| !item.is_str()) {
+                    None => Ok(()),
+                    Some(item) => {
+                        let reason = format!("holds {}", type_name(item));
+                        Err(Complaint::new(reason, "each entry is text in quotes"))
+                    }
+                }
+            }
+            _ => wrong(),
+        }
+    }
+}
+
+/// A hint towards the nearest of the names, or the list of all of them.
+pub(crate) fn did_you_mean(given: &str, names: &[&str], otherwise: &str) -> String {
+    match nearest(given, names) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("{otherwise}: {}", names.join(", ")),
+    }
+}
+
+/// The name that was probably meant.
+pub(crate) fn nearest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
+    // The measure is quadratic in the length; nothing that long is a misspelt key.
+    if given.len() > 80 {
+        return None;
+    }
+    let given = given.to_ascii_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&given, &name.to_ascii_lowercase());
+    let best = names.iter().map(|name| (distance(name), *name)).min()?;
+    let allowed = (given.len().max(best.1.len()) / 3).max(1);
+    (best.0 <= allowed).then_some(best.1)
+}
+
+/// A list written as TOML (`["a", "b"]`) or plainly (`a,b`).
+fn list(text: &str) -> Value {
+    if text.starts_with('[')
+        && let Ok(Value::Array(items)) = text.parse::<Value>()
+    {
+        return Value::Array(items);
+    }
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,246 @@
+//! From sources to settings: default < file < conf.d < the program's own text or `.env` <
+//! environment < flags.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use crate::document::DEFAULT;
+use crate::env_file::{self, Secrets};
+use crate::environment;
+use crate::error::{Complaint, ConfigError, ConfigErrors, Findings, Origin, Warning};
+use crate::layer::{KeyPath, Layer};
+use crate::layers::Merged;
+use crate::origins::OriginEntry;
+use crate::settings::Settings;
+use crate::sources::{Disk, Files, Sources};
+use crate::text;
+
+/// Settings with what is worth knowing about them.
+#[non_exhaustive]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What works and should not stay as it is.
+    pub warnings: Vec<Warning>,
+    /// The files that were read, in order: what a reload must watch.
+    pub files: Vec<PathBuf>,
+    merged: Merged,
+}
+
+/// Loads the settings from the disk.
+///
+/// # Errors
+///
+/// Everything that is wrong, at once.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    load_from(sources, &Disk)
+}
+
+/// Loads the settings with the given files.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_from(sources: &Sources, files: &dyn Files) -> Result<Loaded, ConfigErrors> {
+    let mut loader = Loader { sources, files, findings: Findings::default(), read: Vec::new() };
+    let merged = Merged::new(loader.layers());
+    let settings = loader.settings(&merged);
+    let Loader { findings, read, .. } = loader;
+    match (findings.finish(), settings) {
+        (Err(errors), _) => Err(errors),
+        (Ok(warnings), Some(settings)) => Ok(Loaded { settings, warnings, files: read, merged }),
+        // Settings are withheld only after an error; this keeps the promise if that ever breaks.
+        (Ok(warnings), None) => {
+            let reason = "could not be read".to_owned();
+            let origin = Origin::Default;
+            let error = ConfigError { origin, key: String::new(), reason, hint: String::new() };
+            Err(ConfigErrors { errors: vec![error], warnings })
+        }
+    }
+}
+
+pub(crate) struct Loader<'a> {
+    pub(crate) sources: &'a Sources,
+    pub(crate) files: &'a dyn Files,
+    pub(crate) findings: Findings,
+    read: Vec<PathBuf>,
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// Every value in force and where it came from, secrets masked.
+    pub fn origins(&self) -> Vec<OriginEntry> {
+        self.merged.effective().iter().map(OriginEntry::new).collect()
+    }
+
+    /// An error about a key whose value only a later step could judge, for example a toolset that
+    /// the catalogue does not have.
+    pub fn error_at(
+        &self,
+        key: &str,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> ConfigError {
+        let path: KeyPath = key.split('.').map(str::to_owned).collect();
+        ConfigError {
+            origin: self.merged.origin(&path),
+            key: key.to_owned(),
+            reason: reason.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("warnings", &self.warnings)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Loader ===
+
+impl Loader<'_> {
+    fn layers(&mut self) -> Vec<Layer> {
+        let mut layers = vec![defaults()];
+        for path in self.settings_files() {
+            layers.extend(self.file(&path));
+        }
+        if let Some(path) = self.sources.env_file.clone() {
+            layers.extend(self.env_file(&path));
+        }
+        for (name, text) in &self.sources.texts {
+            layers.push(text::layer(Path::new(name), text, &mut self.findings));
+        }
+        let mut layer = environment::layer(&self.sources.environment, &mut self.findings);
+        layer.resolve_paths(None, self.sources.home().as_deref());
+        layers.push(layer);
+        layers.push(environment::flags(&self.sources.flags, &mut self.findings));
+        layers
+    }
+
+    /// The main file and the files of `conf.d` beside it, those that exist.
+    fn settings_files(&mut self) -> Vec<PathBuf> {
+        if let Some(path) = &self.sources.config {
+            let mut files = vec![path.clone()];
+            files.extend(self.drop_ins(path.parent().unwrap_or(Path::new(""))));
+            return files;
+        }
+        if self.sources.env_file.is_some() || !self.sources.texts.is_empty() {
+            return Vec::new();
+        }
+        for folder in self.sources.search_path() {
+            let main = folder.join("config.toml");
+            let names = self.files.list(&folder).unwrap_or_default();
+            let mut files: Vec<PathBuf> = names.into_iter().filter(|name| *name == main).collect();
+            files.extend(self.drop_ins(&folder));
+            if !files.is_empty() {
+                return files;
+            }
+        }
+        Vec::new()
+    }
+
+    fn drop_ins(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let folder = folder.join("conf.d");
+        match self.files.list(&folder) {
+            Ok(mut files) => {
+                files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+                files.sort();
+                files
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.findings.error(&Origin::file(folder), "", unreadable(&error));
+                Vec::new()
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) -> Option<Layer> {
+        let text = match self.files.read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let mut complaint = unreadable(&error);
+                if error.kind() == io::ErrorKind::NotFound {
+                    complaint = Complaint::new(
+                        complaint.reason,
+                        "`proxmox-mcp config init` writes a first one",
+                    );
+                }
+                self.findings.error(&Origin::file(path), "", complaint);
+                return None;
+            }
+        };
+        self.read.push(path.to_owned());
+        let mut layer = text::layer(path, &text, &mut self.findings);
+        let home = self.sources.home();
+        layer.resolve_paths(path.parent(), home.as_deref());
+        if layer.entries.values().any(|entry| entry.key.is_secret()) {
+            self.warn_if_world_readable(path, &Origin::file(path), "");
+        }
+        Some(layer)
+    }
+
+    fn env_file(&mut self, path: &Path) -> Option<Layer> {
+        let origin = Origin::file(path);
+        let text = match self.files.read(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.findings.error(&origin, "", unreadable(&error));
+                return None;
+            }
+        };
+        self.read.push(path.to_owned());
+        self.warn_if_world_readable(path, &origin, "");
+        let import = env_file::import(path, &text, &Secrets::Inline);
+        let mut layer = text::layer(path, &import.toml, &mut self.findings);
+        for (at, entry) in &mut layer.entries {
+            entry.origin = import.origin(at).unwrap_or(&origin).clone();
+        }
+        for (at, opened) in &mut layer.tables {
+            *opened = import.origin(at).unwrap_or(&origin).clone();
+        }
+        self.findings.errors.extend(import.errors);
+        self.findings.warnings.extend(import.warnings);
+        Some(layer)
+    }
+
+    pub(crate) fn warn_if_world_readable(&mut self, path: &Path, origin: &Origin, key: &str) {
+        if let Ok(true) = self.files.is_world_readable(path) {
+            let reason = match key {
+                "" => "holds secrets and every user of this machine can read it".to_owned(),
+                _ => format!("names {}, which every user of this machine can read", path.display()),
+            };
+            let hint = format!("chmod 600 {}", path.display());
+            self.findings.warn(origin, key, Complaint::new(reason, hint));
+        }
+    }
+}
+
+/// The layer of the embedded default file.
+fn defaults() -> Layer {
+    let mut findings = Findings::default();
+    let mut layer = text::layer(Path::new("default.toml"), DEFAULT, &mut findings);
+    debug_assert!(findings.errors.is_empty(), "{:?}", findings.errors);
+    for entry in layer.entries.values_mut() {
+        entry.origin = Origin::Default;
+    }
+    layer
+}
+
+/// What a failed read means to a person.
+pub(crate) fn unreadable(error: &io::Error) -> Complaint {
+    match error.kind() {
+        io::ErrorKind::NotFound => Complaint::new("does not exist", ""),
+        io::ErrorKind::PermissionDenied => {
+            Complaint::new("cannot be read: permission denied", "check its owner and mode")
+        }
+        io::ErrorKind::InvalidData => Complaint::new("is not text in UTF-8", ""),
+        io::ErrorKind::IsADirectory => Complaint::new("is a folder, not a file", ""),
+        _ => Complaint::new(format!("cannot be read: {error}"), ""),
+    }
+}

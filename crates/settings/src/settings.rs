@@ -1,0 +1,212 @@
+//! The settings as the program takes them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use estate::ClusterKey;
+use guard::Mode;
+use serde::{Deserialize, Deserializer};
+
+/// Everything that is set, checked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The PVE clusters and standalone nodes, by key. No key is in both maps.
+    pub pve: BTreeMap<ClusterKey, crate::stub::Config>,
+    /// The backup servers, by key.
+    pub pbs: BTreeMap<ClusterKey, crate::stub::Config>,
+    /// What the MCP server offers and how far it goes.
+    pub server: ServerSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerSettings {
+    /// How far the server goes for any caller.
+    pub mode: Mode,
+    /// The toolsets that are offered, as they are written; which exist, the catalogue knows.
+    pub toolsets: Vec<String>,
+    /// Where state is kept; it need not exist yet.
+    pub state_dir: PathBuf,
+    /// The ceiling of one answer, in bytes.
+    pub answer_max_bytes: usize,
+    /// How long a tool follows a task before it answers.
+    pub task_wait: Duration,
+    /// How long an answer over many clusters waits for the slowest.
+    pub overview_deadline: Duration,
+    /// What the estate is meant to be, for the tester to hold against what answers.
+    pub declared_topology: Option<Topology>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogSettings {
+    /// The least important messages that are written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Levels per part of the program, in place of `level`.
+    pub filter: Option<String>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word that the settings use.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL
+                    .iter()
+                    .copied()
+                    .find(|value| value.as_str() == text)
+                    .ok_or_else(|| "is not a known word".to_owned())
+            }
+        }
+    };
+}
+
+words! {
+    /// How important a message must be to be written.
+    LogLevel {
+        /// Data was lost or an operator is needed.
+        Error = "error",
+        /// A surprise, recovered from.
+        Warn = "warn",
+        /// Changes of state.
+        Info = "info",
+        /// Per item.
+        Debug = "debug",
+        /// Everything, bodies and headers included, redacted.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How a line of the log looks.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// For collectors: one object per line.
+        Json = "json",
+    }
+}
+
+words! {
+    /// What the estate is meant to be.
+    Topology {
+        /// Single nodes, no cluster.
+        Standalone = "standalone",
+        /// One cluster, no single nodes.
+        Clustered = "clustered",
+        /// Both.
+        Mixed = "mixed",
+    }
+}
+
+/// `[server]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawServer {
+    #[serde(deserialize_with = "word")]
+    mode: Mode,
+    toolsets: Vec<String>,
+    state_dir: Option<PathBuf>,
+    answer_max_bytes: usize,
+    task_wait_secs: u64,
+    overview_deadline_secs: u64,
+    #[serde(default, deserialize_with = "optional_word")]
+    declared_topology: Option<Topology>,
+}
+
+/// `[log]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawLog {
+    #[serde(deserialize_with = "word")]
+    level: LogLevel,
+    #[serde(deserialize_with = "word")]
+    format: LogFormat,
+    filter: Option<String>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Whether no endpoint at all is configured.
+    pub fn is_empty(&self) -> bool {
+        self.pve.is_empty() && self.pbs.is_empty()
+    }
+}
+
+// === impl RawServer ===
+
+impl RawServer {
+    pub(crate) fn check(self, default_state_dir: PathBuf) -> ServerSettings {
+        ServerSettings {
+            mode: self.mode,
+            toolsets: self.toolsets,
+            state_dir: self.state_dir.unwrap_or(default_state_dir),
+            answer_max_bytes: self.answer_max_bytes,
+            task_wait: Duration::from_secs(self.task_wait_secs),
+            overview_deadline: Duration::from_secs(self.overview_deadline_secs),
+            declared_topology: self.declared_topology,
+        }
+    }
+}
+
+// === impl RawLog ===
+
+impl RawLog {
+    pub(crate) fn check(self) -> LogSettings {
+        LogSettings { level: self.level, format: self.format, filter: self.filter }
+    }
+}
+
+fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+fn optional_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}

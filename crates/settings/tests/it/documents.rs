@@ -1,0 +1,121 @@
+//! What is made from the table of keys stays as it is in the repository.
+
+use expect_test::expect_file;
+use settings::{Kind, SECTIONS};
+
+use crate::support::Setup;
+
+#[test]
+fn the_default_file_is_up_to_date() {
+    expect_file!["../../../../config/default.toml"].assert_eq(&settings::default_toml());
+}
+
+#[test]
+fn the_reference_page_is_up_to_date() {
+    expect_file!["../../../../docs/reference/config.md"].assert_eq(&settings::reference());
+}
+
+#[test]
+fn the_json_schema_is_up_to_date() {
+    let schema = serde_json::to_string_pretty(&settings::json_schema()).unwrap();
+    expect_file!["golden/schema.json"].assert_eq(&(schema + "\n"));
+}
+
+/// The file with the settings that it only shows.
+fn uncommented(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The secrets and files of tables are alternatives: one of each is kept.
+fn without_alternatives(text: &str) -> String {
+    let dropped =
+        ["token = ", "operate_token = ", "username", "password", "totp_secret", "fingerprint"];
+    let dropped = dropped.iter().chain(&["server_name", "ca_file"]);
+    let dropped: Vec<&str> = dropped.copied().collect();
+    let lines = text.lines().filter(|line| !dropped.iter().any(|start| line.starts_with(start)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn with_files(setup: Setup) -> Setup {
+    let names = ["home", "lab", "edge", "vault", "home-operate", "vault-operate", "offsite"];
+    names.iter().fold(setup, |setup, name| {
+        setup
+            .file(&format!("/etc/proxmox-mcp/{name}.token"), "secret")
+            .file(&format!("/etc/proxmox-mcp/{name}-ca.pem"), "pem")
+    })
+}
+
+#[test]
+fn the_default_file_has_every_key_and_loads_when_filled_in() {
+    let text = uncommented(settings::DEFAULT);
+    let document: toml::Table = text.parse().unwrap();
+    for section in SECTIONS {
+        let mut table = &document[section.name];
+        if section.named {
+            table = &table[section.example];
+        }
+        for key in section.keys {
+            assert!(table.get(key.name).is_some(), "{} {}", section.name, key.name);
+        }
+        assert_eq!(table.as_table().unwrap().len(), section.keys.len(), "{}", section.name);
+    }
+    let text = without_alternatives(&text);
+    let rendered = with_files(Setup::main(&text)).render();
+    assert!(!rendered.contains("error:"), "{rendered}");
+}
+
+#[test]
+fn the_example_file_loads() {
+    let example = include_str!("../../../../config/example.toml");
+    let setup = with_files(Setup::main(example));
+    let loaded = setup.load().unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(loaded.settings.pve.len() >= 2 && !loaded.settings.pbs.is_empty());
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn the_starter_file_loads_as_it_is_and_filled_in() {
+    let text = settings::starter();
+    let setup = with_files(Setup::main(text));
+    assert!(setup.load().unwrap().settings.is_empty());
+    let filled = uncommented(text);
+    let filled: String =
+        filled.lines().filter(|l| !l.starts_with("fingerprint")).collect::<Vec<_>>().join("\n");
+    let loaded =
+        with_files(Setup::main(&filled)).load().unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((loaded.settings.pve.len(), loaded.settings.pbs.len()), (1, 1));
+}
+
+/// Every value of the table is what its kind says, and the words are those of the types.
+#[test]
+fn the_table_agrees_with_itself_and_with_the_types() {
+    for section in SECTIONS {
+        for key in section.keys {
+            assert_eq!(key.default.is_some(), key.example.is_empty(), "{}", key.name);
+            let shown = key.default.unwrap_or(key.example);
+            let shown = section.fill(shown);
+            assert!(shown.parse::<toml::Value>().is_ok(), "{} {shown}", key.name);
+            assert!(key.doc.ends_with('.'), "{}", key.name);
+            let is_timed = key.doc.contains("in seconds");
+            assert_eq!(is_timed, key.name.ends_with("_secs"), "{}", key.name);
+        }
+    }
+    let words = |section: &str, key: &str| {
+        let section = SECTIONS.iter().find(|known| known.name == section).unwrap();
+        match section.key(key).unwrap().kind {
+            Kind::Choice(words) => words.to_vec(),
+            _ => panic!("{key} has no words"),
+        }
+    };
+    assert_eq!(words("server", "mode"), guard::Mode::ALL.map(guard::Mode::as_str));
+    let levels: Vec<&str> = settings::LogLevel::ALL.iter().map(|level| level.as_str()).collect();
+    assert_eq!(words("log", "level"), levels);
+    let formats: Vec<&str> = settings::LogFormat::ALL.iter().map(|one| one.as_str()).collect();
+    assert_eq!(words("log", "format"), formats);
+    let topologies: Vec<&str> = settings::Topology::ALL.iter().map(|one| one.as_str()).collect();
+    assert_eq!(words("server", "declared_topology"), topologies);
+}

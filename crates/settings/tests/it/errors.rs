@@ -1,0 +1,213 @@
+//! Every class of error: key, file and line or variable, and what to do.
+
+use expect_test::{Expect, expect};
+
+use crate::support::{HOME, Setup};
+
+/// Loads one file and renders what is wrong with it.
+fn check(text: &str, expected: Expect) {
+    expected.assert_eq(&Setup::main(text).render());
+}
+
+#[test]
+fn everything_is_said_at_once() {
+    check(
+        r#"[serv]
+mode = "x"
+
+[server]
+mode = "Trusted"
+answer_max_bytes = 12
+task_wait_secs = "45"
+toolset = ["default"]
+
+[log]
+level = 3
+format = "yaml"
+
+[pve]
+endpoints = ["https://a:8006"]
+
+[pve.My-Lab]
+token = 3
+
+[pve.home]
+endpoints = "https://pve1:8006"
+tokn_id = "mcp@pve!agent"
+token = 123456789
+insecure = "yes"
+labels = { "Site Name" = "x", ok = 3 }
+fingerprints = "AB"
+connect_timeout_secs = 99999999999999999999
+
+[pve.home.unknown_table]
+a = 1
+
+[input.syslog]
+type = "syslog"
+
+[[pbs]]
+endpoints = ["https://b:8007"]
+"#,
+        expect![[r#"
+            error: /etc/proxmox-mcp/config.toml:1: serv is not a known section; did you mean `server`?
+            error: /etc/proxmox-mcp/config.toml:5: server.mode is "Trusted"; did you mean `trusted`?
+            error: /etc/proxmox-mcp/config.toml:6: server.answer_max_bytes is 12; it takes a number from 2048 to 1048576
+            error: /etc/proxmox-mcp/config.toml:7: server.task_wait_secs is text; it takes a whole number from 1 to 600
+            error: /etc/proxmox-mcp/config.toml:8: server.toolset is not a known key; did you mean `toolsets`?
+            error: /etc/proxmox-mcp/config.toml:11: log.level is a number; it takes one of `error`, `warn`, `info`, `debug`, `trace`
+            error: /etc/proxmox-mcp/config.toml:12: log.format is "yaml"; it takes one of: text, json
+            error: /etc/proxmox-mcp/config.toml:15: pve.endpoints is not a table; it belongs into a table with a name, for example [pve.home]
+            error: /etc/proxmox-mcp/config.toml:17: pve.My-Lab is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.my_lab]
+            error: /etc/proxmox-mcp/config.toml:21: pve.home.endpoints is text; it takes a list of texts
+            error: /etc/proxmox-mcp/config.toml:22: pve.home.tokn_id is not a known key; did you mean `token_id`?
+            error: /etc/proxmox-mcp/config.toml:23: pve.home.token is a number; write it in quotes
+            error: /etc/proxmox-mcp/config.toml:24: pve.home.insecure is text; it takes true or false
+            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels."Site Name" is not a label's name; use a-z, 0-9 and _ only, for example `site_name`
+            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels.ok is a number; it takes text
+            error: /etc/proxmox-mcp/config.toml:26: pve.home.fingerprints is not a table; write it as fingerprints = { name = "…" }
+            error: /etc/proxmox-mcp/config.toml:27: pve.home.connect_timeout_secs is a number that is too large
+            error: /etc/proxmox-mcp/config.toml:29: pve.home.unknown_table is not a known key; known keys: endpoints, token_id, token, token_file, operate_token_id, operate_token, operate_token_file, username, password, password_file, totp_secret, totp_secret_file, ca_file, fingerprint, fingerprints, server_name, insecure, labels, expected_off, proxy, connect_timeout_secs, request_timeout_secs, deadline_secs, concurrency
+            error: /etc/proxmox-mcp/config.toml:32: input is not known to this release; remove it until a release brings it
+            error: /etc/proxmox-mcp/config.toml:35: pbs is not a table; write it as a table: [pbs.vault]
+        "#]],
+    );
+}
+
+#[test]
+fn syntax_errors_have_a_line_and_no_text_of_the_file() {
+    check(
+        "[pve.home]\ntoken = \"secret\n[log]\nlevel = \n",
+        expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:2: is not valid TOML: invalid basic string, expected `"`
+        error: /etc/proxmox-mcp/config.toml:4: is not valid TOML: string values must be quoted, expected literal string
+    "#]],
+    );
+    check(
+        "[log]\nlevel = \"info\"\nlevel = \"warn\"\n",
+        expect![[r"
+        error: /etc/proxmox-mcp/config.toml:3: is not valid TOML: duplicate key
+    "]],
+    );
+    check(
+        "mode\n",
+        expect![[r"
+        error: /etc/proxmox-mcp/config.toml:1: is not valid TOML: key with no value, expected `=`
+    "]],
+    );
+    check(
+        "[pve.home\n",
+        expect![[r"
+        error: /etc/proxmox-mcp/config.toml:1: is not valid TOML: unclosed table, expected `]`
+    "]],
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    check(
+        "[pve.home]\n",
+        expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:1: pve.home.endpoints is missing; for example endpoints = ["https://pve1:8006"]
+    "#]],
+    );
+    check(
+        "\n\n[pbs.vault]\nlabels.site = \"x\"\n",
+        expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:3: pbs.vault.endpoints is missing; for example endpoints = ["https://pbs1:8007"]
+    "#]],
+    );
+}
+
+#[test]
+fn a_name_is_used_once() {
+    check(
+        &format!(
+            "{HOME}[pbs.home]\nendpoints = [\"https://b:8007\"]\ntoken_id = \"a@pbs!b\"\ntoken_file = \"home.token\"\n"
+        ),
+        expect![[r"
+            error: /etc/proxmox-mcp/config.toml:6: pbs.home has the name of pve.home (/etc/proxmox-mcp/config.toml:2); rename one of the two tables
+        "]],
+    );
+}
+
+#[test]
+fn a_secret_is_given_once() {
+    check(
+        &format!("{HOME}token = \"abc\"\n"),
+        expect![[r"
+        error: /etc/proxmox-mcp/config.toml:6: pve.home.token and token_file are both set; keep one of them
+    "]],
+    );
+}
+
+#[test]
+fn files_that_are_not_there() {
+    check(
+        "[pve.home]\nendpoints = [\"https://a:8006\"]\ntoken_id = \"a@pve!b\"\ntoken_file = \"/nowhere/token\"\nca_file = \"ca.pem\"\n",
+        expect![[r"
+            error: /etc/proxmox-mcp/config.toml:4: pve.home.token_file names /nowhere/token, which does not exist
+            error: /etc/proxmox-mcp/config.toml:5: pve.home.ca_file names /etc/proxmox-mcp/ca.pem, which does not exist
+        "]],
+    );
+    let setup = Setup::main(HOME)
+        .file("/etc/proxmox-mcp/home.token", " \n")
+        .file("/etc/proxmox-mcp/conf.d/a.toml", "<denied>");
+    expect![[r"
+        error: /etc/proxmox-mcp/conf.d/a.toml: cannot be read: permission denied; check its owner and mode
+        error: /etc/proxmox-mcp/config.toml:5: pve.home.token_file names /etc/proxmox-mcp/home.token, which is empty; write the secret into it, alone on its first line
+    "]].assert_eq(&setup.render());
+    expect![[r"
+        error: my.toml: does not exist; `proxmox-mcp config init` writes a first one
+    "]]
+    .assert_eq(&Setup::default().config("my.toml").render());
+}
+
+#[test]
+fn variables_and_flags_are_named() {
+    let setup = Setup::main(HOME)
+        .variable("PROXMOX_MCP_SERVER__MOD", "trusted")
+        .variable("PROXMOX_MCP_SERVER__MODE", "all")
+        .variable("PROXMOX_MCP_SERVER_MODE", "trusted")
+        .variable("PROXMOX_MCP_VERSION", "1")
+        .variable("PROXMOX_MCP_PVE__HOME", "x")
+        .variable("PROXMOX_MCP_PVE__HOME__LABELS", "x")
+        .variable("PROXMOX_MCP_PVE__HOME__CONCURRENCY", "many")
+        .variable("PROXMOX_MCP_PVE__HOME__CONCURRENCY__X", "3")
+        .variable("PROXMOX_MCP_PVE__HÖME__TOKEN", "3")
+        .variable("PROXMOX_MCP_EVENTS__X", "3")
+        .flag("--mode", "server.mode", "everything");
+    expect![[r#"
+        error: variable PROXMOX_MCP_EVENTS__X: events.x is not a known section; known sections: pve, pbs, server, log
+        error: variable PROXMOX_MCP_PVE__HOME: pve.home names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
+        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency is text; it takes a whole number from 1 to 64
+        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x goes too deep; did you mean `concurrency`?
+        error: variable PROXMOX_MCP_PVE__HOME__LABELS: pve.home.labels is a table; set its entries, for example PROXMOX_MCP_PVE__HOME__LABELS__NAME
+        error: variable PROXMOX_MCP_PVE__HÖME__TOKEN: pve."hÖme" is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.h_me]
+        error: variable PROXMOX_MCP_SERVER__MOD: server.mod is not a known key; did you mean `mode`?
+        error: variable PROXMOX_MCP_SERVER__MODE: server.mode is "all"; it takes one of: read-only, guarded, trusted
+        error: flag --mode: server.mode is "everything"; it takes one of: read-only, guarded, trusted
+        warning: variable PROXMOX_MCP_SERVER_MODE is not a setting; did you mean PROXMOX_MCP_SERVER__MODE?
+        warning: variable PROXMOX_MCP_VERSION is not a setting; section and key are separated by two underscores
+    "#]].assert_eq(&setup.render());
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let setup = Setup::main(&format!("{HOME}password = 4711\nproxy = \"http://me:hunter2@proxy:3128\"\ntotp_secret = [\"hunter2\"]\n"))
+        .variable("PROXMOX_MCP_PVE__HOME__OPERATE_TOKEN", "hunter2");
+    let text = setup.render();
+    expect![[r"
+        error: /etc/proxmox-mcp/config.toml:6: pve.home.password is a number; write it in quotes
+        error: /etc/proxmox-mcp/config.toml:8: pve.home.totp_secret is a list; write it in quotes
+    "]]
+    .assert_eq(&text);
+    let setup = Setup::main(&format!(
+        "{HOME}password = \"hunter2\"\nusername = \"a@pam\"\nproxy = \"http://me:hunter2@proxy:3128\"\n"
+    ));
+    let text = setup.render();
+    assert!(!text.contains("hunter2"), "{text}");
+    if let Ok(loaded) = setup.load() {
+        assert!(!format!("{loaded:?} {:?}", loaded.settings).contains("hunter2"));
+    }
+}

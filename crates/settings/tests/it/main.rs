@@ -1,0 +1,7 @@
+//! Settings from every layer, every class of error with its place, and the earlier `.env`.
+
+mod documents;
+mod env_file;
+mod errors;
+mod layers;
+mod support;
