@@ -78,8 +78,12 @@ fn check(complain: impl Fn(&File) -> Option<String>) {
 // === impl File ===
 
 impl File {
+    fn has_extension(&self, wanted: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == wanted)
+    }
+
     fn is_rust(&self) -> bool {
-        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
+        self.has_extension("rs")
     }
 
     /// Tests may be long, and what they expect is as it is.
@@ -189,6 +193,21 @@ fn the_sdk_is_named_in_one_module() {
             .filter(|line| !line.trim_start().starts_with("//"))
             .any(|line| line.contains(&sdk));
         (file.is_rust() && !home && names).then(|| format!("names {sdk}"))
+    });
+}
+
+/// Pages are read on disk and on the web; a link within the repository leads somewhere in both.
+#[test]
+fn links_within_the_repository_lead_somewhere() {
+    check(|file| {
+        let folder = Path::new(&file.path).parent()?;
+        let mut targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let dead = targets.find(|target| {
+            let path = target.split('#').next().unwrap_or_default();
+            let outside = path.is_empty() || path.contains("://") || path.starts_with("mailto:");
+            !outside && !root().join(folder).join(path).exists()
+        })?;
+        file.has_extension("md").then(|| format!("links to {dead}, which is not there"))
     });
 }
 

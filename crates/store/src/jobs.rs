@@ -85,6 +85,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// The job with this id, if it is this owner's: another's does not exist for them.
     async fn job(&self, id: JobId, owner: &Principal) -> Result<Option<Job>, Error>;
 
+    /// The job with this id, whoever's it is: for callers that check the owner themselves.
+    async fn find_job(&self, id: JobId) -> Result<Option<Job>, Error>;
+
     /// This owner's newest jobs, at most `limit`, newest first.
     async fn jobs(&self, owner: &Principal, limit: u32) -> Result<Vec<Job>, Error>;
 

@@ -33,6 +33,7 @@ pub mod jobs;
 mod lazy;
 mod memory;
 mod postgres;
+mod protocol;
 mod rows;
 mod schema;
 mod sql;
@@ -50,6 +51,7 @@ pub use jobs::{Job, JobState, JobStore, NewJob};
 pub use lazy::LazyStore;
 pub use memory::MemoryStore;
 pub use postgres::PostgresStore;
+pub use protocol::ProtocolJobs;
 pub use sqlite::SqliteStore;
 pub use url::{InvalidStoreUrl, StoreUrl};
 

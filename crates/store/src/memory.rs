@@ -118,6 +118,10 @@ impl JobStore for MemoryStore {
         Ok(state.jobs.iter().find(|job| job.id == id && job.owner == *owner).cloned())
     }
 
+    async fn find_job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        Ok(self.state().jobs.iter().find(|job| job.id == id).cloned())
+    }
+
     async fn jobs(&self, owner: &Principal, limit: u32) -> Result<Vec<Job>, Error> {
         let mut jobs: Vec<Job> =
             self.state().jobs.iter().filter(|job| job.owner == *owner).cloned().collect();

@@ -79,6 +79,16 @@ macro_rules! impl_jobs_and_approvals {
                     .transpose()
             }
 
+            async fn find_job(&self, id: JobId) -> Result<Option<Job>, Error> {
+                sqlx::query_as::<_, JobRow>(statements::JOB)
+                    .bind(id.to_string())
+                    .fetch_optional(&self.pool)
+                    .await
+                    .map_err(|error| Error::engine(format!("read job {id}"), error))?
+                    .map(rows::job)
+                    .transpose()
+            }
+
             async fn jobs(&self, owner: &Principal, limit: u32) -> Result<Vec<Job>, Error> {
                 sqlx::query_as::<_, JobRow>(statements::OWNED_JOBS)
                     .bind(owner.to_string())
@@ -192,12 +202,7 @@ macro_rules! impl_jobs_and_approvals {
         impl $store {
             /// Looks up why the statement changed nothing.
             async fn job_refused(&self, operation: &str, id: JobId) -> Error {
-                let found = sqlx::query_as::<_, JobRow>(statements::JOB)
-                    .bind(id.to_string())
-                    .fetch_optional(&self.pool)
-                    .await
-                    .map_err(|error| Error::engine(format!("read job {id}"), error));
-                match found.and_then(|row| row.map(rows::job).transpose()) {
+                match self.find_job(id).await {
                     Ok(job) => jobs::refused(operation, id, job.map(|job| job.state)),
                     Err(error) => error,
                 }
@@ -231,7 +236,7 @@ pub(crate) mod names {
     pub(crate) use crate::approvals::{
         self, Approval, ApprovalState, ApprovalStore as _, Decision, NewApproval,
     };
-    pub(crate) use crate::jobs::{self, Job, JobState, NewJob};
+    pub(crate) use crate::jobs::{self, Job, JobState, JobStore as _, NewJob};
     pub(crate) use crate::rows::{self, ApprovalRow, JobRow, micros};
     pub(crate) use crate::{ApprovalId, Error, JobId, PlanDigest, statements};
 }

@@ -1,6 +1,6 @@
 //! The contracts in memory.
 
-use store::{LazyStore, MemoryStore, NewJob};
+use store::{LazyStore, MemoryStore, NewJob, ProtocolJobs};
 use testkit::contract;
 
 #[tokio::test]
@@ -8,6 +8,13 @@ async fn contracts() {
     contract::store::jobs(&MemoryStore::new()).await;
     contract::store::approvals(&MemoryStore::new()).await;
     contract::store::audit(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn the_protocols_jobs() {
+    let in_memory = LazyStore::new("memory:".parse().unwrap());
+    contract::mcp_protocol::jobs(&ProtocolJobs::new(in_memory)).await;
+    contract::mcp_protocol::jobs(&mcp_protocol::MemoryJobs::default()).await;
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use expect_test::expect;
 use sqlx::Executor as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use store::{
-    AuditLog as _, ErrorKind, NewAuditRecord, SqliteStore, Store, StoreUrl, Verification, open,
-    verify,
+    AuditLog as _, ErrorKind, JobState, LazyStore, NewApproval, NewAuditRecord, NewJob, PlanDigest,
+    ProtocolJobs, SqliteStore, Store, StoreUrl, Verification, open, verify,
 };
 use testkit::contract;
 
@@ -29,6 +30,9 @@ async fn contracts() {
     contract::store::jobs(&*open_at(&folder.path().join("jobs.db")).await).await;
     contract::store::approvals(&*open_at(&folder.path().join("approvals.db")).await).await;
     contract::store::audit(&*open_at(&folder.path().join("audit.db")).await).await;
+    let url = format!("sqlite://{}", folder.path().join("protocol.db").display());
+    let jobs = ProtocolJobs::new(LazyStore::new(url.parse().unwrap()));
+    contract::mcp_protocol::jobs(&jobs).await;
 }
 
 #[tokio::test]
@@ -114,4 +118,51 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
 
     let error = SqliteStore::open(folder.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// Rows are read by later versions of this program: their written form is for ever.
+#[tokio::test]
+async fn what_is_in_the_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = open_at(&path).await;
+    let now = "2026-11-22T12:00:00.123456789Z".parse().unwrap();
+    let upid = |id| format!("UPID:alder:000002D6:000C8274:6B033EDA:qmstart:{id}:root@pam:");
+    let new = NewJob::new(guard::Principal::local(1000), "start two")
+        .with_upid(upid(100).parse().unwrap())
+        .with_upid(upid(101).parse().unwrap());
+    let job = store.create_job(new, now).await.unwrap();
+    let result = Some(serde_json::json!({ "exit": "OK" }));
+    store.finish_job(job.id, JobState::Canceled, result, now).await.unwrap();
+    let question = NewApproval {
+        plan_digest: PlanDigest::from_bytes([0xab; 32]),
+        requested_by: guard::Principal::automation("nightly").unwrap(),
+        expires_at: now,
+    };
+    store.ask(question, now).await.unwrap();
+
+    let raw = raw(&path).await;
+    let dump = async |sql: &'static str| -> String {
+        sqlx::query_scalar(sql).fetch_one(&raw).await.unwrap()
+    };
+    expect![[r#"
+        length(id)=32|'local:1000'|'start two'|'UPID:alder:000002D6:000C8274:6B033EDA:qmstart:100:root@pam:
+        UPID:alder:000002D6:000C8274:6B033EDA:qmstart:101:root@pam:
+        '|'canceled'|1795348800123456|1795348800123456|'{"exit":"OK"}'"#]]
+    .assert_eq(
+        &dump(
+            "SELECT 'length(id)=' || length(id) || '|' || quote(owner) || '|' || quote(label) || '|' \
+             || quote(upids) || '|' || quote(state) || '|' || created_us || '|' || updated_us \
+             || '|' || quote(result) FROM jobs",
+        )
+        .await,
+    );
+    expect![[r"'abab'|'automation:nightly'|1795348800123456|'pending'|NULL|NULL"]].assert_eq(
+        &dump(
+            "SELECT quote(substr(plan_digest, 61)) || '|' || quote(requested_by) || '|' || asked_us \
+             || '|' || quote(state) || '|' || quote(decided_by) || '|' || quote(decided_us) \
+             FROM approvals",
+        )
+        .await,
+    );
 }

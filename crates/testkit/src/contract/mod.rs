@@ -4,5 +4,7 @@
 //! broken. The feature of the same name brings it in, so that other crates' tests do not build
 //! the crate that the trait stands in.
 
+#[cfg(feature = "mcp-protocol")]
+pub mod mcp_protocol;
 #[cfg(feature = "store")]
 pub mod store;

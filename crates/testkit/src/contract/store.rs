@@ -47,6 +47,8 @@ pub async fn jobs(store: &dyn JobStore) {
     // Another's job does not exist, for reading and for listing.
     assert_eq!(store.job(job.id, &alice).await.expect("read"), Some(job.clone()));
     assert_eq!(store.job(job.id, &bob).await.expect("read"), None);
+    assert_eq!(store.find_job(job.id).await.expect("read"), Some(job.clone()));
+    assert_eq!(store.find_job(JobId::random()).await.expect("read"), None);
     assert_eq!(store.job(JobId::random(), &alice).await.expect("read"), None);
     assert_eq!(store.jobs(&bob, 10).await.expect("list"), slice::from_ref(&other));
 
