@@ -33,7 +33,7 @@ pub(crate) fn run(steps: &[Step], skip: &[Step]) -> Result<()> {
         println!("── {} ──", step.name());
         let started = Instant::now();
         if let Err(error) = step.run() {
-            println!("error: {error:#}");
+            eprintln!("error: {error:#}");
             failed.push(step.name());
         }
         println!("── {}: {:.0} s ──", step.name(), started.elapsed().as_secs_f64());

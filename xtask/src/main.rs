@@ -3,7 +3,11 @@
 //! What can be a test is a test: `cargo test -p xtask` holds the layers, tidiness and generated
 //! pages, so plain `cargo test` fails on them too.
 
-#![expect(clippy::print_stdout, reason = "these commands talk to a person at a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these talk to a person at a terminal"
+)]
 
 mod ci;
 mod codegen;
@@ -22,7 +26,7 @@ use crate::ci::Step;
 use crate::services::Service;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Development tasks of this workspace")]
+#[command(bin_name = "cargo xtask", about = "Development tasks of this workspace")]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -98,7 +102,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
