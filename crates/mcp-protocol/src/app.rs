@@ -173,6 +173,7 @@ impl App {
         let entry = self.entry(name)?;
         let spec = entry.tool.spec();
         schema::drop_empty_arguments(&spec.input_schema, &mut args);
+        schema::mend_types(&spec.input_schema, &mut args);
         let args = Value::Object(args);
         if let Err(problems) = entry.input.check(&spec.input_schema, &args) {
             return Ok(Outcome::failed(format!("{name} was not called: {}", problems.join("\n"))));

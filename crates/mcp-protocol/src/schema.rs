@@ -89,6 +89,43 @@ pub(crate) fn drop_empty_arguments(schema: &JsonObject, args: &mut JsonObject) {
     });
 }
 
+/// Gives an argument the type that its schema wants where nothing is lost by it: a number for the text `"5"`, the text
+/// `"104"` for a number, a list of one for a single value.
+///
+/// Models and form-filling clients mix these up; refusing what can only mean one thing would cost them a round for nothing.
+pub(crate) fn mend_types(schema: &JsonObject, args: &mut JsonObject) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    for (name, value) in args.iter_mut() {
+        let wanted = properties.get(name).and_then(|property| property.get("type"));
+        let Some(wanted) = wanted.and_then(Value::as_str) else { continue };
+        if let Some(mended) = mend(wanted, value) {
+            *value = mended;
+        }
+    }
+}
+
+/// The value as a `wanted`, if it is not one and can only mean that.
+fn mend(wanted: &str, value: &Value) -> Option<Value> {
+    match (wanted, value) {
+        ("string", Value::Number(number)) => Some(Value::String(number.to_string())),
+        ("string", Value::Bool(flag)) => Some(Value::String(flag.to_string())),
+        ("integer", Value::String(text)) => text.trim().parse::<i64>().ok().map(Value::from),
+        ("integer", Value::Number(number)) if !number.is_i64() && !number.is_u64() => {
+            // 5.0 is how some clients write 5.
+            let number =
+                number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15)?;
+            Some(Value::from(number as i64))
+        }
+        ("boolean", Value::String(text)) => match text.trim() {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        ("array", Value::String(_) | Value::Number(_)) => Some(Value::Array(vec![value.clone()])),
+        _ => None,
+    }
+}
+
 fn allows_null(property: &Value) -> bool {
     match property.get("type") {
         Some(Value::String(one)) => one == "null",
@@ -297,11 +334,30 @@ mod tests {
         }));
         let mut args = schema_object(args);
         drop_empty_arguments(&schema, &mut args);
+        mend_types(&schema, &mut args);
         let actual = match LazySchema::default().check(&schema, &Value::Object(args)) {
             Ok(()) => "ok".to_owned(),
             Err(problems) => problems.join("\n"),
         };
         expected.assert_eq(&actual);
+    }
+
+    #[test]
+    fn a_type_is_mended_only_where_nothing_is_lost() {
+        for (wanted, given, mended) in [
+            ("integer", json!("104"), Some(json!(104))),
+            ("integer", json!(5.0), Some(json!(5))),
+            ("integer", json!(5.5), None),
+            ("integer", json!("1e3"), None),
+            ("integer", json!(7), None),
+            ("string", json!(104), Some(json!("104"))),
+            ("string", json!(["a"]), None),
+            ("boolean", json!("true"), Some(json!(true))),
+            ("boolean", json!("yes"), None),
+            ("array", json!("status"), Some(json!(["status"]))),
+        ] {
+            assert_eq!(mend(wanted, &given), mended, "{wanted} from {given}");
+        }
     }
 
     #[test]
@@ -314,8 +370,8 @@ mod tests {
             expect!["`action` is \"strat\"; allowed: start, stop, shutdown (did you mean start?)"],
         );
         check(
-            json!({"action": "stop", "vmid": "100"}),
-            expect!["`vmid` must be an integer, not \"100\""],
+            json!({"action": "stop", "vmid": "web"}),
+            expect!["`vmid` must be an integer, not \"web\""],
         );
         check(json!({"action": "stop", "vmid": 7}), expect!["`vmid` is 7; the least is 100"]);
         check(

@@ -36,8 +36,8 @@ async fn wrong_arguments_are_explained_to_the_model() {
             "echo was not called: `txt` (did you mean `text`?) is not an argument; known: text, times, voice",
         ),
         (
-            json!({ "text": 1, "times": 4 }),
-            "echo was not called: `text` must be a string, not 1\n`times` is 4; the most is 3",
+            json!({ "text": ["a"], "times": 4 }),
+            "echo was not called: `text` must be a string, not [\"a\"]\n`times` is 4; the most is 3",
         ),
     ];
     for (args, expected) in cases {
