@@ -53,6 +53,7 @@ pub(crate) struct Never {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(test), expect(dead_code, reason = "fences are for the tests alone"))]
 pub(crate) struct DevOnly {
+    pub(crate) except: Vec<String>,
     pub(crate) crates: Vec<String>,
 }
 

@@ -68,7 +68,8 @@ fn broken_fence(layers: &Layers, from: &str, dependency: &Dependency) -> Option<
         return Some(format!("only {} may name it", allowed.join(", ")));
     }
     let development = dependency.kind == DependencyKind::Development;
-    let dev_only = layers.dev_only.crates.iter().any(|name| name == to);
+    let dev_only = layers.dev_only.crates.iter().any(|name| name == to)
+        && !layers.dev_only.except.iter().any(|name| name == from);
     (dev_only && !development).then(|| "it is a development dependency only".to_owned())
 }
 
@@ -109,7 +110,7 @@ fn each_rule_bites() {
         beside = [{ name = "kit", note = "", uses = ["c"], used_by = ["a"] }]
         never = [{ crate = "b", on = ["c"] }]
         fences = { fenced = ["a"] }
-        dev_only = { crates = ["snap"] }
+        dev_only = { crates = ["snap"], except = ["c"] }
         "#,
     )
     .unwrap();
@@ -142,5 +143,6 @@ fn each_rule_bites() {
     check("b", "fenced", true, Some("only a may name it"));
     check("a", "snap", true, None);
     check("a", "snap", false, Some("it is a development dependency only"));
+    check("c", "snap", false, None);
     check("c", "free", false, None);
 }
