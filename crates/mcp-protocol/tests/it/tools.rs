@@ -37,7 +37,7 @@ async fn wrong_arguments_are_explained_to_the_model() {
         ),
         (
             json!({ "text": ["a"], "times": 4 }),
-            "echo was not called: `text` must be a string, not [\"a\"]\n`times` is 4; the most is 3",
+            "echo was not called: `text` must be a string, not an array\n`times` is 4; the most is 3",
         ),
     ];
     for (args, expected) in cases {
