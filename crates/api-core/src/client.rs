@@ -1,19 +1,23 @@
 //! Encodes requests, sends them and reads the answers.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::{self, Instant};
 
-use crate::{Body, Error, ErrorKind, Request, Transport};
+use crate::{Body, Error, ErrorKind, Request, Sent, Transport, TransportError, TransportErrorKind};
 
 /// The largest answer that a typed call takes: a big cluster's resource list is about 2 MiB.
 const ANSWER_LIMIT: usize = 64 << 20;
 
-/// Tells from a status and the server's words what sort of failure it is. The products put most
-/// causes into words, so each client brings its own.
-pub type Classify = fn(status: u16, message: &str) -> ErrorKind;
+/// How long an answer of a typed call may take to come in whole, unless the request says otherwise.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Tells from a status, the server's words and its words on each parameter what sort of failure it
+/// is. The products put most causes into words, so each client brings its own.
+pub type Classify = fn(status: u16, message: &str, params: &BTreeMap<String, String>) -> ErrorKind;
 
 /// Runs requests over a transport. Cheap to clone.
 #[derive(Clone)]
@@ -85,12 +89,16 @@ impl ApiClient {
     /// Sends the request and gives the answer's bytes as they came.
     pub async fn call_bytes<T>(&self, request: Request<T>) -> Result<bytes::Bytes, Error> {
         let operation = format!("{request:?}");
+        let node = request.meta().node.as_ref().map(ToString::to_string);
+        let end = Instant::now() + request.meta().deadline.unwrap_or(ANSWER_DEADLINE);
         let response = self.open(request).await?;
-        response
-            .into_body()
-            .collect(ANSWER_LIMIT)
-            .await
-            .map_err(|error| Error::transport(operation, error))
+        let collecting = response.into_body().collect(ANSWER_LIMIT);
+        let collected = match time::timeout_at(end, collecting).await {
+            Ok(collected) => collected,
+            // A body that trickles in would otherwise never be too late.
+            Err(_) => Err(TransportError::new(TransportErrorKind::Timeout, Sent::Maybe, "")),
+        };
+        collected.map_err(|error| Error::transport(operation, error).with_node(node))
     }
 
     /// Sends the request and gives the answer as it streams in; refusals are read and returned as
@@ -118,13 +126,15 @@ impl ApiClient {
         let status = response.status();
         let reason = reason(&response);
         // The body only adds to the reason phrase; one that cannot be read takes nothing away.
-        let body = response.into_body().collect(1 << 20).await.unwrap_or_default();
+        let reading = response.into_body().collect(1 << 20);
+        let body = time::timeout(Duration::from_secs(10), reading).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let (body_text, params) = read_refusal(&body);
         let message = match body_text {
             Some(text) if !text.is_empty() => text,
             _ => reason,
         };
-        let kind = (self.classify)(status.as_u16(), &message);
+        let kind = (self.classify)(status.as_u16(), &message, &params);
         Error::new(kind, operation, message).with_status(status.as_u16()).with_params(params)
     }
 }

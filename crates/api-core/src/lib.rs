@@ -6,6 +6,10 @@
 //! [`ApiClient`] joins the two: it encodes, sends, decodes the `{"data": …}` envelope and turns
 //! every refusal into one [`Error`] with a [`ErrorKind`].
 //!
+//! Below an [`ApiClient`] the transports are stacked: [`auth`] adds a credential, [`Failover`]
+//! chooses among endpoints and bounds what is under way, [`HttpTransport`] sends. [`endpoint`] reads
+//! the settings of one cluster and builds that stack; [`task`] follows a task to its end.
+//!
 //! ```
 //! use api_core::{Request, path};
 //!
@@ -17,15 +21,25 @@
 //!
 //! *Invariant:* no product's paths, privileges or wording; those live in the clients above.
 
+pub mod auth;
 mod client;
 pub mod de;
+mod dual;
+pub mod endpoint;
 mod error;
+mod failover;
+mod limits;
 mod path;
 mod request;
+pub mod task;
 mod transport;
+mod wire;
 
 pub use client::{ApiClient, Classify, Page};
+pub use dual::DualClient;
 pub use error::{Error, ErrorKind};
+pub use failover::{Endpoint, EndpointHealth, Failover, FailoverOptions, Health};
 pub use path::{Path, Segment};
 pub use request::{Params, Request, RequestMeta, Retry};
 pub use transport::{Body, ByteStream, Sent, Transport, TransportError, TransportErrorKind};
+pub use wire::HttpTransport;

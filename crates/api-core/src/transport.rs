@@ -69,6 +69,19 @@ pub enum Sent {
     Maybe,
 }
 
+/// The same request once more, if its body is at hand. Extensions are copied as far as transports
+/// look at them.
+pub(crate) fn copy(request: &http::Request<Body>) -> Option<http::Request<Body>> {
+    let mut copy = http::Request::new(request.body().try_clone()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    if let Some(meta) = request.extensions().get::<crate::RequestMeta>() {
+        copy.extensions_mut().insert(meta.clone());
+    }
+    Some(copy)
+}
+
 // === impl Body ===
 
 impl Body {
@@ -144,6 +157,13 @@ impl TransportError {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Says anew whether any of the request can have arrived.
+    #[must_use]
+    pub fn with_sent(mut self, sent: Sent) -> Self {
+        self.sent = sent;
         self
     }
 

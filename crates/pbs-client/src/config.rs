@@ -29,7 +29,11 @@ impl Config {
     /// # Errors
     ///
     /// The first value that cannot be used, with its full key and a hint.
-    pub fn validate(&self, key: &str, files: &dyn ReadFile) -> Result<Checked<ConnectOptions>, ConfigError> {
+    pub fn validate(
+        &self,
+        key: &str,
+        files: &dyn ReadFile,
+    ) -> Result<Checked<ConnectOptions>, ConfigError> {
         let Checked { value, warnings } = self.0.check("pbs", DEFAULT_PORT, key, files)?;
         Ok(endpoint::Checked { value: ConnectOptions(value), warnings })
     }

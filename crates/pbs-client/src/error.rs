@@ -18,7 +18,11 @@ pub fn classify(status: u16, message: &str, _: &BTreeMap<String, String>) -> Err
         404 => ErrorKind::NotFound,
         400 if lower.starts_with("parameter verification") => ErrorKind::Parameter,
         502..=504 => ErrorKind::Unreachable,
-        400 | 500 => by_words(&lower).unwrap_or(if status == 400 { ErrorKind::Parameter } else { ErrorKind::Server }),
+        400 | 500 => by_words(&lower).unwrap_or(if status == 400 {
+            ErrorKind::Parameter
+        } else {
+            ErrorKind::Server
+        }),
         _ => ErrorKind::Server,
     }
 }
@@ -57,17 +61,37 @@ mod tests {
         (401, "authentication failed", ErrorKind::Unauthorized),
         (401, "permission check failed.", ErrorKind::Unauthorized),
         (403, "permission check failed", ErrorKind::PermissionDenied),
-        (403, "permission check failed - missing Datastore.Modify|Datastore.Prune on /datastore/lab", ErrorKind::PermissionDenied),
+        (
+            403,
+            "permission check failed - missing Datastore.Modify|Datastore.Prune on /datastore/lab",
+            ErrorKind::PermissionDenied,
+        ),
         (400, "no such datastore 'nope'", ErrorKind::NotFound),
         (400, "no such pool 'x'", ErrorKind::NotFound),
         (400, "acme account 'x' does not exist", ErrorKind::NotFound),
         (400, "datastore 'main' already exists.", ErrorKind::AlreadyExists),
-        (400, "parameter verification failed - 'colour': schema does not allow additional properties.", ErrorKind::Parameter),
-        (400, "parameter verification failed - 'keep-last': Expected integer value.", ErrorKind::Parameter),
-        (400, "detected modified configuration - file changed by other user? Try again.", ErrorKind::Conflict),
+        (
+            400,
+            "parameter verification failed - 'colour': schema does not allow additional properties.",
+            ErrorKind::Parameter,
+        ),
+        (
+            400,
+            "parameter verification failed - 'keep-last': Expected integer value.",
+            ErrorKind::Parameter,
+        ),
+        (
+            400,
+            "detected modified configuration - file changed by other user? Try again.",
+            ErrorKind::Conflict,
+        ),
         (400, "failed to delete snapshot - cannot remove protected snapshot", ErrorKind::Server),
         (400, "systemctl show failed with exit status: 1", ErrorKind::Server),
-        (400, "failed to execute \"zpool\" \"list\" - No such file or directory (os error 2)", ErrorKind::Server),
+        (
+            400,
+            "failed to execute \"zpool\" \"list\" - No such file or directory (os error 2)",
+            ErrorKind::Server,
+        ),
         (400, "unable to get exclusive lock - EWOULDBLOCK", ErrorKind::Busy),
         (400, "error decoding base64 data", ErrorKind::Parameter),
         (404, "no such plugin", ErrorKind::NotFound),
@@ -89,7 +113,8 @@ mod tests {
         let Some(recorded) = testkit::fixtures::json("recorded/conversations.json") else { return };
         let mut seen = BTreeMap::new();
         for exchange in recorded["pbs"].as_array().expect("a list") {
-            let status = exchange["status"].as_u64().and_then(|s| u16::try_from(s).ok()).expect("a status");
+            let status =
+                exchange["status"].as_u64().and_then(|s| u16::try_from(s).ok()).expect("a status");
             if status != 200 {
                 let message = exchange["text"].as_str().unwrap_or_default();
                 let kind = classify(status, message, &BTreeMap::new());

@@ -14,7 +14,11 @@
 //! *Invariant:* knows nothing of MCP, and nothing of the virtualization server's API.
 
 pub mod access;
+mod auth;
+mod client;
+pub mod config;
 pub mod datastores;
+mod error;
 pub mod groups;
 pub mod jobs;
 pub mod namespaces;
@@ -25,3 +29,7 @@ pub mod snapshots;
 pub mod tasks;
 pub mod traffic;
 pub mod version;
+
+pub use client::{Client, ConnectError};
+pub use config::{Config, ConnectOptions};
+pub use error::classify;

@@ -15,8 +15,12 @@
 
 pub mod access;
 pub mod agent;
+mod auth;
+mod client;
 pub mod cluster;
+pub mod config;
 pub mod disks;
+mod error;
 pub mod guest;
 pub mod ha;
 pub mod lxc;
@@ -30,3 +34,7 @@ pub mod storage;
 pub mod tasks;
 pub mod version;
 pub mod vzdump;
+
+pub use client::{Client, ConnectError};
+pub use config::{Config, ConnectOptions};
+pub use error::classify;

@@ -1,0 +1,158 @@
+//! The client: what a program holds of one Proxmox Backup Server.
+
+use std::{fmt, sync::Arc};
+
+use api_core::{
+    ApiClient, Body, DualClient, Error, FailoverOptions, Health, Page, Request, Transport,
+    auth::InvalidCredential,
+    path,
+    task::{TaskCalls, TaskLogLine, TaskOutcome, TaskStatusReply, WaitOptions},
+};
+use estate::Upid;
+use serde::de::DeserializeOwned;
+use stdx::{Clock, SystemClock};
+
+use crate::{auth::Auth, config::ConnectOptions, error::classify};
+
+/// A path that answers without login: what a probe of an endpoint asks for.
+const PROBE_PATH: &str = "/api2/json/access/domains";
+
+/// Runs requests. Cheap to clone.
+///
+/// With an operate token configured, reads use the other one, and everything else uses the operate
+/// token. [`Client::read_only`] gives a view that does not hold it at all.
+#[derive(Clone)]
+pub struct Client {
+    dual: DualClient,
+}
+
+/// A client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A credential holds characters that cannot be sent.
+    #[error("use the credential {id}")]
+    Credential {
+        /// Whose it is.
+        id: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidCredential,
+    },
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client over a transport that does all the rest, authentication included.
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { dual: DualClient::new(ApiClient::new(transport, classify)) }
+    }
+
+    /// A client as the settings say. Nothing is sent before the first call.
+    pub fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        Self::connect_with_clock(options, SystemClock::shared())
+    }
+
+    /// The same with another clock.
+    pub fn connect_with_clock(
+        options: &ConnectOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ConnectError> {
+        let mut behaviour = FailoverOptions::default();
+        behaviour.probe_path = PROBE_PATH;
+        let failover = options.transport(behaviour, Arc::clone(&clock));
+        let auth = |credential: &api_core::endpoint::Credential| {
+            Auth::new(credential, Arc::new(failover.clone()), Arc::clone(&clock)).map_err(
+                |source| ConnectError::Credential { id: credential.id().to_owned(), source },
+            )
+        };
+        let read = auth(&options.credential)?;
+        let mut dual = DualClient::new(ApiClient::new(read.transport(), classify))
+            .with_failover(failover.clone());
+        if let Some(credential) = &options.operate {
+            let operate = auth(credential)?;
+            dual =
+                dual.with_operate(ApiClient::new(operate.transport(), classify), credential.id());
+        }
+        Ok(Self { dual })
+    }
+
+    /// A view that holds the reading credential only: a tool that reads is given this one.
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        Self { dual: self.dual.read_only() }
+    }
+
+    /// A view that uses the operate token for reads too; the same as this client where one
+    /// credential does everything.
+    #[must_use]
+    pub fn operate(&self) -> Self {
+        Self { dual: self.dual.operate() }
+    }
+
+    /// Whether changes are made with a credential of their own.
+    pub fn has_operate(&self) -> bool {
+        self.dual.has_operate()
+    }
+
+    /// How the endpoints stand; `None` for a client that was made from a bare transport.
+    pub fn health(&self) -> Option<Health> {
+        self.dual.health()
+    }
+
+    /// Sends the request and reads its `data`.
+    pub async fn call<T: DeserializeOwned>(&self, request: Request<T>) -> Result<T, Error> {
+        self.dual.call(request).await
+    }
+
+    /// Sends the request and reads `data` with the total and digest that stand beside it.
+    pub async fn call_page<T: DeserializeOwned>(
+        &self,
+        request: Request<T>,
+    ) -> Result<Page<T>, Error> {
+        self.dual.call_page(request).await
+    }
+
+    /// Sends the request and gives the answer's bytes as they came.
+    pub async fn call_bytes<T>(&self, request: Request<T>) -> Result<bytes::Bytes, Error> {
+        self.dual.call_bytes(request).await
+    }
+
+    /// Sends the request and gives the answer as it streams in.
+    pub async fn open<T>(&self, request: Request<T>) -> Result<http::Response<Body>, Error> {
+        self.dual.open(request).await
+    }
+
+    /// Follows a task until it ends or the deadline passes; gives each line of its log to `on_log`
+    /// once, in order. A node that is out of reach meanwhile is waited for.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses to tell. How the task ended, or that it has not, is the outcome.
+    pub async fn wait(
+        &self,
+        task: &Upid,
+        options: &WaitOptions,
+        on_log: impl FnMut(&str) + Send,
+    ) -> Result<TaskOutcome, Error> {
+        self.dual.wait(TaskCalls { status, log }, task, options, on_log).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+fn status(task: &Upid) -> Request<TaskStatusReply> {
+    Request::get(path!["nodes", task.node(), "tasks", task, "status"]).on(task.node())
+}
+
+fn log(task: &Upid, start: u64, limit: u64) -> Request<Vec<TaskLogLine>> {
+    Request::get(path!["nodes", task.node(), "tasks", task, "log"])
+        .param("start", start)
+        .param("limit", limit)
+        .on(task.node())
+}
