@@ -1,9 +1,9 @@
 //! From merged layers to settings: what no layer alone could tell.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
+use api_core::endpoint::{self, Checked, ReadFile};
 use estate::ClusterKey;
 use serde::de::DeserializeOwned;
 use toml::Value;
@@ -22,8 +22,8 @@ impl Loader<'_> {
     pub(crate) fn settings(&mut self, merged: &Merged) -> Option<Settings> {
         self.check_names(merged);
         self.check_files(merged);
-        let pve = self.clients(merged, "pve", check_pve);
-        let pbs = self.clients(merged, "pbs", check_pbs);
+        let pve = self.clients(merged, "pve", pve_client::config::Config::validate);
+        let pbs = self.clients(merged, "pbs", pbs_client::config::Config::validate);
         self.check_endpoints(merged);
         let server: Option<RawServer> = self.extract(merged, &["server"]);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
@@ -55,17 +55,17 @@ impl Loader<'_> {
         }
     }
 
-    fn clients<C: DeserializeOwned>(
+    /// The tables of a product, each checked by its client.
+    fn clients<C: DeserializeOwned, O>(
         &mut self,
         merged: &Merged,
         product: &str,
-        check: fn(&C) -> Result<(), (String, Complaint)>,
-    ) -> BTreeMap<ClusterKey, C> {
+        validate: fn(&C, &str, &dyn ReadFile) -> Result<Checked<O>, endpoint::ConfigError>,
+    ) -> BTreeMap<ClusterKey, O> {
         let mut clients = BTreeMap::new();
         let Some(section) = Section::find(product) else { return clients };
         for (name, origin) in merged.tables(product) {
             let Ok(key) = ClusterKey::try_new(name) else { continue };
-            let mut complete = true;
             for required in section.keys.iter().filter(|key| key.required) {
                 let at = format!("{product}.{name}.{}", required.name);
                 let is_known = self.findings.errors.iter().any(|error| error.key == at);
@@ -73,24 +73,20 @@ impl Loader<'_> {
                     let example = section.fill(required.example);
                     let hint = format!("for example {} = {example}", required.name);
                     self.findings.error(origin, at, Complaint::new("is missing", hint));
-                    complete = false;
                 }
-            }
-            if !complete {
-                continue;
             }
             let Some(client) = self.extract::<C>(merged, &[product, name]) else { continue };
-            match check(&client) {
-                Ok(()) => {
-                    clients.insert(key, client);
+            match validate(&client, name, self.files) {
+                Ok(Checked { value, warnings }) => {
+                    clients.insert(key, value);
+                    for endpoint::Warning { key, reason, hint, .. } in warnings {
+                        let origin = merged.origin(&path_of(&key));
+                        self.findings.warn(&origin, key, Complaint::new(reason, hint));
+                    }
                 }
-                Err((field, complaint)) => {
-                    let mut path: KeyPath = vec![product.to_owned(), name.to_owned()];
-                    path.extend(
-                        field.split('.').filter(|part| !part.is_empty()).map(str::to_owned),
-                    );
-                    let origin = merged.origin(&path);
-                    self.findings.error(&origin, layers::name(&path), complaint);
+                Err(endpoint::ConfigError { key, reason, hint, .. }) => {
+                    let origin = merged.origin(&path_of(&key));
+                    self.findings.error(&origin, key, Complaint::new(reason, hint));
                 }
             }
         }
@@ -109,36 +105,19 @@ impl Loader<'_> {
         }
     }
 
-    /// The files that settings name must be there; those with secrets must be private.
+    /// The files that settings name must be there: all that are not, at once.
     fn check_files(&mut self, merged: &Merged) {
         for entry in merged.effective() {
             let Value::String(path) = entry.value else { continue };
-            let path = Path::new(path);
-            let key = layers::name(&entry.path);
-            match entry.key.kind {
-                Kind::SecretFile => match self.files.read(path) {
-                    Ok(text) if text.trim().is_empty() => {
-                        let reason = format!("names {}, which is empty", path.display());
-                        let hint = "write the secret into it, alone on its first line";
-                        self.findings.error(entry.origin, key, Complaint::new(reason, hint));
-                    }
-                    Ok(_) => self.warn_if_world_readable(path, entry.origin, &key),
-                    Err(error) => self.missing_file(path, entry.origin, key, &error),
-                },
-                Kind::File => {
-                    if let Err(error) = self.files.read(path) {
-                        self.missing_file(path, entry.origin, key, &error);
-                    }
-                }
-                _ => {}
+            if !matches!(entry.key.kind, Kind::File | Kind::SecretFile) {
+                continue;
+            }
+            if let Err(error) = self.files.read(Path::new(path)) {
+                let Complaint { reason, hint } = unreadable(&error);
+                let complaint = Complaint::new(format!("names {path}, which {reason}"), hint);
+                self.findings.error(entry.origin, layers::name(&entry.path), complaint);
             }
         }
-    }
-
-    fn missing_file(&mut self, path: &Path, origin: &Origin, key: String, error: &io::Error) {
-        let Complaint { reason, hint } = unreadable(error);
-        let reason = format!("names {}, which {reason}", path.display());
-        self.findings.error(origin, key, Complaint::new(reason, hint));
     }
 
     /// The same address in two tables would be counted twice everywhere.
@@ -154,12 +133,12 @@ impl Loader<'_> {
                 let address = endpoint.trim_end_matches('/').to_ascii_lowercase();
                 let Some(other) = seen.insert(address, table.clone()) else { continue };
                 let shown = crate::origins::without_password(endpoint);
-                let (reason, hint) = if other == table {
-                    (format!("lists {shown} twice"), "remove one of them".to_owned())
-                } else {
-                    let reason = format!("lists {shown}, which {other} lists too");
-                    (reason, "one table per cluster: everything in it would count twice".to_owned())
-                };
+                // Within one table it is an error, which the client's own check makes.
+                if other == table {
+                    continue;
+                }
+                let reason = format!("lists {shown}, which {other} lists too");
+                let hint = "one table per cluster: everything in it would count twice";
                 let key = layers::name(&entry.path);
                 self.findings.warn(entry.origin, key, Complaint::new(reason, hint));
             }
@@ -167,12 +146,6 @@ impl Loader<'_> {
     }
 }
 
-fn check_pve(config: &crate::stub::Config) -> Result<(), (String, Complaint)> {
-    let _ = config;
-    Ok(())
-}
-
-fn check_pbs(config: &crate::stub::Config) -> Result<(), (String, Complaint)> {
-    let _ = config;
-    Ok(())
+fn path_of(key: &str) -> KeyPath {
+    key.split('.').map(str::to_owned).collect()
 }

@@ -142,6 +142,9 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Integer(low, high) => json!({ "type": "integer", "minimum": low, "maximum": high }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::List => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::ListOrNumbers => json!({
+            "type": "array", "items": { "type": ["string", "integer"] },
+        }),
         Kind::TextOrList => json!({
             "type": ["string", "array"], "items": { "type": "string" },
         }),

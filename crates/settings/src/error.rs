@@ -47,7 +47,7 @@ pub struct ConfigError {
     pub origin: Origin,
     /// The key, dotted (`pve.home.endpoints`); empty where a whole file is meant.
     pub key: String,
-    /// What is wrong, to be read after the key.
+    /// What is wrong with the value.
     pub reason: String,
     /// What to do about it; may be empty.
     pub hint: String,
@@ -60,7 +60,7 @@ pub struct Warning {
     pub origin: Origin,
     /// The key or variables it is about.
     pub key: String,
-    /// What is the matter, to be read after the key.
+    /// What is the matter.
     pub reason: String,
     /// What to do about it; may be empty.
     pub hint: String,
@@ -172,7 +172,7 @@ fn sentence(origin: &Origin, key: &str, reason: &str, hint: &str) -> String {
     };
     if !key.is_empty() {
         text.push_str(key);
-        text.push(' ');
+        text.push_str(": ");
     }
     text.push_str(reason);
     if !hint.is_empty() {

@@ -65,6 +65,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts.
     List,
+    /// A list of texts in which numbers may stand as such.
+    ListOrNumbers,
     /// Named texts, for example `{ site = "home" }`.
     Map,
     /// Named texts or lists of texts, for example `{ pve1 = "AB:…", pve2 = ["CD:…", "EF:…"] }`.
@@ -137,6 +139,7 @@ impl Kind {
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::List => "a list of texts".to_owned(),
+            Self::ListOrNumbers => "a list of texts and numbers".to_owned(),
             Self::Map => "a table of texts".to_owned(),
             Self::MapOfLists => "a table of texts or of lists of texts".to_owned(),
             Self::TextOrList => "text or a list of texts".to_owned(),
@@ -172,7 +175,7 @@ impl Kind {
             Self::Integer(..) => trimmed
                 .parse::<i64>()
                 .map_or_else(|_| Value::String(trimmed.to_owned()), Value::Integer),
-            Self::List => list(trimmed),
+            Self::List | Self::ListOrNumbers => list(trimmed),
             Self::TextOrList if trimmed.starts_with('[') || trimmed.contains(',') => list(trimmed),
             Self::Secret => Value::String(text.to_owned()),
             _ => Value::String(trimmed.to_owned()),
@@ -212,7 +215,12 @@ impl Kind {
                 let hint = did_you_mean(word, words, "it takes one of");
                 Err(Complaint::new(format!("is {:?}", shortened(word)), hint))
             }
-            (Self::List | Self::TextOrList, Value::Array(items)) => {
+            (Self::ListOrNumbers, Value::Array(items))
+                if items.iter().all(|item| item.is_str() || item.is_integer()) =>
+            {
+                Ok(())
+            }
+            (Self::List | Self::ListOrNumbers | Self::TextOrList, Value::Array(items)) => {
                 match items.iter().find(|item| !item.is_str()) {
                     None => Ok(()),
                     Some(item) => {

@@ -106,7 +106,7 @@ impl Layer {
             if entry.key.is_secret() && self.entries.contains_key(&sibling) {
                 let file = sibling.last().map_or("", String::as_str);
                 let complaint =
-                    Complaint::new(format!("and {file} are both set"), "keep one of them");
+                    Complaint::new(format!("is set, and {file} too"), "keep one of them");
                 findings.error(&entry.origin, dotted(path), complaint);
             }
         }

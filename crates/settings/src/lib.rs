@@ -8,7 +8,7 @@
 //!             eprintln!("{warning}");
 //!         }
 //!         for (key, cluster) in &loaded.settings.pve {
-//!             println!("{key}: {cluster:?}");
+//!             println!("{key}: {}", cluster.targets[0].url);
 //!         }
 //!     }
 //!     Err(errors) => eprintln!("{errors}"),
@@ -38,11 +38,10 @@ mod load;
 mod origins;
 mod settings;
 mod sources;
-#[expect(dead_code, missing_docs)]
-mod stub;
 mod table;
 mod text;
 
+pub use api_core::endpoint::{Disk, FileContent, ReadFile};
 pub use document::{DEFAULT, default_toml, json_schema, reference, starter};
 pub use environment::{CONFIG_VARIABLE, ENV_FILE_VARIABLE, Flag, PREFIX};
 pub use error::{ConfigError, ConfigErrors, Origin, Warning};
@@ -50,5 +49,5 @@ pub use keys::{Key, Kind, Section};
 pub use load::{Loaded, load, load_from};
 pub use origins::OriginEntry;
 pub use settings::{LogFormat, LogLevel, LogSettings, ServerSettings, Settings, Topology};
-pub use sources::{Disk, Files, Sources};
+pub use sources::{Files, Sources};
 pub use table::SECTIONS;

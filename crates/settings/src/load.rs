@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use api_core::endpoint::Disk;
+
 use crate::document::DEFAULT;
 use crate::env_file::{self, Secrets};
 use crate::environment;
@@ -12,7 +14,8 @@ use crate::layer::{KeyPath, Layer};
 use crate::layers::Merged;
 use crate::origins::OriginEntry;
 use crate::settings::Settings;
-use crate::sources::{Disk, Files, Sources};
+use crate::sources::{Files, Sources};
+use crate::table::SECTIONS;
 use crate::text;
 
 /// Settings with what is worth knowing about them.
@@ -71,7 +74,20 @@ pub(crate) struct Loader<'a> {
 impl Loaded {
     /// Every value in force and where it came from, secrets masked.
     pub fn origins(&self) -> Vec<OriginEntry> {
-        self.merged.effective().iter().map(OriginEntry::new).collect()
+        let mut entries: Vec<OriginEntry> =
+            self.merged.effective().iter().map(OriginEntry::new).collect();
+        // The default file cannot hold the keys of tables whose names it does not know.
+        for section in SECTIONS.iter().filter(|section| section.named) {
+            for name in self.merged.tables(section.name).into_keys() {
+                let unset = section
+                    .keys
+                    .iter()
+                    .filter(|key| !self.merged.has(&[section.name, name, key.name]));
+                entries.extend(unset.filter_map(|key| OriginEntry::default(section, name, key)));
+            }
+        }
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        entries
     }
 
     /// An error about a key whose value only a later step could judge, for example a toolset that
@@ -161,41 +177,23 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, path: &Path) -> Option<Layer> {
-        let text = match self.files.read(path) {
-            Ok(text) => text,
-            Err(error) => {
-                let mut complaint = unreadable(&error);
-                if error.kind() == io::ErrorKind::NotFound {
-                    complaint = Complaint::new(
-                        complaint.reason,
-                        "`proxmox-mcp config init` writes a first one",
-                    );
-                }
-                self.findings.error(&Origin::file(path), "", complaint);
-                return None;
-            }
-        };
-        self.read.push(path.to_owned());
+        let (text, is_world_readable) =
+            self.text(path, "`proxmox-mcp config init` writes a first one")?;
         let mut layer = text::layer(path, &text, &mut self.findings);
         let home = self.sources.home();
         layer.resolve_paths(path.parent(), home.as_deref());
-        if layer.entries.values().any(|entry| entry.key.is_secret()) {
-            self.warn_if_world_readable(path, &Origin::file(path), "");
+        if is_world_readable && layer.entries.values().any(|entry| entry.key.is_secret()) {
+            self.warn_world_readable(path);
         }
         Some(layer)
     }
 
     fn env_file(&mut self, path: &Path) -> Option<Layer> {
+        let (text, is_world_readable) = self.text(path, "correct the path")?;
+        if is_world_readable {
+            self.warn_world_readable(path);
+        }
         let origin = Origin::file(path);
-        let text = match self.files.read(path) {
-            Ok(text) => text,
-            Err(error) => {
-                self.findings.error(&origin, "", unreadable(&error));
-                return None;
-            }
-        };
-        self.read.push(path.to_owned());
-        self.warn_if_world_readable(path, &origin, "");
         let import = env_file::import(path, &text, &Secrets::Inline);
         let mut layer = text::layer(path, &import.toml, &mut self.findings);
         for (at, entry) in &mut layer.entries {
@@ -209,15 +207,33 @@ impl Loader<'_> {
         Some(layer)
     }
 
-    pub(crate) fn warn_if_world_readable(&mut self, path: &Path, origin: &Origin, key: &str) {
-        if let Ok(true) = self.files.is_world_readable(path) {
-            let reason = match key {
-                "" => "holds secrets and every user of this machine can read it".to_owned(),
-                _ => format!("names {}, which every user of this machine can read", path.display()),
-            };
-            let hint = format!("chmod 600 {}", path.display());
-            self.findings.warn(origin, key, Complaint::new(reason, hint));
+    /// A file's text and whether everybody may read it; `absent` is the hint where it is missing.
+    fn text(&mut self, path: &Path, absent: &str) -> Option<(String, bool)> {
+        let read = self.files.read(path).and_then(|content| {
+            let text = String::from_utf8(content.bytes)
+                .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+            Ok((text, content.world_readable == Some(true)))
+        });
+        match read {
+            Ok(found) => {
+                self.read.push(path.to_owned());
+                Some(found)
+            }
+            Err(error) => {
+                let mut complaint = unreadable(&error);
+                if error.kind() == io::ErrorKind::NotFound {
+                    complaint = Complaint::new(complaint.reason, absent);
+                }
+                self.findings.error(&Origin::file(path), "", complaint);
+                None
+            }
         }
+    }
+
+    fn warn_world_readable(&mut self, path: &Path) {
+        let reason = "holds secrets and can be read by everybody on this machine";
+        let hint = format!("chmod 600 {}", path.display());
+        self.findings.warn(&Origin::file(path), "", Complaint::new(reason, hint));
     }
 }
 

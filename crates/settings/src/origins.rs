@@ -3,6 +3,8 @@
 use toml::Value;
 
 use crate::error::Origin;
+use crate::keys::{Key, Section};
+use crate::layer::dotted;
 use crate::layers::{self, Effective};
 
 /// One value in force.
@@ -27,6 +29,16 @@ impl OriginEntry {
             masked(effective.value).to_string()
         };
         Self { key: layers::name(&effective.path), value, origin: effective.origin.clone() }
+    }
+
+    /// The default of a key of a named table, where it has one.
+    pub(crate) fn default(section: &Section, name: &str, key: &Key) -> Option<Self> {
+        let key_name = dotted(&[section.name, name, key.name]);
+        key.default.map(|value| Self {
+            key: key_name,
+            value: value.to_owned(),
+            origin: Origin::Default,
+        })
     }
 }
 

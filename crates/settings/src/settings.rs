@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use estate::ClusterKey;
 use guard::Mode;
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-/// Everything that is set, checked.
-#[derive(Clone, Debug)]
+/// Everything that is set, checked, with every secret at hand.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// The PVE clusters and standalone nodes, by key. No key is in both maps.
-    pub pve: BTreeMap<ClusterKey, crate::stub::Config>,
+    pub pve: BTreeMap<ClusterKey, pve_client::config::ConnectOptions>,
     /// The backup servers, by key.
-    pub pbs: BTreeMap<ClusterKey, crate::stub::Config>,
+    pub pbs: BTreeMap<ClusterKey, pbs_client::config::ConnectOptions>,
     /// What the MCP server offers and how far it goes.
     pub server: ServerSettings,
     /// The log.
@@ -167,6 +168,33 @@ impl Settings {
     /// Whether no endpoint at all is configured.
     pub fn is_empty(&self) -> bool {
         self.pve.is_empty() && self.pbs.is_empty()
+    }
+
+    /// Every secret of every endpoint, for the redactor.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        let pve = self.pve.values().flat_map(|options| options.secrets());
+        pve.chain(self.pbs.values().flat_map(|options| options.secrets())).collect()
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Names without what stands behind them: an address of a proxy can hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("pve", &self.pve.keys())
+            .field("pbs", &self.pbs.keys())
+            .field("server", &self.server)
+            .field("log", &self.log)
+            .finish()
+    }
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    /// What to log, as the log takes it: the filter, or else the level.
+    pub fn directives(&self) -> &str {
+        self.filter.as_deref().unwrap_or(self.level.as_str())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use api_core::endpoint::{Disk, ReadFile};
+
 use crate::environment::{CONFIG_VARIABLE, ENV_FILE_VARIABLE, Flag};
 
 /// What to read settings from. Its environment holds secrets, so it has no `Debug`.
@@ -24,18 +26,10 @@ pub struct Sources {
 }
 
 /// The files that settings are read from: the disk, or a map in memory.
-pub trait Files {
-    /// The file's text.
-    fn read(&self, path: &Path) -> io::Result<String>;
+pub trait Files: ReadFile {
     /// The files directly in a folder, in any order.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
-    /// Whether every user of the machine may read the file.
-    fn is_world_readable(&self, path: &Path) -> io::Result<bool>;
 }
-
-/// The disk.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
 
 // === impl Sources ===
 
@@ -87,25 +81,10 @@ impl Sources {
     }
 }
 
-// === impl Disk ===
+// === impl Files ===
 
 impl Files for Disk {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
-    }
-
-    #[cfg(unix)]
-    fn is_world_readable(&self, path: &Path) -> io::Result<bool> {
-        use std::os::unix::fs::PermissionsExt as _;
-        Ok(std::fs::metadata(path)?.permissions().mode() & 0o004 != 0)
-    }
-
-    #[cfg(not(unix))]
-    fn is_world_readable(&self, path: &Path) -> io::Result<bool> {
-        std::fs::metadata(path).map(|_| false)
     }
 }

@@ -113,7 +113,7 @@ const LOG: &[Key] = &[
     Key {
         name: "level",
         kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
-        default: Some("\"info\""),
+        default: Some("\"warn\""),
         example: "",
         required: false,
         doc: "The least important messages that are written. `trace` writes bodies and headers \
@@ -133,7 +133,7 @@ const LOG: &[Key] = &[
         default: None,
         example: "\"info,pve_client=debug\"",
         required: false,
-        doc: "Levels per part of the program, in place of `level`.",
+        doc: "Levels per part of the program, in place of `level`. The flag is `--log`.",
     },
 ];
 
@@ -145,8 +145,8 @@ const CLIENT: &[Key] = &[
         default: None,
         example: "[\"https://{product}1:{port}\"]",
         required: true,
-        doc: "The addresses, tried in order and failed over. Of a cluster, name two or three \
-              nodes; the other members are discovered.",
+        doc: "The addresses, all of one cluster or one server, tried in order and failed over. Of \
+              a cluster two or three nodes are enough: the other members are discovered.",
     },
     Key {
         name: "token_id",
@@ -262,8 +262,8 @@ const CLIENT: &[Key] = &[
         default: None,
         example: "{ {product}1 = \"AB:CD:…\" }",
         required: false,
-        doc: "The fingerprint of each endpoint's certificate, by host: each node has its own. A \
-              list of two bridges a change of certificate.",
+        doc: "The fingerprint of each endpoint's certificate, by node, host or `host:port`: each \
+              node has its own. A list of two bridges a change of certificate.",
     },
     Key {
         name: "server_name",
@@ -293,50 +293,52 @@ const CLIENT: &[Key] = &[
     },
     Key {
         name: "expected_off",
-        kind: Kind::List,
+        kind: Kind::ListOrNumbers,
         default: None,
-        example: "[\"{product}2\"]",
+        example: "[\"{product}2\", 104]",
         required: false,
-        doc: "What is expected to be off and no trouble when it is.",
+        doc: "Nodes and guest ids that are meant to be off, so that nobody is told of it.",
     },
     Key {
         name: "proxy",
         kind: Kind::Text,
-        default: None,
-        example: "\"http://proxy.example.lan:3128\"",
+        default: Some("\"none\""),
+        example: "",
         required: false,
-        doc: "An HTTP proxy to go through; `env` takes it from the environment's `https_proxy`.",
+        doc: "`none` connects directly, whatever the environment says; `env` takes the proxy that \
+              `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name; else an address such as \
+              `http://proxy.example.lan:3128`.",
     },
     Key {
         name: "connect_timeout_secs",
         kind: Kind::Integer(1, 120),
-        default: None,
-        example: "5",
+        default: Some("5"),
+        example: "",
         required: false,
         doc: "How long to wait for a connection, in seconds.",
     },
     Key {
         name: "request_timeout_secs",
         kind: Kind::Integer(1, 3600),
-        default: None,
-        example: "30",
+        default: Some("35"),
+        example: "",
         required: false,
-        doc: "How long to wait for one answer, in seconds.",
+        doc: "How long to wait for one answer, in seconds. A refused login takes Proxmox three.",
     },
     Key {
         name: "deadline_secs",
         kind: Kind::Integer(1, 3600),
-        default: None,
-        example: "60",
+        default: Some("60"),
+        example: "",
         required: false,
         doc: "How long a call may take with its retries and fail-overs, in seconds.",
     },
     Key {
         name: "concurrency",
         kind: Kind::Integer(1, 64),
-        default: None,
-        example: "3",
+        default: Some("8"),
+        example: "",
         required: false,
-        doc: "How many calls run at one node at a time. PVE has three workers for most calls.",
+        doc: "How many calls may be under way to one endpoint at a time.",
     },
 ];

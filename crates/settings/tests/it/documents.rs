@@ -1,5 +1,7 @@
 //! What is made from the table of keys stays as it is in the repository.
 
+use std::collections::BTreeSet;
+
 use expect_test::expect_file;
 use settings::{Kind, SECTIONS};
 
@@ -40,12 +42,15 @@ fn without_alternatives(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Any certificate: only that it is one is looked at.
+const CA: &str = include_str!("golden/ca.pem");
+
 fn with_files(setup: Setup) -> Setup {
     let names = ["home", "lab", "edge", "vault", "home-operate", "vault-operate", "offsite"];
     names.iter().fold(setup, |setup, name| {
         setup
             .file(&format!("/etc/proxmox-mcp/{name}.token"), "secret")
-            .file(&format!("/etc/proxmox-mcp/{name}-ca.pem"), "pem")
+            .file(&format!("/etc/proxmox-mcp/{name}-ca.pem"), CA)
     })
 }
 
@@ -88,6 +93,32 @@ fn the_starter_file_loads_as_it_is_and_filled_in() {
     let loaded =
         with_files(Setup::main(&filled)).load().unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!((loaded.settings.pve.len(), loaded.settings.pbs.len()), (1, 1));
+}
+
+/// The table of keys and the clients' own types know the same keys and the same defaults.
+#[test]
+fn the_table_agrees_with_the_clients() {
+    for (section, keys) in
+        [("pve", pve_client::config::Config::KEYS), ("pbs", pbs_client::config::Config::KEYS)]
+    {
+        let section = SECTIONS.iter().find(|known| known.name == section).unwrap();
+        let ours: BTreeSet<&str> = section.keys.iter().map(|key| key.name).collect();
+        assert_eq!(ours, keys.iter().copied().collect(), "{}", section.name);
+    }
+    let minimal = Setup::main(crate::support::HOME).load().unwrap();
+    let written: String = SECTIONS[0]
+        .keys
+        .iter()
+        .filter_map(|key| Some(format!("{} = {}\n", key.name, key.default?)))
+        .collect();
+    let written = Setup::main(&(crate::support::HOME.to_owned() + &written)).load().unwrap();
+    let (unset, set) = (&minimal.settings.pve["home"], &written.settings.pve["home"]);
+    assert_eq!(unset.connect_timeout, set.connect_timeout);
+    assert_eq!(unset.request_timeout, set.request_timeout);
+    assert_eq!(unset.deadline, set.deadline);
+    assert_eq!(unset.concurrency, set.concurrency);
+    assert_eq!(unset.proxy, set.proxy);
+    assert_eq!(unset.targets, set.targets);
 }
 
 /// Every value of the table is what its kind says, and the words are those of the types.

@@ -31,6 +31,7 @@ fn render(import: &Import) -> String {
 }
 
 /// The settings that come out, which must load with the files that go with them.
+#[expect(clippy::needless_pass_by_value, reason = "reads best at the calls")]
 fn golden(text: &str, expected: ExpectFile) {
     let import = imported(text);
     expected.assert_eq(&render(&import));
@@ -51,6 +52,7 @@ fn golden(text: &str, expected: ExpectFile) {
 }
 
 /// What comes out of a file that need not load.
+#[expect(clippy::needless_pass_by_value, reason = "reads best at the calls")]
 fn check(text: &str, expected: Expect) {
     expected.assert_eq(&render(&imported(text)));
 }
@@ -181,16 +183,16 @@ TRAILING='x' y
 LOG_LEVEL=INFO
 REFERENCE=${PVE_NODES}
 ",
-        expect![[r#"
+        expect![[r##"
             # Made from .env of the earlier server.
 
             [log]
             level = "info"
 
-            error: .env:2 (PVE_NODES): B_HOST is missing for b; set it to the node's address
-            error: .env:3 (A_HOST): A_TOKEN_NAME and A_TOKEN_VALUE are missing for a; the server logs in with an API token
+            error: .env:2 (PVE_NODES): B_HOST: is missing for b; set it to the node's address
+            error: .env:3 (A_HOST): A_TOKEN_NAME and A_TOKEN_VALUE: are missing for a; the server logs in with an API token
             error: .env:8: C_HOST is not an address; write a host name or address, for example 192.0.2.10:8006
-            error: .env:12 (D_HOST): D_TOKEN_NAME is missing for d; the server logs in with an API token
+            error: .env:12 (D_HOST): D_TOKEN_NAME: is missing for d; the server logs in with an API token
             warning: .env:1: LAB_CONFIGURATION is not a known topology, so all that is described is taken; did you mean `STANDALONE`?
             warning: .env:14: D_TOKEN_NAM is not a known variable; did you mean D_TOKEN_NAME?
             warning: .env:16: PVE9_HOST is of a node that no list names; add pve9 to PVE_NODES or PBS_NODES
@@ -206,7 +208,7 @@ REFERENCE=${PVE_NODES}
             warning: .env:25: LOG_LEVEL is set on line 18 too; the last one counts
             warning: .env:26: REFERENCE holds ${…}, which is not replaced; write the value itself
             warning: .env:26: REFERENCE is not a known variable; it is ignored
-        "#]],
+        "##]],
     );
 }
 
@@ -214,15 +216,15 @@ REFERENCE=${PVE_NODES}
 fn a_declared_cluster_needs_its_primary_and_ignores_single_nodes() {
     check(
         "LAB_CONFIGURATION=CLUSTERED\nPVE_NODES=a\nA_HOST=192.0.2.1\nA_USER=root@pam\nA_TOKEN_NAME=x\nA_TOKEN_VALUE=y\n",
-        expect![[r#"
+        expect![[r##"
             # Made from .env of the earlier server.
 
             [server]
             declared_topology = "clustered"
 
-            error: .env:1 (LAB_CONFIGURATION): PVE_CLUSTER_PRIMARY_HOST is missing, though a cluster is declared; set it to the address of one of the cluster's nodes
+            error: .env:1 (LAB_CONFIGURATION): PVE_CLUSTER_PRIMARY_HOST: is missing, though a cluster is declared; set it to the address of one of the cluster's nodes
             warning: .env:2: PVE_NODES is not used with LAB_CONFIGURATION=CLUSTERED; correct LAB_CONFIGURATION if it should be
-        "#]],
+        "##]],
     );
 }
 
@@ -231,7 +233,7 @@ fn errors_of_an_environment_file_name_its_lines() {
     let setup =
         Setup::default().env_file("LAB_CONFIGURATION=STANDALONE\nPVE_NODES=a\nA_HOST=192.0.2.1\n");
     expect![[r"
-        error: .env:3 (A_HOST): A_USER, A_TOKEN_NAME and A_TOKEN_VALUE are missing for a; the server logs in with an API token
+        error: .env:3 (A_HOST): A_USER, A_TOKEN_NAME and A_TOKEN_VALUE: are missing for a; the server logs in with an API token
     "]].assert_eq(&setup.render());
 }
 

@@ -1,10 +1,12 @@
 //! Every class of error: key, file and line or variable, and what to do.
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
 use crate::support::{HOME, Setup};
 
 /// Loads one file and renders what is wrong with it.
+#[expect(clippy::needless_pass_by_value, reason = "reads best at the calls")]
 fn check(text: &str, expected: Expect) {
     expected.assert_eq(&Setup::main(text).render());
 }
@@ -50,26 +52,26 @@ type = "syslog"
 endpoints = ["https://b:8007"]
 "#,
         expect![[r#"
-            error: /etc/proxmox-mcp/config.toml:1: serv is not a known section; did you mean `server`?
-            error: /etc/proxmox-mcp/config.toml:5: server.mode is "Trusted"; did you mean `trusted`?
-            error: /etc/proxmox-mcp/config.toml:6: server.answer_max_bytes is 12; it takes a number from 2048 to 1048576
-            error: /etc/proxmox-mcp/config.toml:7: server.task_wait_secs is text; it takes a whole number from 1 to 600
-            error: /etc/proxmox-mcp/config.toml:8: server.toolset is not a known key; did you mean `toolsets`?
-            error: /etc/proxmox-mcp/config.toml:11: log.level is a number; it takes one of `error`, `warn`, `info`, `debug`, `trace`
-            error: /etc/proxmox-mcp/config.toml:12: log.format is "yaml"; it takes one of: text, json
-            error: /etc/proxmox-mcp/config.toml:15: pve.endpoints is not a table; it belongs into a table with a name, for example [pve.home]
-            error: /etc/proxmox-mcp/config.toml:17: pve.My-Lab is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.my_lab]
-            error: /etc/proxmox-mcp/config.toml:21: pve.home.endpoints is text; it takes a list of texts
-            error: /etc/proxmox-mcp/config.toml:22: pve.home.tokn_id is not a known key; did you mean `token_id`?
-            error: /etc/proxmox-mcp/config.toml:23: pve.home.token is a number; write it in quotes
-            error: /etc/proxmox-mcp/config.toml:24: pve.home.insecure is text; it takes true or false
-            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels."Site Name" is not a label's name; use a-z, 0-9 and _ only, for example `site_name`
-            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels.ok is a number; it takes text
-            error: /etc/proxmox-mcp/config.toml:26: pve.home.fingerprints is not a table; write it as fingerprints = { name = "…" }
-            error: /etc/proxmox-mcp/config.toml:27: pve.home.connect_timeout_secs is a number that is too large
-            error: /etc/proxmox-mcp/config.toml:29: pve.home.unknown_table is not a known key; known keys: endpoints, token_id, token, token_file, operate_token_id, operate_token, operate_token_file, username, password, password_file, totp_secret, totp_secret_file, ca_file, fingerprint, fingerprints, server_name, insecure, labels, expected_off, proxy, connect_timeout_secs, request_timeout_secs, deadline_secs, concurrency
-            error: /etc/proxmox-mcp/config.toml:32: input is not known to this release; remove it until a release brings it
-            error: /etc/proxmox-mcp/config.toml:35: pbs is not a table; write it as a table: [pbs.vault]
+            error: /etc/proxmox-mcp/config.toml:1: serv: is not a known section; did you mean `server`?
+            error: /etc/proxmox-mcp/config.toml:5: server.mode: is "Trusted"; did you mean `trusted`?
+            error: /etc/proxmox-mcp/config.toml:6: server.answer_max_bytes: is 12; it takes a number from 2048 to 1048576
+            error: /etc/proxmox-mcp/config.toml:7: server.task_wait_secs: is text; it takes a whole number from 1 to 600
+            error: /etc/proxmox-mcp/config.toml:8: server.toolset: is not a known key; did you mean `toolsets`?
+            error: /etc/proxmox-mcp/config.toml:11: log.level: is a number; it takes one of `error`, `warn`, `info`, `debug`, `trace`
+            error: /etc/proxmox-mcp/config.toml:12: log.format: is "yaml"; it takes one of: text, json
+            error: /etc/proxmox-mcp/config.toml:15: pve.endpoints: is not a table; it belongs into a table with a name, for example [pve.home]
+            error: /etc/proxmox-mcp/config.toml:17: pve.My-Lab: is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.my_lab]
+            error: /etc/proxmox-mcp/config.toml:21: pve.home.endpoints: is text; it takes a list of texts
+            error: /etc/proxmox-mcp/config.toml:22: pve.home.tokn_id: is not a known key; did you mean `token_id`?
+            error: /etc/proxmox-mcp/config.toml:23: pve.home.token: is a number; write it in quotes
+            error: /etc/proxmox-mcp/config.toml:24: pve.home.insecure: is text; it takes true or false
+            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels."Site Name": is not a label's name; use a-z, 0-9 and _ only, for example `site_name`
+            error: /etc/proxmox-mcp/config.toml:25: pve.home.labels.ok: is a number; it takes text
+            error: /etc/proxmox-mcp/config.toml:26: pve.home.fingerprints: is not a table; write it as fingerprints = { name = "…" }
+            error: /etc/proxmox-mcp/config.toml:27: pve.home.connect_timeout_secs: is a number that is too large
+            error: /etc/proxmox-mcp/config.toml:29: pve.home.unknown_table: is not a known key; known keys: endpoints, token_id, token, token_file, operate_token_id, operate_token, operate_token_file, username, password, password_file, totp_secret, totp_secret_file, ca_file, fingerprint, fingerprints, server_name, insecure, labels, expected_off, proxy, connect_timeout_secs, request_timeout_secs, deadline_secs, concurrency
+            error: /etc/proxmox-mcp/config.toml:32: input: is not known to this release; remove it until a release brings it
+            error: /etc/proxmox-mcp/config.toml:35: pbs: is not a table; write it as a table: [pbs.vault]
         "#]],
     );
 }
@@ -108,14 +110,14 @@ fn what_is_missing_is_named() {
     check(
         "[pve.home]\n",
         expect![[r#"
-        error: /etc/proxmox-mcp/config.toml:1: pve.home.endpoints is missing; for example endpoints = ["https://pve1:8006"]
-    "#]],
+            error: /etc/proxmox-mcp/config.toml:1: pve.home.endpoints: is missing; for example endpoints = ["https://pve1:8006"]
+        "#]],
     );
     check(
         "\n\n[pbs.vault]\nlabels.site = \"x\"\n",
         expect![[r#"
-        error: /etc/proxmox-mcp/config.toml:3: pbs.vault.endpoints is missing; for example endpoints = ["https://pbs1:8007"]
-    "#]],
+            error: /etc/proxmox-mcp/config.toml:3: pbs.vault.endpoints: is missing; for example endpoints = ["https://pbs1:8007"]
+        "#]],
     );
 }
 
@@ -126,7 +128,7 @@ fn a_name_is_used_once() {
             "{HOME}[pbs.home]\nendpoints = [\"https://b:8007\"]\ntoken_id = \"a@pbs!b\"\ntoken_file = \"home.token\"\n"
         ),
         expect![[r"
-            error: /etc/proxmox-mcp/config.toml:6: pbs.home has the name of pve.home (/etc/proxmox-mcp/config.toml:2); rename one of the two tables
+            error: /etc/proxmox-mcp/config.toml:6: pbs.home: has the name of pve.home (/etc/proxmox-mcp/config.toml:2); rename one of the two tables
         "]],
     );
 }
@@ -136,8 +138,8 @@ fn a_secret_is_given_once() {
     check(
         &format!("{HOME}token = \"abc\"\n"),
         expect![[r"
-        error: /etc/proxmox-mcp/config.toml:6: pve.home.token and token_file are both set; keep one of them
-    "]],
+            error: /etc/proxmox-mcp/config.toml:6: pve.home.token: is set, and token_file too; keep one of them
+        "]],
     );
 }
 
@@ -146,8 +148,8 @@ fn files_that_are_not_there() {
     check(
         "[pve.home]\nendpoints = [\"https://a:8006\"]\ntoken_id = \"a@pve!b\"\ntoken_file = \"/nowhere/token\"\nca_file = \"ca.pem\"\n",
         expect![[r"
-            error: /etc/proxmox-mcp/config.toml:4: pve.home.token_file names /nowhere/token, which does not exist
-            error: /etc/proxmox-mcp/config.toml:5: pve.home.ca_file names /etc/proxmox-mcp/ca.pem, which does not exist
+            error: /etc/proxmox-mcp/config.toml:4: pve.home.token_file: names /nowhere/token, which does not exist
+            error: /etc/proxmox-mcp/config.toml:5: pve.home.ca_file: names /etc/proxmox-mcp/ca.pem, which does not exist
         "]],
     );
     let setup = Setup::main(HOME)
@@ -155,12 +157,72 @@ fn files_that_are_not_there() {
         .file("/etc/proxmox-mcp/conf.d/a.toml", "<denied>");
     expect![[r"
         error: /etc/proxmox-mcp/conf.d/a.toml: cannot be read: permission denied; check its owner and mode
-        error: /etc/proxmox-mcp/config.toml:5: pve.home.token_file names /etc/proxmox-mcp/home.token, which is empty; write the secret into it, alone on its first line
+        error: /etc/proxmox-mcp/config.toml:5: pve.home.token_file: is empty; put the secret there
     "]].assert_eq(&setup.render());
     expect![[r"
         error: my.toml: does not exist; `proxmox-mcp config init` writes a first one
     "]]
     .assert_eq(&Setup::default().config("my.toml").render());
+}
+
+#[test]
+fn what_the_client_refuses_has_its_place() {
+    check(
+        r#"[pve.none]
+endpoints = []
+
+[pve.half]
+endpoints = ["https://a:8006"]
+token_id = "mcp@pve!agent"
+
+[pve.odd]
+endpoints = ["http://b:8006"]
+token_id = "mcp@pve"
+token_file = "home.token"
+
+[pve.id]
+endpoints = ["https://c:8006"]
+token_id = "mcp@pve"
+token_file = "home.token"
+
+[pve.tls]
+endpoints = ["https://d:8006"]
+token_id = "mcp@pve!agent"
+token_file = "home.token"
+fingerprint = "AB:CD"
+
+[pve.off]
+endpoints = ["https://e:8006"]
+token_id = "mcp@pve!agent"
+token_file = "home.token"
+expected_off = ["ok", 104, 7]
+
+[pbs.pin]
+endpoints = ["https://f:8007", "https://g:8007"]
+token_id = "mcp@pbs!agent"
+token_file = "home.token"
+fingerprints = { f = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF" }
+"#,
+        expect![[r#"
+            error: /etc/proxmox-mcp/config.toml:2: pve.none.endpoints: names no endpoint; write ["https://host:8006"]
+            error: /etc/proxmox-mcp/config.toml:4: pve.half.token_file: the token's secret is missing; put it into a file that only you can read, and name that file
+            error: /etc/proxmox-mcp/config.toml:9: pve.odd.endpoints: "http://b:8006" is not https; the API is served over HTTPS only; for a certificate that no authority signed use fingerprints or ca_file
+            error: /etc/proxmox-mcp/config.toml:15: pve.id.token_id: "mcp@pve" is not a token's id; write user@realm!name, such as mcp@pve!agent
+            error: /etc/proxmox-mcp/config.toml:22: pve.tls.fingerprint: not a SHA-256 fingerprint (64 hex digits, colons between pairs allowed): "AB:CD"; copy the SHA-256 line of `openssl x509 -noout -fingerprint -sha256` or of the node's certificate page
+            error: /etc/proxmox-mcp/config.toml:28: pve.off.expected_off: guest id "7" is not valid: use 100 to 999999999; write guest ids from 100 on
+            error: /etc/proxmox-mcp/config.toml:30: pbs.pin.fingerprints: none for https://g:8007; add g = "AB:…"; `proxmox-mcp test` prints what the endpoint shows
+        "#]],
+    );
+    check(
+        &format!("{HOME}insecure = true\n"),
+        expect![[r#"
+            pve.home.endpoints = ["https://pve1:8006"]  <- /etc/proxmox-mcp/config.toml:3
+            pve.home.insecure = true  <- /etc/proxmox-mcp/config.toml:6
+            pve.home.token_file = "/etc/proxmox-mcp/home.token"  <- /etc/proxmox-mcp/config.toml:5
+            pve.home.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:4
+            warning: /etc/proxmox-mcp/config.toml:6: pve.home.insecure: any certificate is believed: whoever is on the way can read the credentials; use fingerprints or ca_file
+        "#]],
+    );
 }
 
 #[test]
@@ -178,15 +240,15 @@ fn variables_and_flags_are_named() {
         .variable("PROXMOX_MCP_EVENTS__X", "3")
         .flag("--mode", "server.mode", "everything");
     expect![[r#"
-        error: variable PROXMOX_MCP_EVENTS__X: events.x is not a known section; known sections: pve, pbs, server, log
-        error: variable PROXMOX_MCP_PVE__HOME: pve.home names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
-        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency is text; it takes a whole number from 1 to 64
-        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x goes too deep; did you mean `concurrency`?
-        error: variable PROXMOX_MCP_PVE__HOME__LABELS: pve.home.labels is a table; set its entries, for example PROXMOX_MCP_PVE__HOME__LABELS__NAME
-        error: variable PROXMOX_MCP_PVE__HÖME__TOKEN: pve."hÖme" is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.h_me]
-        error: variable PROXMOX_MCP_SERVER__MOD: server.mod is not a known key; did you mean `mode`?
-        error: variable PROXMOX_MCP_SERVER__MODE: server.mode is "all"; it takes one of: read-only, guarded, trusted
-        error: flag --mode: server.mode is "everything"; it takes one of: read-only, guarded, trusted
+        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, log
+        error: variable PROXMOX_MCP_PVE__HOME: pve.home: names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
+        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency: is text; it takes a whole number from 1 to 64
+        error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x: goes too deep; did you mean `concurrency`?
+        error: variable PROXMOX_MCP_PVE__HOME__LABELS: pve.home.labels: is a table; set its entries, for example PROXMOX_MCP_PVE__HOME__LABELS__NAME
+        error: variable PROXMOX_MCP_PVE__HÖME__TOKEN: pve."hÖme": is not a name for a table; use a-z, 0-9 and _ only, at most 40 characters, for example [pve.h_me]
+        error: variable PROXMOX_MCP_SERVER__MOD: server.mod: is not a known key; did you mean `mode`?
+        error: variable PROXMOX_MCP_SERVER__MODE: server.mode: is "all"; it takes one of: read-only, guarded, trusted
+        error: flag --mode: server.mode: is "everything"; it takes one of: read-only, guarded, trusted
         warning: variable PROXMOX_MCP_SERVER_MODE is not a setting; did you mean PROXMOX_MCP_SERVER__MODE?
         warning: variable PROXMOX_MCP_VERSION is not a setting; section and key are separated by two underscores
     "#]].assert_eq(&setup.render());
@@ -198,8 +260,8 @@ fn no_secret_is_ever_printed() {
         .variable("PROXMOX_MCP_PVE__HOME__OPERATE_TOKEN", "hunter2");
     let text = setup.render();
     expect![[r"
-        error: /etc/proxmox-mcp/config.toml:6: pve.home.password is a number; write it in quotes
-        error: /etc/proxmox-mcp/config.toml:8: pve.home.totp_secret is a list; write it in quotes
+        error: /etc/proxmox-mcp/config.toml:6: pve.home.password: is a number; write it in quotes
+        error: /etc/proxmox-mcp/config.toml:8: pve.home.totp_secret: is a list; write it in quotes
     "]]
     .assert_eq(&text);
     let setup = Setup::main(&format!(
@@ -209,5 +271,22 @@ fn no_secret_is_ever_printed() {
     assert!(!text.contains("hunter2"), "{text}");
     if let Ok(loaded) = setup.load() {
         assert!(!format!("{loaded:?} {:?}", loaded.settings).contains("hunter2"));
+    }
+}
+
+proptest! {
+    /// Settings are written by hand: whatever stands there is an answer, never a panic.
+    #[test]
+    fn any_text_is_read_without_a_panic(
+        text in any::<String>(),
+        header in "\\[{1,2}[a-z.]{0,12}\\]{0,2}",
+        line in "[a-z_.\"]{0,20} ?= ?\\PC{0,20}",
+        variable in "PROXMOX_MCP_[A-Z_\u{e9}]{0,20}",
+    ) {
+        let setup = Setup::main(&text)
+            .file("/etc/proxmox-mcp/conf.d/a.toml", &format!("{header}\n{line}\n"))
+            .variable(&variable, &line);
+        let rendered = setup.render();
+        prop_assert!(!rendered.is_empty());
     }
 }

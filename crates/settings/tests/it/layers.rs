@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use crate::support::{HOME, Setup};
 
+#[expect(clippy::needless_pass_by_value, reason = "reads best at the calls")]
 fn check(setup: &Setup, expected: Expect) {
     expected.assert_eq(&setup.render());
 }
@@ -46,18 +47,18 @@ fn each_layer_wins_over_the_one_before() {
     check(
         &setup,
         expect![[r#"
-        pve.home.endpoints = ["https://pve1:8006"]  <- /etc/proxmox-mcp/config.toml:3
-        pve.home.labels.customer = "0042"  <- variable PROXMOX_MCP_PVE__HOME__LABELS__CUSTOMER
-        pve.home.labels.rack = "1"  <- /etc/proxmox-mcp/config.toml:6
-        pve.home.labels.site = "away"  <- /etc/proxmox-mcp/conf.d/10-first.toml:4
-        pve.home.token_file = "/etc/proxmox-mcp/home.token"  <- /etc/proxmox-mcp/config.toml:5
-        pve.home.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:4
-        server.answer_max_bytes = 9000  <- /etc/proxmox-mcp/config.toml:9
-        server.mode = "trusted"  <- flag --mode
-        server.toolsets = ["guests", "backup"]  <- variable PROXMOX_MCP_SERVER__TOOLSETS
-        log.format = "text"  <- variable PROXMOX_MCP_LOG__FORMAT
-        log.level = "warn"  <- /etc/proxmox-mcp/conf.d/20-second.toml:2
-    "#]],
+            log.format = "text"  <- variable PROXMOX_MCP_LOG__FORMAT
+            log.level = "warn"  <- /etc/proxmox-mcp/conf.d/20-second.toml:2
+            pve.home.endpoints = ["https://pve1:8006"]  <- /etc/proxmox-mcp/config.toml:3
+            pve.home.labels.customer = "0042"  <- variable PROXMOX_MCP_PVE__HOME__LABELS__CUSTOMER
+            pve.home.labels.rack = "1"  <- /etc/proxmox-mcp/config.toml:6
+            pve.home.labels.site = "away"  <- /etc/proxmox-mcp/conf.d/10-first.toml:4
+            pve.home.token_file = "/etc/proxmox-mcp/home.token"  <- /etc/proxmox-mcp/config.toml:5
+            pve.home.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:4
+            server.answer_max_bytes = 9000  <- /etc/proxmox-mcp/config.toml:9
+            server.mode = "trusted"  <- flag --mode
+            server.toolsets = ["guests", "backup"]  <- variable PROXMOX_MCP_SERVER__TOOLSETS
+        "#]],
     );
     assert_eq!(setup.load().unwrap().files.len(), 3);
 }
@@ -72,11 +73,12 @@ fn text_from_the_environment_is_never_taken_for_a_number() {
     check(
         &setup,
         expect![[r#"
-        pve.lab.endpoints = ["https://a:8006", "https://b:8006"]  <- variable PROXMOX_MCP_PVE__LAB__ENDPOINTS
-        pve.lab.insecure = true  <- variable PROXMOX_MCP_PVE__LAB__INSECURE
-        pve.lab.token = ***  <- variable PROXMOX_MCP_PVE__LAB__TOKEN
-        pve.lab.token_id = "mcp@pve!agent"  <- variable PROXMOX_MCP_PVE__LAB__TOKEN_ID
-    "#]],
+            pve.lab.endpoints = ["https://a:8006", "https://b:8006"]  <- variable PROXMOX_MCP_PVE__LAB__ENDPOINTS
+            pve.lab.insecure = true  <- variable PROXMOX_MCP_PVE__LAB__INSECURE
+            pve.lab.token = ***  <- variable PROXMOX_MCP_PVE__LAB__TOKEN
+            pve.lab.token_id = "mcp@pve!agent"  <- variable PROXMOX_MCP_PVE__LAB__TOKEN_ID
+            warning: variable PROXMOX_MCP_PVE__LAB__INSECURE: pve.lab.insecure: any certificate is believed: whoever is on the way can read the credentials; use fingerprints or ca_file
+        "#]],
     );
 }
 
@@ -102,10 +104,10 @@ fn an_explicit_file_brings_its_own_conf_d_and_skips_the_search() {
     check(
         &setup,
         expect![[r#"
-        server.mode = "trusted"  <- here/conf.d/a.toml:2
-        log.level = "warn"  <- here/my.toml:2
-        warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
-    "#]],
+            log.level = "warn"  <- here/my.toml:2
+            server.mode = "trusted"  <- here/conf.d/a.toml:2
+            warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
+        "#]],
     );
 }
 
@@ -118,10 +120,10 @@ fn the_users_own_folder_comes_before_the_systems() {
     check(
         &setup,
         expect![[r#"
-        server.state_dir = "/home/op/state"  <- /home/op/.config/proxmox-mcp/config.toml:2
-        log.level = "warn"  <- /home/op/.config/proxmox-mcp/config.toml:4
-        warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
-    "#]],
+            log.level = "warn"  <- /home/op/.config/proxmox-mcp/config.toml:4
+            server.state_dir = "/home/op/state"  <- /home/op/.config/proxmox-mcp/config.toml:2
+            warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
+        "#]],
     );
 }
 
@@ -133,11 +135,11 @@ fn the_environment_file_takes_the_place_of_the_search() {
     check(
         &setup,
         expect![[r#"
-        pve.pve1.endpoints = ["https://192.0.2.1:8006"]  <- .env:2 (PVE1_HOST)
-        pve.pve1.token = ***  <- .env:5 (PVE1_TOKEN_VALUE)
-        pve.pve1.token_id = "root@pam!mcp"  <- .env:3 (PVE1_USER)
-        log.level = "error"  <- variable PROXMOX_MCP_LOG__LEVEL
-    "#]],
+            log.level = "error"  <- variable PROXMOX_MCP_LOG__LEVEL
+            pve.pve1.endpoints = ["https://192.0.2.1:8006"]  <- .env:2 (PVE1_HOST)
+            pve.pve1.token = ***  <- .env:5 (PVE1_TOKEN_VALUE)
+            pve.pve1.token_id = "root@pam!mcp"  <- .env:3 (PVE1_USER)
+        "#]],
     );
 }
 
@@ -150,16 +152,16 @@ fn what_others_may_read_is_warned_about() {
     check(
         &setup,
         expect![[r#"
-        pve.copy.endpoints = ["https://A:8006/"]  <- /etc/proxmox-mcp/config.toml:6
-        pve.copy.token_file = "/etc/proxmox-mcp/copy.token"  <- /etc/proxmox-mcp/config.toml:8
-        pve.copy.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:7
-        pve.lab.endpoints = ["https://a:8006"]  <- /etc/proxmox-mcp/config.toml:2
-        pve.lab.token = ***  <- /etc/proxmox-mcp/config.toml:4
-        pve.lab.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:3
-        warning: /etc/proxmox-mcp/config.toml: holds secrets and every user of this machine can read it; chmod 600 /etc/proxmox-mcp/config.toml
-        warning: /etc/proxmox-mcp/config.toml:2: pve.lab.endpoints lists https://a:8006, which pve.copy lists too; one table per cluster: everything in it would count twice
-        warning: /etc/proxmox-mcp/config.toml:8: pve.copy.token_file names /etc/proxmox-mcp/copy.token, which every user of this machine can read; chmod 600 /etc/proxmox-mcp/copy.token
-    "#]],
+            pve.copy.endpoints = ["https://A:8006/"]  <- /etc/proxmox-mcp/config.toml:6
+            pve.copy.token_file = "/etc/proxmox-mcp/copy.token"  <- /etc/proxmox-mcp/config.toml:8
+            pve.copy.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:7
+            pve.lab.endpoints = ["https://a:8006"]  <- /etc/proxmox-mcp/config.toml:2
+            pve.lab.token = ***  <- /etc/proxmox-mcp/config.toml:4
+            pve.lab.token_id = "mcp@pve!agent"  <- /etc/proxmox-mcp/config.toml:3
+            warning: /etc/proxmox-mcp/config.toml: holds secrets and can be read by everybody on this machine; chmod 600 /etc/proxmox-mcp/config.toml
+            warning: /etc/proxmox-mcp/config.toml:2: pve.lab.endpoints: lists https://a:8006, which pve.copy lists too; one table per cluster: everything in it would count twice
+            warning: /etc/proxmox-mcp/config.toml:8: pve.copy.token_file: /etc/proxmox-mcp/copy.token can be read by everybody on this machine; chmod 600 /etc/proxmox-mcp/copy.token
+        "#]],
     );
 }
 
@@ -189,5 +191,5 @@ fn a_later_step_can_complain_with_the_place() {
         "names `gests`, which is not a toolset",
         "did you mean `guests`?",
     );
-    expect!["variable PROXMOX_MCP_SERVER__TOOLSETS: server.toolsets names `gests`, which is not a toolset; did you mean `guests`?"].assert_eq(&error.to_string());
+    expect!["variable PROXMOX_MCP_SERVER__TOOLSETS: server.toolsets: names `gests`, which is not a toolset; did you mean `guests`?"].assert_eq(&error.to_string());
 }

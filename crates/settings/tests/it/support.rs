@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use settings::{ConfigErrors, Files, Flag, Loaded, Sources, load_from};
+use settings::{ConfigErrors, FileContent, Files, Flag, Loaded, ReadFile, Sources, load_from};
 
 /// Files in memory; a name that ends with `+world` in [`Setup::file`] is readable by all.
 #[derive(Default)]
@@ -18,23 +18,22 @@ pub(crate) struct Setup {
     pub(crate) sources: Sources,
 }
 
-impl Files for MemoryFiles {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        match self.0.get(path) {
-            Some((text, _)) if text == "<denied>" => Err(io::ErrorKind::PermissionDenied.into()),
-            Some((text, _)) => Ok(text.clone()),
-            None => Err(io::ErrorKind::NotFound.into()),
+impl ReadFile for MemoryFiles {
+    fn read(&self, path: &Path) -> io::Result<FileContent> {
+        let (text, world_readable) = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+        if text == "<denied>" {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
+        let bytes = text.clone().into_bytes();
+        Ok(FileContent { bytes, world_readable: Some(*world_readable) })
     }
+}
 
+impl Files for MemoryFiles {
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let files: Vec<PathBuf> =
             self.0.keys().rev().filter(|path| path.parent() == Some(folder)).cloned().collect();
         if files.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(files) }
-    }
-
-    fn is_world_readable(&self, path: &Path) -> io::Result<bool> {
-        self.0.get(path).map(|file| file.1).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
