@@ -15,6 +15,9 @@ use crate::layers::{self, Merged};
 use crate::load::{Loader, unreadable};
 use crate::settings::{RawLog, RawServer, Settings};
 
+/// A client's own check of its table, by the table's name.
+type Validate<C, O> = fn(&C, &str, &dyn ReadFile) -> Result<Checked<O>, endpoint::ConfigError>;
+
 // === impl Loader ===
 
 impl Loader<'_> {
@@ -60,7 +63,7 @@ impl Loader<'_> {
         &mut self,
         merged: &Merged,
         product: &str,
-        validate: fn(&C, &str, &dyn ReadFile) -> Result<Checked<O>, endpoint::ConfigError>,
+        validate: Validate<C, O>,
     ) -> BTreeMap<ClusterKey, O> {
         let mut clients = BTreeMap::new();
         let Some(section) = Section::find(product) else { return clients };

@@ -95,6 +95,27 @@ fn the_starter_file_loads_as_it_is_and_filled_in() {
     assert_eq!((loaded.settings.pve.len(), loaded.settings.pbs.len()), (1, 1));
 }
 
+/// What the guides tell people to write is at least known: keys, kinds and sections.
+#[test]
+fn the_guides_name_settings_that_exist() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide");
+    let mut blocks = 0;
+    for page in std::fs::read_dir(folder).unwrap() {
+        let page = page.unwrap().path();
+        let text = std::fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let Err(errors) = with_files(Setup::main(block)).load() else { continue };
+            for error in errors.errors {
+                let is_known = !error.reason.contains("known") && !error.reason.contains("TOML");
+                assert!(is_known, "{}: {error}", page.display());
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 0);
+}
+
 /// The table of keys and the clients' own types know the same keys and the same defaults.
 #[test]
 fn the_table_agrees_with_the_clients() {

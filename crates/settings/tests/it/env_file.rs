@@ -183,7 +183,7 @@ TRAILING='x' y
 LOG_LEVEL=INFO
 REFERENCE=${PVE_NODES}
 ",
-        expect![[r##"
+        expect![[r#"
             # Made from .env of the earlier server.
 
             [log]
@@ -208,7 +208,7 @@ REFERENCE=${PVE_NODES}
             warning: .env:25: LOG_LEVEL is set on line 18 too; the last one counts
             warning: .env:26: REFERENCE holds ${…}, which is not replaced; write the value itself
             warning: .env:26: REFERENCE is not a known variable; it is ignored
-        "##]],
+        "#]],
     );
 }
 
@@ -216,7 +216,7 @@ REFERENCE=${PVE_NODES}
 fn a_declared_cluster_needs_its_primary_and_ignores_single_nodes() {
     check(
         "LAB_CONFIGURATION=CLUSTERED\nPVE_NODES=a\nA_HOST=192.0.2.1\nA_USER=root@pam\nA_TOKEN_NAME=x\nA_TOKEN_VALUE=y\n",
-        expect![[r##"
+        expect![[r#"
             # Made from .env of the earlier server.
 
             [server]
@@ -224,7 +224,7 @@ fn a_declared_cluster_needs_its_primary_and_ignores_single_nodes() {
 
             error: .env:1 (LAB_CONFIGURATION): PVE_CLUSTER_PRIMARY_HOST: is missing, though a cluster is declared; set it to the address of one of the cluster's nodes
             warning: .env:2: PVE_NODES is not used with LAB_CONFIGURATION=CLUSTERED; correct LAB_CONFIGURATION if it should be
-        "##]],
+        "#]],
     );
 }
 
