@@ -193,3 +193,18 @@ fn a_later_step_can_complain_with_the_place() {
     );
     expect!["variable PROXMOX_MCP_SERVER__TOOLSETS: server.toolsets: names `gests`, which is not a toolset; did you mean `guests`?"].assert_eq(&error.to_string());
 }
+
+#[test]
+fn fingerprints_stand_under_any_address() {
+    let pin = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:\
+               00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+    let other = pin.replace("00:11", "AA:11");
+    let text = format!(
+        "{}fingerprints = {{ \"127.0.0.1:40001\" = \"{pin}\", b = [\"{pin}\", \"{other}\"] }}\n",
+        HOME.replace("pve1:8006\"", "127.0.0.1:40001\", \"https://b.lan:1\"")
+    );
+    let setup = Setup::main(&text);
+    assert_eq!(setup.load().unwrap().settings.pve["home"].targets.len(), 2);
+    let rendered = setup.render();
+    assert!(rendered.contains("pve.home.fingerprints.\"127.0.0.1:40001\" = "), "{rendered}");
+}
