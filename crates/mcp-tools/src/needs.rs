@@ -1,0 +1,343 @@
+//! Which privilege each answer really needs, and the line that grants it.
+//!
+//! The published schema says less than the servers check, and lists leave out instead of refusing.
+//! This table is reviewed by hand against the products' permission checks: `stricter` marks where
+//! the real need is more than the schema declares. Tools use it to say what a token cannot see, the
+//! tester to print what would change that.
+
+use crate::permissions::Permissions;
+
+/// Whose privileges are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Product {
+    /// Proxmox VE.
+    Pve,
+    /// Proxmox Backup Server.
+    Pbs,
+}
+
+/// One privilege that answers depend on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Need {
+    /// A stable word for it.
+    pub id: &'static str,
+    /// Whose.
+    pub product: Product,
+    /// Any one of these does; several names are the same right in several releases.
+    pub privileges: &'static [&'static str],
+    /// Where it must be held: this path and all below.
+    pub path: &'static str,
+    /// What the answers lack without it.
+    pub without: &'static str,
+    /// The tools that lack it then.
+    pub tools: &'static [&'static str],
+    /// A role that ships with the product and is no wider than needed, if there is one.
+    pub role: Option<&'static str>,
+    /// Whether the schema declares less than this.
+    pub stricter: bool,
+    /// Whether it is for changes, and so of no use in a mode that only reads.
+    pub operate: bool,
+}
+
+/// The table.
+pub static NEEDS: &[Need] = &[
+    Need {
+        id: "audit",
+        product: Product::Pve,
+        privileges: &["Sys.Audit"],
+        path: "/",
+        without: "quorum, HA, backup jobs, node status and the tasks of others",
+        tools: &[
+            "fleet_overview",
+            "cluster_status",
+            "backup_status",
+            "nodes_list",
+            "node_get",
+            "tasks_list",
+            "get_cluster_status",
+            "get_nodes",
+            "get_node_status",
+            "get_node_tasks",
+            "get_backup_info",
+            "check_node_health",
+        ],
+        role: Some("PVEAuditor"),
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "guests",
+        product: Product::Pve,
+        privileges: &["VM.Audit"],
+        path: "/vms",
+        without: "guests",
+        tools: &[
+            "fleet_overview",
+            "guests_list",
+            "guest_get",
+            "snapshot_list",
+            "get_vms",
+            "get_lxcs",
+            "execute_vm_command",
+            "execute_lxc_command",
+        ],
+        role: Some("PVEAuditor"),
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "storage",
+        product: Product::Pve,
+        privileges: &["Datastore.Audit", "Datastore.AllocateSpace"],
+        path: "/storage",
+        without: "storages and how full they are",
+        tools: &["fleet_overview", "storage_list", "get_storage"],
+        role: Some("PVEAuditor"),
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "backup_volumes_storage",
+        product: Product::Pve,
+        privileges: &["Datastore.AllocateSpace"],
+        path: "/storage",
+        without: "backup files on PVE storages (tasks and backup servers are used instead)",
+        tools: &["backup_status", "guest_get", "get_backup_info"],
+        role: None,
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "backup_volumes_guest",
+        product: Product::Pve,
+        privileges: &["VM.Backup"],
+        path: "/vms",
+        without: "backup files on PVE storages (tasks and backup servers are used instead)",
+        tools: &["backup_status", "guest_get", "get_backup_info"],
+        role: None,
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "agent",
+        product: Product::Pve,
+        privileges: &["VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted", "VM.Monitor"],
+        path: "/vms",
+        without: "addresses of virtual machines (from the guest agent)",
+        tools: &["guest_get"],
+        role: None,
+        stricter: false,
+        operate: false,
+    },
+    Need {
+        id: "syslog",
+        product: Product::Pve,
+        privileges: &["Sys.Syslog"],
+        path: "/",
+        without: "node logs, and cluster log entries of others",
+        tools: &["log_recent"],
+        role: None,
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "updates",
+        product: Product::Pve,
+        privileges: &["Sys.Modify"],
+        path: "/nodes",
+        without: "pending package updates (a wide privilege: leave it out unless you need them here)",
+        tools: &["node_get"],
+        role: None,
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "power",
+        product: Product::Pve,
+        privileges: &["VM.PowerMgmt"],
+        path: "/vms",
+        without: "starting and stopping guests",
+        tools: &["guest_power", "execute_vm_command", "execute_lxc_command"],
+        role: None,
+        stricter: false,
+        operate: true,
+    },
+    Need {
+        id: "snapshot",
+        product: Product::Pve,
+        privileges: &["VM.Snapshot"],
+        path: "/vms",
+        without: "making snapshots",
+        tools: &["snapshot_create"],
+        role: None,
+        stricter: false,
+        operate: true,
+    },
+    Need {
+        id: "pbs_datastores",
+        product: Product::Pbs,
+        privileges: &["Datastore.Audit"],
+        path: "/datastore",
+        without: "datastores, their backups and jobs",
+        tools: &["fleet_overview", "backup_status", "backup_snapshots", "get_backup_info"],
+        role: Some("DatastoreAudit"),
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "pbs_system",
+        product: Product::Pbs,
+        privileges: &["Sys.Audit"],
+        path: "/system",
+        without: "the server's status and the tasks of others",
+        tools: &["tasks_list", "fleet_overview"],
+        role: Some("Audit"),
+        stricter: true,
+        operate: false,
+    },
+    Need {
+        id: "pbs_remotes",
+        product: Product::Pbs,
+        privileges: &["Remote.Audit"],
+        path: "/remote",
+        without: "sync jobs that pull from remotes",
+        tools: &["backup_status"],
+        role: Some("RemoteAudit"),
+        stricter: true,
+        operate: false,
+    },
+];
+
+/// The needs of `product` that the token does not fully meet.
+pub fn unmet(product: Product, held: &Permissions) -> impl Iterator<Item = &'static Need> {
+    NEEDS.iter().filter(move |need| need.product == product && !need.is_met(held))
+}
+
+/// The need called `id`.
+pub fn need(id: &str) -> Option<&'static Need> {
+    NEEDS.iter().find(|need| need.id == id)
+}
+
+// === impl Need ===
+
+impl Need {
+    /// Whether the token holds it everywhere it counts.
+    pub fn is_met(&self, held: &Permissions) -> bool {
+        self.privileges.iter().any(|privilege| held.has_everywhere(self.path, privilege))
+    }
+
+    /// Whether the token holds it at least somewhere.
+    pub fn is_partly_met(&self, held: &Permissions) -> bool {
+        self.privileges.iter().any(|privilege| !held.paths_with(self.path, privilege).is_empty())
+            || self.is_met(held)
+    }
+
+    /// What an answer says when the token lacks it.
+    pub fn note(&self, cluster: &str, held: &Permissions) -> String {
+        let privilege = self.privileges[0];
+        let path = self.path;
+        if self.is_partly_met(held) {
+            format!(
+                "{cluster}: the token has {privilege} on parts of {path} only, so some {} may be missing",
+                self.without
+            )
+        } else {
+            format!(
+                "{cluster}: the token lacks {privilege} on {path}, so this shows no {}",
+                self.without
+            )
+        }
+    }
+
+    /// The line for the server's shell that grants it to `token`.
+    ///
+    /// A role of the product is used where one is no wider than needed. A token with privilege
+    /// separation holds at most what its user holds, so both get the line.
+    pub fn grant(&self, token: &str) -> String {
+        let path = self.path;
+        let user = token.split('!').next().unwrap_or(token);
+        match self.product {
+            Product::Pbs => {
+                let role = self.role.unwrap_or("Audit");
+                format!(
+                    "proxmox-backup-manager acl update {path} {role} --auth-id '{user}' && \
+                     proxmox-backup-manager acl update {path} {role} --auth-id '{token}'"
+                )
+            }
+            Product::Pve => {
+                let privilege = self.privileges[0];
+                let (make, role) = match self.role {
+                    Some(role) => (String::new(), role.to_owned()),
+                    None => {
+                        let role = format!("Mcp{}", privilege.replace('.', ""));
+                        (format!("pveum role add {role} --privs {privilege}; "), role)
+                    }
+                };
+                format!(
+                    "{make}pveum acl modify {path} --users '{user}' --tokens '{token}' --roles {role}"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    fn held(path: &str, privileges: &[&str]) -> Permissions {
+        let privileges: BTreeMap<String, bool> =
+            privileges.iter().map(|p| ((*p).to_owned(), true)).collect();
+        Permissions::from(BTreeMap::from([(path.to_owned(), privileges)]))
+    }
+
+    #[test]
+    fn an_auditor_lacks_only_what_is_stricter_than_it_looks() {
+        let auditor = held(
+            "/",
+            &[
+                "Sys.Audit",
+                "VM.Audit",
+                "Datastore.Audit",
+                "Pool.Audit",
+                "SDN.Audit",
+                "VM.GuestAgent.Audit",
+            ],
+        );
+        let unmet: Vec<_> = unmet(Product::Pve, &auditor).map(|need| need.id).collect();
+        assert_eq!(
+            unmet,
+            [
+                "backup_volumes_storage",
+                "backup_volumes_guest",
+                "syslog",
+                "updates",
+                "power",
+                "snapshot",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_grant_is_a_line_to_paste() {
+        let need = need("syslog").expect("it is in the table");
+        assert_eq!(
+            need.grant("mcp@pve!agent"),
+            "pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' \
+             --tokens 'mcp@pve!agent' --roles McpSysSyslog"
+        );
+        let part = held("/vms/100", &["VM.Audit"]);
+        let guests = super::need("guests").expect("it is in the table");
+        assert!(guests.note("home", &part).contains("on parts of /vms only"));
+        assert!(!guests.is_met(&part));
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let ids: BTreeSet<_> = NEEDS.iter().map(|need| need.id).collect();
+        assert_eq!(ids.len(), NEEDS.len());
+        assert!(NEEDS.iter().all(|need| !need.privileges.is_empty() && !need.tools.is_empty()));
+    }
+}

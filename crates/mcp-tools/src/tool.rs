@@ -1,0 +1,165 @@
+//! What a tool is, and the one path that every call takes: scope, access, run, redact, render.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use estate::Access;
+use guard::Mode;
+use mcp_protocol::{Annotations, Answer, CallContext, JsonObject, Outcome, ToolSpec};
+use serde::de::DeserializeOwned;
+use tracing::{Instrument, info_span, warn};
+
+use crate::{
+    error::ToolError,
+    fleet::Fleet,
+    redaction,
+    report::Report,
+    schema::{Input, Output},
+};
+
+/// What is said of a tool before it runs.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// `[a-z0-9_]`, at most 40 characters.
+    pub name: &'static str,
+    /// For people.
+    pub title: &'static str,
+    /// For the model: what it answers, in as few words as do.
+    pub description: &'static str,
+    /// Its arguments.
+    pub input: Input,
+    /// What programs get.
+    pub output: Output,
+    /// The most that it can do, whatever its arguments.
+    pub access: Access,
+    /// Whether calling it again with the same arguments does nothing more.
+    pub idempotent: bool,
+}
+
+/// A tool over the estate.
+#[async_trait]
+pub trait EstateTool: Send + Sync + 'static {
+    /// What is said of it.
+    fn definition(&self) -> Definition;
+
+    /// What this call can do: never more than the definition's `access`.
+    fn access(&self, args: &JsonObject) -> Access;
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Whatever the caller can act on; it becomes an `isError` result.
+    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError>;
+}
+
+/// What a running tool has at hand. Cheap to clone.
+#[derive(Clone)]
+pub struct Cx {
+    /// The estate.
+    pub fleet: Arc<Fleet>,
+    /// The request: progress, cancellation, who asks.
+    pub call: CallContext,
+    /// What the server was started for.
+    pub mode: Mode,
+    /// The most bytes of an answer.
+    pub ceiling: usize,
+}
+
+/// A tool as the protocol sees it.
+pub(crate) struct Served {
+    tool: &'static dyn EstateTool,
+    definition: Definition,
+    spec: ToolSpec,
+    fleet: Arc<Fleet>,
+    mode: Mode,
+    ceiling: usize,
+}
+
+// === impl Cx ===
+
+impl Cx {
+    /// Reads the arguments into the tool's own type.
+    pub fn args<T: DeserializeOwned>(&self, args: JsonObject) -> Result<T, ToolError> {
+        serde_json::from_value(serde_json::Value::Object(args))
+            .map_err(|error| ToolError::new(format!("the arguments do not fit: {error}")))
+    }
+
+    /// Now.
+    pub fn now(&self) -> jiff::Timestamp {
+        self.fleet.now()
+    }
+}
+
+// === impl Served ===
+
+impl Served {
+    pub(crate) fn new(
+        tool: &'static dyn EstateTool,
+        fleet: Arc<Fleet>,
+        mode: Mode,
+        ceiling: usize,
+    ) -> Self {
+        let definition = tool.definition();
+        let spec = spec_of(&definition);
+        Self { tool, definition, spec, fleet, mode, ceiling }
+    }
+
+    /// The most that the tool can do.
+    pub(crate) fn access(&self) -> Access {
+        self.definition.access
+    }
+
+    async fn run(&self, call: &CallContext, args: JsonObject) -> Result<Report, ToolError> {
+        let access = self.tool.access(&args).min(self.definition.access);
+        self.mode
+            .permits(access)
+            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.definition.name)))?;
+        let cx = Cx {
+            fleet: Arc::clone(&self.fleet),
+            call: call.clone(),
+            mode: self.mode,
+            ceiling: self.ceiling,
+        };
+        self.tool.call(&cx, args).await
+    }
+}
+
+#[async_trait]
+impl mcp_protocol::Tool for Served {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    async fn call(&self, call: &CallContext, args: JsonObject) -> Outcome {
+        let span = info_span!("mcp.tool", tool = self.definition.name);
+        let result = self.run(call, args).instrument(span).await;
+        let failed = result.is_err();
+        let mut report = result.unwrap_or_else(|error| {
+            warn!(tool = self.definition.name, error = %error, "tool call failed");
+            error.into_report()
+        });
+        redaction::report(&mut report);
+        let rendered = report.render(self.ceiling);
+        let answer = Answer::text(rendered.text).with_structured(rendered.structured);
+        if failed { Outcome::Failed(answer) } else { Outcome::Done(answer) }
+    }
+}
+
+/// The protocol's description of a tool, annotations derived from its tier.
+pub(crate) fn spec_of(definition: &Definition) -> ToolSpec {
+    ToolSpec {
+        name: definition.name.to_owned(),
+        title: definition.title.to_owned(),
+        description: definition.description.to_owned(),
+        input_schema: definition.input.clone().build(),
+        output_schema: Some(definition.output.clone().build()),
+        annotations: Annotations {
+            read_only: definition.access == Access::Read,
+            // Stopping a guest can lose what it had not written, so everything that is not a pure
+            // read is announced as what may hurt unless it is additive.
+            destructive: definition.access > Access::Read && !definition.idempotent,
+            idempotent: definition.idempotent || definition.access == Access::Read,
+            open_world: false,
+        },
+    }
+}

@@ -1,0 +1,56 @@
+//! The catalogue: every tool, by toolset.
+
+pub mod backups;
+pub mod classic;
+pub mod cluster;
+pub mod guest;
+pub mod guests;
+pub mod log;
+pub mod network;
+pub mod node;
+pub mod nodes;
+pub mod overview;
+pub(crate) mod parts;
+pub mod power;
+pub(crate) mod since;
+pub mod snapshots;
+pub mod storage;
+mod tally;
+pub mod tasks;
+
+use crate::tool::EstateTool;
+
+/// A named group of tools that the operator turns on.
+pub struct Toolset {
+    /// The word that `--toolsets` takes.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its tools, in the order in which they are listed.
+    pub tools: &'static [&'static dyn EstateTool],
+}
+
+/// All toolsets.
+pub static TOOLSETS: &[Toolset] = &[Toolset {
+    name: "default",
+    about: "daily work: look at everything, power, snapshots, tasks, backups",
+    tools: &[
+        &overview::FleetOverview,
+        &guests::GuestsList,
+        &guest::GuestGet,
+        &power::GuestPower,
+        &snapshots::SnapshotList,
+        &snapshots::SnapshotCreate,
+        &nodes::NodesList,
+        &node::NodeGet,
+        &storage::StorageList,
+        &tasks::TasksList,
+        &tasks::TaskGet,
+        &tasks::TaskWait,
+        &backups::BackupStatus,
+        &backups::BackupSnapshots,
+        &network::NetworkList,
+        &cluster::ClusterStatusTool,
+        &log::LogRecent,
+    ],
+}];

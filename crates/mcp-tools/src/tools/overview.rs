@@ -1,0 +1,283 @@
+//! `fleet_overview`: the whole estate in a few lines, worst first.
+//!
+//! Three calls a cluster and two a backup server, side by side; never one per guest or node.
+
+mod problems;
+
+use std::sync::Arc;
+
+use api_core::Error;
+use async_trait::async_trait;
+use estate::Access;
+use jiff::{Timestamp, ToSpan};
+use mcp_protocol::JsonObject;
+use pve_client::cluster::{self, ClusterStatus, ClusterTask, MemberKind};
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+use self::problems::{Problem, Rank};
+use super::tally::Tally;
+use crate::{
+    error::ToolError,
+    fleet::{GATHER_DEADLINE, Gathered, Pbs, Pve},
+    permissions::Permissions,
+    report::{Cell, Report, Table, Unreachable, percent, used_of},
+    schema::{Input, Output},
+    sight,
+    tool::{Cx, Definition, EstateTool},
+    view::{Guest, View},
+};
+
+const NAME: &str = "fleet_overview";
+/// How many problems are told; the rest is counted.
+const MOST_PROBLEMS: usize = 8;
+/// How far back failed tasks count.
+pub(super) const DAY_HOURS: i64 = 24;
+
+/// Shows the estate at a glance.
+pub struct FleetOverview;
+
+#[derive(Debug, Deserialize)]
+struct Args {
+    cluster: Option<String>,
+}
+
+/// What one cluster says.
+#[derive(Debug)]
+pub(crate) struct ClusterFacts {
+    pub(crate) view: View,
+    pub(crate) status: Result<Vec<ClusterStatus>, Error>,
+    pub(crate) tasks: Result<Vec<ClusterTask>, Error>,
+    pub(crate) permissions: Option<Arc<Permissions>>,
+}
+
+/// What one backup server says.
+#[derive(Debug)]
+pub(crate) struct ServerFacts {
+    pub(crate) datastores: Vec<pbs_client::datastores::DatastoreUsage>,
+    pub(crate) tasks: Result<Vec<pbs_client::tasks::Task>, Error>,
+    pub(crate) permissions: Option<Arc<Permissions>>,
+}
+
+#[async_trait]
+impl EstateTool for FleetOverview {
+    fn definition(&self) -> Definition {
+        Definition {
+            name: NAME,
+            title: "Estate overview",
+            description: "Start here: state of all clusters, guests, storages and backup servers, problems first.",
+            input: Input::new().cluster(),
+            output: Output::new()
+                .table("problems")
+                .table("clusters")
+                .table("datastores")
+                .fact("guests", "object")
+                .fact("problem_count", "integer"),
+            access: Access::Read,
+            idempotent: true,
+        }
+    }
+
+    fn access(&self, _args: &JsonObject) -> Access {
+        Access::Read
+    }
+
+    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
+        let args: Args = cx.args(args)?;
+        let now = cx.now();
+        let (pve, pbs) = cx.fleet.members_for(args.cluster.as_deref())?;
+        let (clusters, servers) = futures::join!(
+            cx.fleet.gather(pve, GATHER_DEADLINE, |member| load_cluster(member, now)),
+            cx.fleet.gather(pbs, GATHER_DEADLINE, |member| load_server(member, now)),
+        );
+        Ok(report(&clusters, &servers, now))
+    }
+}
+
+async fn load_cluster(member: Arc<Pve>, now: Timestamp) -> Result<ClusterFacts, Error> {
+    let (view, status, tasks, permissions) = futures::join!(
+        View::load(Arc::clone(&member)),
+        member.client.call(cluster::status()),
+        member.client.call(cluster::tasks()),
+        sight::of_pve(&member, now),
+    );
+    Ok(ClusterFacts { view: view?, status, tasks, permissions })
+}
+
+async fn load_server(member: Arc<Pbs>, now: Timestamp) -> Result<ServerFacts, Error> {
+    let options = pbs_client::tasks::TaskListParams {
+        since: Some(day_before(now)),
+        ..pbs_client::tasks::TaskListParams::default()
+    };
+    let (datastores, tasks, permissions) = futures::join!(
+        member.client.call(pbs_client::datastores::usage()),
+        member.client.call(pbs_client::tasks::list(options)),
+        sight::of_pbs(&member, now),
+    );
+    Ok(ServerFacts { datastores: datastores?, tasks, permissions })
+}
+
+/// The time from which failed tasks count.
+pub(super) fn day_before(now: Timestamp) -> Timestamp {
+    now.checked_sub(DAY_HOURS.hours()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(crate) fn report(
+    clusters: &Gathered<Pve, ClusterFacts>,
+    servers: &Gathered<Pbs, ServerFacts>,
+    now: Timestamp,
+) -> Report {
+    let guests: Vec<&Guest> =
+        clusters.answers.iter().flat_map(|(_, facts)| &facts.view.guests).collect();
+    let tally: Tally = guests.iter().copied().collect();
+
+    let mut problems = Vec::new();
+    for (member, facts) in &clusters.answers {
+        problems::of_cluster(member.key.as_str(), &member.traits, facts, now, &mut problems);
+    }
+    for (member, facts) in &servers.answers {
+        problems::of_server(member.key.as_str(), facts, now, &mut problems);
+    }
+    problems.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.what.cmp(&b.what)));
+
+    let mut report = Report::new(lead(&tally, clusters, servers, &problems))
+        .fact("guests", tally.value())
+        .fact("problem_count", problems.len());
+    report = clusters.tell(report);
+    report = servers.tell(report);
+    for (member, facts) in &clusters.answers {
+        for node in facts.view.offline_nodes() {
+            if !member.traits.expects_off(node.name.as_str()) {
+                let what = format!("{}/{}", member.key, node.name);
+                report.unreachable.push(Unreachable { what, why: format!("node {}", node.status) });
+            }
+        }
+    }
+    report = report.table(problem_table(&problems));
+    if !clusters.answers.is_empty() {
+        report = report.table(cluster_table(clusters));
+    }
+    if !servers.answers.is_empty() {
+        report = report.table(datastore_table(servers));
+    }
+    for (member, facts) in &clusters.answers {
+        let key = member.key.as_str();
+        let needs = &["audit", "guests", "storage"];
+        report = sight::tell(report, key, facts.permissions.as_deref(), needs);
+        for (part, error) in
+            [("quorum", facts.status.as_ref().err()), ("tasks", facts.tasks.as_ref().err())]
+        {
+            if let Some(error) = error.filter(|error| !error.is_permission_denied()) {
+                report = super::parts::missing(report, &format!("{key} {part}"), error);
+            }
+        }
+    }
+    for (member, facts) in &servers.answers {
+        let key = member.key.as_str();
+        report = sight::tell(report, key, facts.permissions.as_deref(), &["pbs_datastores"]);
+        if let Err(error) = &facts.tasks {
+            report = super::parts::missing(report, &format!("{key} tasks"), error);
+        }
+    }
+    let next = problems.first().and_then(|problem| problem.next.clone());
+    match next {
+        Some((tool, args)) => report.next(tool, args),
+        None => report,
+    }
+}
+
+fn lead(
+    tally: &Tally,
+    clusters: &Gathered<Pve, ClusterFacts>,
+    servers: &Gathered<Pbs, ServerFacts>,
+    problems: &[Problem],
+) -> String {
+    let nodes = clusters.answers.iter().flat_map(|(_, facts)| &facts.view.nodes);
+    let (online, nodes) =
+        nodes.fold((0, 0), |(on, all), node| (on + usize::from(node.is_online()), all + 1));
+    let (clusters, servers) = (clusters.answers.len(), servers.answers.len());
+    let mut lead = format!(
+        "{tally} on {online}/{nodes} nodes online of {clusters} PVE {}, {servers} PBS",
+        if clusters == 1 { "member" } else { "members" },
+    );
+    let serious = problems.iter().filter(|problem| problem.rank < Rank::Notice).count();
+    match serious {
+        0 => lead.push_str("; no problems seen"),
+        1 => lead.push_str("; 1 problem"),
+        several => lead.push_str(&format!("; {several} problems")),
+    }
+    lead
+}
+
+fn problem_table(problems: &[Problem]) -> Table {
+    let mut table = Table::new("problems", &["level", "what", "problem"]);
+    for problem in problems.iter().take(MOST_PROBLEMS) {
+        table.push(vec![
+            Cell::text(problem.rank.as_str()),
+            Cell::text(&*problem.what),
+            Cell::text(&*problem.text),
+        ]);
+    }
+    table.total = Some(problems.len()).filter(|all| *all > MOST_PROBLEMS);
+    table
+}
+
+fn cluster_table(clusters: &Gathered<Pve, ClusterFacts>) -> Table {
+    let columns = &["cluster", "quorum", "nodes", "guests", "running", "cpu", "mem"];
+    let mut table = Table::new("clusters", columns);
+    for (member, facts) in &clusters.answers {
+        let tally: Tally = facts.view.guests.iter().collect();
+        let nodes = &facts.view.nodes;
+        let online = nodes.iter().filter(|node| node.is_online()).count();
+        let (cpus, busy) = nodes
+            .iter()
+            .fold((0.0, 0.0), |(cpus, busy), node| (cpus + node.cpus, busy + node.cpu * node.cpus));
+        let (mem, max) =
+            nodes.iter().fold((0, 0), |(mem, max), node| (mem + node.mem, max + node.max_mem));
+        let share = if cpus > 0.0 { busy / cpus } else { 0.0 };
+        table.push(vec![
+            Cell::text(member.key.as_str()),
+            match quorate(facts) {
+                Some(Some(true)) => Cell::with(true, "ok"),
+                Some(Some(false)) => Cell::with(false, "LOST"),
+                Some(None) => Cell::text("single"),
+                None => Cell::none(),
+            },
+            Cell::text(format!("{online}/{}", nodes.len())),
+            Cell::number(tally.guests() as u64),
+            Cell::number(tally.running as u64),
+            Cell::with((share * 1000.0).round() / 1000.0, percent(share)),
+            Cell::with(json!({"used": mem, "max": max}), used_of(mem, max)),
+        ]);
+    }
+    table
+}
+
+/// Whether the cluster has quorum; `Some(None)` for a node that is no cluster, `None` if that
+/// cannot be seen.
+pub(super) fn quorate(facts: &ClusterFacts) -> Option<Option<bool>> {
+    let rows = facts.status.as_ref().ok()?;
+    let cluster = rows.iter().find(|row| row.kind == MemberKind::Cluster);
+    Some(cluster.map(|row| row.quorate.unwrap_or(false)))
+}
+
+fn datastore_table(servers: &Gathered<Pbs, ServerFacts>) -> Table {
+    let mut table = Table::new("datastores", &["datastore", "use", "used"]);
+    for (member, facts) in &servers.answers {
+        for store in &facts.datastores {
+            let (used, total) = problems::datastore_figures(store);
+            let share = if total > 0 { Some(used as f64 / total as f64) } else { None };
+            table.push(vec![
+                Cell::text(format!("{}/{}", member.key, store.name)),
+                share.map_or_else(Cell::none, Cell::share),
+                Cell::with(json!({"used": used, "max": total}), used_of(used, total)),
+            ]);
+        }
+    }
+    table
+}
+
+/// The arguments of a follow-up that only names the cluster.
+pub(super) fn only(cluster: &str) -> Map<String, serde_json::Value> {
+    Map::from_iter([("cluster".to_owned(), cluster.into())])
+}

@@ -1,0 +1,154 @@
+//! Parts of an answer that can be missing without taking the rest along.
+
+use api_core::{Error, ErrorKind};
+use estate::{GuestKind, GuestRef};
+use jiff::Timestamp;
+use pve_client::{storage, tasks};
+use serde_json::json;
+
+use crate::{
+    fleet::{Place, Pve},
+    report::{Cell, Report, Unreachable, age, bytes, rfc3339},
+    tool::Cx,
+    tools::backups,
+    view::View,
+};
+
+/// Says that `part` is missing, and why.
+pub(crate) fn missing(mut report: Report, part: &str, error: &Error) -> Report {
+    report.notes.push(match error.kind() {
+        // The refusal names path and privilege itself.
+        ErrorKind::PermissionDenied if !error.message().is_empty() => {
+            format!("{part}: the token may not see this: {}", error.message())
+        }
+        ErrorKind::PermissionDenied => format!("{part}: the token may not see this"),
+        ErrorKind::NotImplemented => format!("{part}: this server's version does not have it"),
+        _ => format!("{part}: {}", stdx::Chain(error)),
+    });
+    report
+}
+
+/// As [`missing`]; what did not answer at all is listed as unreachable.
+pub(crate) fn missing_at(report: Report, what: &str, part: &str, error: &Error) -> Report {
+    if error.is_unreachable() {
+        let why = format!("{part}: {}", stdx::Chain(error));
+        return report.unreachable(vec![Unreachable { what: what.to_owned(), why }]);
+    }
+    missing(report, part, error)
+}
+
+/// A guest's newest backup.
+struct Backup {
+    time: Timestamp,
+    text: String,
+    value: serde_json::Value,
+}
+
+/// Adds the guest's last backup: the newest file on the storages that hold backups, and how the
+/// last backup task of the guest itself ended.
+pub(crate) async fn backup(
+    mut report: Report,
+    cx: &Cx,
+    member: &std::sync::Arc<Pve>,
+    place: &Place,
+    at: &GuestRef,
+) -> Report {
+    let Place { node, kind } = place;
+    let view = match View::load(std::sync::Arc::clone(member)).await {
+        Ok(view) => view,
+        Err(error) => return missing(report, "backups", &error),
+    };
+    let storages = view.storages.iter().filter(|storage| {
+        storage.node == *node && storage.content.iter().any(|content| content == "backup")
+    });
+    let storages: Vec<_> = storages.map(|storage| storage.name.clone()).collect();
+    let asked = storages.iter().map(|name| {
+        let kind = storage::ContentKind::Backup;
+        member.client.call(storage::content(node, name, Some(&kind), Some(at.vmid)))
+    });
+    let options = tasks::TaskListParams {
+        vmid: Some(at.vmid),
+        kind: Some("vzdump".to_owned()),
+        limit: Some(1),
+        ..tasks::TaskListParams::default()
+    };
+    let (answers, last_task) = futures::join!(
+        futures::future::join_all(asked),
+        member.client.call(tasks::list(node, options))
+    );
+    let mut newest: Option<Backup> = None;
+    for (name, answer) in storages.iter().zip(answers) {
+        let volumes = match answer {
+            Ok(volumes) => volumes,
+            Err(error) => {
+                report = missing(report, &format!("backups on {name}"), &error);
+                continue;
+            }
+        };
+        for volume in volumes.into_iter().filter(|volume| volume.vmid == Some(at.vmid)) {
+            // Ids of the other kind belong to a guest that is gone.
+            if volume.guest_kind.is_some_and(|other: GuestKind| other != *kind) {
+                continue;
+            }
+            let Some(time) = volume.created else { continue };
+            if newest.as_ref().is_some_and(|newest| newest.time >= time) {
+                continue;
+            }
+            let verified = volume.verification.as_ref().map(|check| check.state.clone());
+            let check = verified.as_deref().unwrap_or("not verified");
+            let (size, old) = (bytes(volume.size_bytes), age(time, cx.now()));
+            newest = Some(Backup {
+                time,
+                text: format!("{} ({old} ago) on {name}, {size}, {check}", rfc3339(time)),
+                value: json!({
+                    "time": rfc3339(time), "storage": name.as_str(), "volume": volume.id,
+                    "size": volume.size_bytes, "verified": verified,
+                }),
+            });
+        }
+    }
+    report = match newest {
+        Some(newest) => report.detail("last backup", Cell::with(newest.value, newest.text)),
+        None if storages.is_empty() => {
+            report.note(format!("no storage that the token sees on {node} holds backups"))
+        }
+        None => told_by_tasks(report, cx, member, at).await,
+    };
+    if let Ok(last_task) = last_task
+        && let Some(task) = last_task.first()
+        && let (Some(outcome), Some(time)) = (task.outcome(), task.ended.or(task.started))
+        && !outcome.is_success()
+    {
+        let old = age(time, cx.now());
+        report = report
+            .note(format!("its last backup task failed {old} ago: {outcome}"))
+            .next("task_get", json!({"upid": task.upid.to_string()}));
+    }
+    report
+}
+
+/// No file is to be seen: the cluster's backup runs may know of one.
+async fn told_by_tasks(
+    report: Report,
+    cx: &Cx,
+    member: &std::sync::Arc<Pve>,
+    at: &GuestRef,
+) -> Report {
+    let evidence = match backups::collect(std::sync::Arc::clone(member), cx.now()).await {
+        Ok(evidence) => evidence,
+        Err(error) => return missing(report, "backup tasks", &error),
+    };
+    let mut report = report;
+    let known = evidence.guests.into_iter().find(|known| known.guest.at == *at);
+    match known.and_then(|known| known.newest) {
+        Some(newest) => {
+            let old = age(newest.time, cx.now());
+            let text = format!("{} ({old} ago), as its task says", rfc3339(newest.time));
+            let value = json!({"time": rfc3339(newest.time), "storage": newest.place});
+            report = report.detail("last backup", Cell::with(value, text));
+        }
+        None => report = report.note("no backup of this guest is to be seen, as file or as task"),
+    }
+    report.notes.extend(evidence.notes);
+    report
+}
