@@ -1,0 +1,6 @@
+//! Tests of the typed client of the Proxmox VE API.
+
+mod calls;
+mod recorded;
+mod support;
+mod written;

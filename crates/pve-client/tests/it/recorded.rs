@@ -1,0 +1,51 @@
+//! The table of calls against the published schema and a real server's replies.
+
+use std::path::Path;
+
+use crate::{calls, support, written};
+
+#[test]
+fn every_builder_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    support::assert_complete(root, include_str!("calls.rs"));
+}
+
+#[test]
+fn every_call_is_as_the_schema_has_it() {
+    let Some(schema) = testkit::fixtures::json("api/pve-9.2.json") else { return };
+    support::assert_schema(&schema, &calls::all());
+}
+
+#[test]
+fn every_written_reply_is_read() {
+    for written in written::all() {
+        (written.read)();
+    }
+}
+
+#[test]
+fn every_recorded_reply_is_read() {
+    let Some(replies) = testkit::fixtures::json("recorded/pve-9.2-get.json") else { return };
+    let Some(conversations) = testkit::fixtures::json("recorded/conversations.json") else {
+        return;
+    };
+    let coverage = support::read_recorded(&calls::all(), &replies, &conversations["pve"]);
+    let (table, share) = coverage.report();
+    print(&table);
+    assert!(share >= 90.0, "only {share:.1} % of the recorded fields have a name");
+    // What says nothing and plain texts cannot be read wrong.
+    let mut known = vec!["Done".to_owned(), "String".to_owned()];
+    known.extend(written::all().into_iter().map(|written| written.reply));
+    let bare: Vec<_> = coverage
+        .unexercised
+        .values()
+        .map(|reply| support::inner(reply))
+        .filter(|reply| !known.iter().any(|known| known == reply))
+        .collect();
+    assert!(bare.is_empty(), "neither recorded nor written: {bare:?}");
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what people run this test for")]
+fn print(table: &str) {
+    println!("{table}");
+}
