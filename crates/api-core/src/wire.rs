@@ -59,10 +59,12 @@ impl Transport for HttpTransport {
         let client = self.client()?;
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let method = parts.method.clone();
         let mut builder =
             client.request(parts.method, format!("{}{path}", self.base)).headers(parts.headers);
         builder = match body {
-            Body::Full(bytes) if bytes.is_empty() => builder,
+            Body::Full(bytes) if bytes.is_empty() && method.is_safe() => builder,
+            Body::Full(bytes) if bytes.is_empty() => builder.header(header::CONTENT_LENGTH, 0),
             Body::Full(bytes) => builder.body(bytes),
             Body::Stream(stream, size) => {
                 if let Some(size) = size {

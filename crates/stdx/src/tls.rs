@@ -18,7 +18,7 @@ use rustls::{
 };
 
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
-pub use peer::{PresentedCertificate, peer_certificate};
+pub use peer::{PresentedCertificate, TlsStream, connect, peer_certificate};
 pub use verify::{CertificateRejected, rejection, seen_fingerprint};
 
 /// How a server proves itself.

@@ -157,10 +157,9 @@ fn unsigned(scalar: Scalar<'_>) -> Result<Option<u64>, Unfit> {
         Scalar::Nothing => Ok(None),
         Scalar::Bool(value) => Ok(Some(u64::from(value))),
         Scalar::Unsigned(value) => Ok(Some(value)),
-        Scalar::Signed(_) => Err(unfit),
         // Averages of counters come with a fraction; a size does not need it.
         Scalar::Float(value) if value >= 0.0 => Ok(Some(value.round() as u64)),
-        Scalar::Float(_) => Err(unfit),
+        Scalar::Signed(_) | Scalar::Float(_) => Err(unfit),
         Scalar::Text(text) => match text.trim() {
             "" => Ok(None),
             text => match text.parse() {

@@ -68,7 +68,7 @@ fn one_value_in_its_many_forms() {
     for thing in [strict, wavering] {
         assert_eq!((thing.vmid.get(), thing.memory, thing.balloon), (100, 64, Some(-1)));
         assert!((thing.load - 0.5).abs() < f64::EPSILON);
-        assert_eq!((thing.on, thing.off), (true, Some(false)));
+        assert_eq!((thing.on, thing.off, thing.name.as_str()), (true, Some(false), "x"));
         assert_eq!((thing.tags.join("+"), thing.ids.len()), ("a+b".to_owned(), 2));
         assert_eq!(thing.started.map(Timestamp::as_second), Some(1_795_372_643));
         assert_eq!(thing.token.as_ref().map(|token| token.expose_secret()), Some("s3cret"));
@@ -105,7 +105,7 @@ fn what_is_unknown_is_kept_or_ignored() {
     assert_eq!(thing.states, [State::On, State::Other("asleep".to_owned())]);
     let inner = thing.inner.expect("it is there");
     assert_eq!((inner.node.as_str(), inner.history), ("pve1", vec![None, Some(1.0)]));
-    assert!(Thing::FIELDS.contains(&"by-name"));
+    assert!(Thing::FIELDS.contains(&"by-name") && Inner::FIELDS == ["node", "history"]);
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rustls::pki_types::ServerName;
+use rustls::ClientConfig;
 use tokio::{net::TcpStream, time};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::{Fingerprint, TlsError, config_with, provider, verify};
+use super::{
+    Fingerprint, TlsError, TlsOptions, client_config, config_with, provider, server_name, verify,
+};
 
 /// A certificate that a server showed. It proved to hold the key, nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,21 @@ pub struct PresentedCertificate {
     pub self_signed: bool,
 }
 
+/// A TLS connection of a client.
+pub type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// Connects to `host:port` over TLS, for protocols that are not HTTP requests.
+///
+/// `host` is a name or an address, IPv6 without brackets.
+pub async fn connect(
+    host: &str,
+    port: u16,
+    options: &TlsOptions,
+    timeout: Duration,
+) -> Result<TlsStream, TlsError> {
+    open(host, port, client_config(options)?, timeout).await
+}
+
 /// Connects to `host:port`, lets the server show its certificate, and hangs up.
 ///
 /// `host` is a name or an address, IPv6 without brackets.
@@ -38,26 +55,38 @@ pub async fn peer_certificate(
     port: u16,
     timeout: Duration,
 ) -> Result<PresentedCertificate, TlsError> {
-    let address =
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    time::timeout(timeout, look(host, port, &address))
-        .await
-        .unwrap_or_else(|_| Err(TlsError::Timeout { address: address.clone() }))
+    let verifier = verify::Verifier::anything(provider().signature_verification_algorithms);
+    let tls = open(host, port, Arc::new(config_with(verifier)), timeout).await?;
+    let shown = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let read = shown.and_then(|certificate| read(certificate));
+    read.ok_or_else(|| TlsError::Certificate { address: address(host, port) })
 }
 
-async fn look(host: &str, port: u16, address: &str) -> Result<PresentedCertificate, TlsError> {
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| TlsError::ServerName(host.to_owned()))?;
-    let connect = |source| TlsError::Connect { address: address.to_owned(), source };
-    let handshake = |source| TlsError::Handshake { address: address.to_owned(), source };
-    let unreadable = || TlsError::Certificate { address: address.to_owned() };
+async fn open(
+    host: &str,
+    port: u16,
+    config: Arc<ClientConfig>,
+    timeout: Duration,
+) -> Result<TlsStream, TlsError> {
+    let name = server_name(host)?;
+    let opening = async {
+        let tcp = TcpStream::connect((host, port))
+            .await
+            .map_err(|source| TlsError::Connect { address: address(host, port), source })?;
+        // Worth less than a connection: a console is only slower without.
+        tcp.set_nodelay(true).ok();
+        TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(|source| TlsError::Handshake { address: address(host, port), source })
+    };
+    time::timeout(timeout, opening)
+        .await
+        .unwrap_or_else(|_| Err(TlsError::Timeout { address: address(host, port) }))
+}
 
-    let verifier = verify::Verifier::anything(provider().signature_verification_algorithms);
-    let connector = TlsConnector::from(Arc::new(config_with(verifier)));
-    let tcp = TcpStream::connect((host, port)).await.map_err(connect)?;
-    let tls = connector.connect(name, tcp).await.map_err(handshake)?;
-    let shown = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    read(shown.ok_or_else(unreadable)?).ok_or_else(unreadable)
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 fn read(der: &[u8]) -> Option<PresentedCertificate> {

@@ -14,6 +14,7 @@ use crate::server::{Authority, Server};
 
 const SOON: Duration = Duration::from_secs(20);
 
+#[expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 async fn get(
     server: &Server,
     policy: TlsPolicy,

@@ -1,0 +1,9 @@
+//! Transports, credentials, settings and tasks, against fakes and real sockets on loopback.
+
+mod auth;
+mod config;
+mod failover;
+mod fake;
+mod script;
+mod task;
+mod wire;
