@@ -1,0 +1,400 @@
+//! The toolset `classic`: the thirteen names of the earlier server, for the workflows that call
+//! them.
+//!
+//! Each is a thin mapping onto the default tools, so that there is one way to every answer, and
+//! the same refusals: what is ambiguous is not guessed here either.
+
+mod health;
+
+use async_trait::async_trait;
+use estate::{Access, GuestKind};
+use mcp_protocol::JsonObject;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    backups::BackupStatus, cluster::ClusterStatusTool, guest::GuestGet, guests::GuestsList,
+    network::NetworkList, node::NodeGet, nodes::NodesList, power::GuestPower, storage::StorageList,
+    tasks::TasksList,
+};
+use crate::{
+    address::{FoundGuest, FoundNode, Purpose},
+    error::ToolError,
+    report::{Cell, Report, Table},
+    schema::{Input, Output},
+    tool::{Cx, Definition, EstateTool},
+    view::{Guest, kind_word},
+};
+
+/// One of the thirteen.
+pub struct Classic(Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    ClusterStatus,
+    Nodes,
+    NodeStatus,
+    Guests(GuestKind),
+    Command(GuestKind),
+    Storage,
+    NodeTasks,
+    BackupInfo,
+    NetworkInfo,
+    NodeHealth,
+    Notification,
+}
+
+/// `get_cluster_status`
+pub static GET_CLUSTER_STATUS: Classic = Classic(Name::ClusterStatus);
+/// `get_nodes`
+pub static GET_NODES: Classic = Classic(Name::Nodes);
+/// `get_node_status`
+pub static GET_NODE_STATUS: Classic = Classic(Name::NodeStatus);
+/// `get_vms`
+pub static GET_VMS: Classic = Classic(Name::Guests(GuestKind::Qemu));
+/// `execute_vm_command`
+pub static EXECUTE_VM_COMMAND: Classic = Classic(Name::Command(GuestKind::Qemu));
+/// `get_lxcs`
+pub static GET_LXCS: Classic = Classic(Name::Guests(GuestKind::Lxc));
+/// `execute_lxc_command`
+pub static EXECUTE_LXC_COMMAND: Classic = Classic(Name::Command(GuestKind::Lxc));
+/// `get_storage`
+pub static GET_STORAGE: Classic = Classic(Name::Storage);
+/// `get_node_tasks`
+pub static GET_NODE_TASKS: Classic = Classic(Name::NodeTasks);
+/// `get_backup_info`
+pub static GET_BACKUP_INFO: Classic = Classic(Name::BackupInfo);
+/// `get_network_info`
+pub static GET_NETWORK_INFO: Classic = Classic(Name::NetworkInfo);
+/// `check_node_health`
+pub static CHECK_NODE_HEALTH: Classic = Classic(Name::NodeHealth);
+/// `send_notification`
+pub static SEND_NOTIFICATION: Classic = Classic(Name::Notification);
+
+/// The words of `command`.
+const COMMANDS: &[&str] = &[
+    "start", "stop", "shutdown", "restart", "reboot", "suspend", "resume", "reset", "status",
+    "config",
+];
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Args {
+    node: Option<String>,
+    cluster: Option<String>,
+    limit: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CommandArgs {
+    vmid: u32,
+    command: String,
+    node: Option<String>,
+    cluster: Option<String>,
+}
+
+#[async_trait]
+impl EstateTool for Classic {
+    fn definition(&self) -> Definition {
+        let (name, title, description) = self.words();
+        Definition {
+            name,
+            title,
+            description,
+            input: self.input(),
+            output: self.output(),
+            access: self.most(),
+            idempotent: self.most() == Access::Read,
+        }
+    }
+
+    fn access(&self, args: &JsonObject) -> Access {
+        match self.0 {
+            Name::Command(_) => match args.get("command").and_then(Value::as_str) {
+                Some("status" | "config") => Access::Read,
+                _ => Access::Operate,
+            },
+            // Until there is an output it can do nothing, and says so in every mode.
+            _ => Access::Read,
+        }
+    }
+
+    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
+        if let Name::Command(kind) = self.0 {
+            return command(cx, kind, cx.args(args)?).await;
+        }
+        if self.0 == Name::Notification {
+            return Err(nothing_to_send_to());
+        }
+        let args: Args = cx.args(args)?;
+        match self.0 {
+            Name::ClusterStatus => run(cx, &ClusterStatusTool, json!({})).await,
+            Name::Nodes => run(cx, &NodesList, json!({})).await,
+            Name::NodeStatus => node_status(cx, &args).await,
+            Name::Guests(kind) => guests(cx, kind, &args).await,
+            Name::Storage => storage(cx, &args).await,
+            Name::NodeTasks => tasks(cx, &args).await,
+            Name::BackupInfo => backups(cx, &args).await,
+            Name::NetworkInfo => networks(cx, &args).await,
+            Name::NodeHealth => {
+                health::check(cx, args.cluster.as_deref(), args.node.as_deref()).await
+            }
+            Name::Command(_) | Name::Notification => Err(nothing_to_send_to()),
+        }
+    }
+}
+
+// === impl Classic ===
+
+impl Classic {
+    /// Name, title and description.
+    fn words(&self) -> (&'static str, &'static str, &'static str) {
+        match self.0 {
+            Name::ClusterStatus => {
+                ("get_cluster_status", "Cluster status", "Quorum, nodes and HA of all clusters.")
+            }
+            Name::Nodes => ("get_nodes", "List nodes", "PVE nodes with load, memory and guests."),
+            Name::NodeStatus => {
+                ("get_node_status", "Show a node", "One node in depth; without node all in short.")
+            }
+            Name::Guests(GuestKind::Qemu) => {
+                ("get_vms", "List VMs", "Virtual machines with status and load.")
+            }
+            Name::Guests(GuestKind::Lxc) => {
+                ("get_lxcs", "List containers", "Containers with status and load.")
+            }
+            Name::Command(GuestKind::Qemu) => (
+                "execute_vm_command",
+                "Command a VM",
+                "Power command or query for one VM; follows the task to its true end. shutdown and \
+                 reboot ask the guest's OS; stop and reset cut the power.",
+            ),
+            Name::Command(GuestKind::Lxc) => (
+                "execute_lxc_command",
+                "Command a container",
+                "Power command or query for one container; follows the task to its true end. \
+                 shutdown and reboot ask its OS; stop kills it.",
+            ),
+            Name::Storage => ("get_storage", "List storage", "Storages and how full they are."),
+            Name::NodeTasks => {
+                ("get_node_tasks", "List tasks", "Recent tasks, newest first; failures with cause.")
+            }
+            Name::BackupInfo => (
+                "get_backup_info",
+                "Backup info",
+                "Backup jobs, what they cover, and each guest's last result.",
+            ),
+            Name::NetworkInfo => {
+                ("get_network_info", "List networks", "Network interfaces of a node.")
+            }
+            Name::NodeHealth => (
+                "check_node_health",
+                "Check node health",
+                "A verdict per node: ok, warning or critical, with reasons.",
+            ),
+            Name::Notification => (
+                "send_notification",
+                "Send a notification",
+                "Sends a message to configured outputs.",
+            ),
+        }
+    }
+
+    fn input(&self) -> Input {
+        match self.0 {
+            Name::ClusterStatus | Name::Nodes => Input::new(),
+            Name::NodeTasks => Input::new().node().integer("limit", 1..=1000, ""),
+            Name::Command(_) => Input::new()
+                .integer("vmid", 100..=999_999_999, "")
+                .required("vmid")
+                .choice("command", COMMANDS, "")
+                .required("command")
+                .node()
+                .text("cluster", "where several have the vmid"),
+            Name::Notification => {
+                Input::new().text("message", "").required("message").text("title", "").choice(
+                    "severity",
+                    &["debug", "info", "notice", "warning", "error", "critical"],
+                    "",
+                )
+            }
+            _ => Input::new().node(),
+        }
+    }
+
+    fn output(&self) -> Output {
+        match self.0 {
+            Name::ClusterStatus => ClusterStatusTool.definition().output,
+            Name::Nodes => NodesList.definition().output,
+            Name::Guests(_) => GuestsList.definition().output,
+            Name::Storage => StorageList.definition().output,
+            Name::NodeTasks => TasksList.definition().output,
+            Name::BackupInfo => BackupStatus.definition().output,
+            Name::NodeHealth => Output::new().table("nodes").fact("verdict", "string"),
+            // Whichever tool answers, its facts are its own.
+            Name::NodeStatus | Name::NetworkInfo | Name::Command(_) | Name::Notification => {
+                Output::new()
+            }
+        }
+    }
+
+    /// The most that it can do.
+    fn most(&self) -> Access {
+        match self.0 {
+            Name::Command(_) | Name::Notification => Access::Operate,
+            _ => Access::Read,
+        }
+    }
+}
+
+async fn run(cx: &Cx, tool: &dyn EstateTool, args: Value) -> Result<Report, ToolError> {
+    let Value::Object(mut args) = args else { return Err(ToolError::new("no arguments")) };
+    args.retain(|_, value| !value.is_null());
+    tool.call(cx, args).await
+}
+
+/// The node that is meant, if one is named.
+async fn node(cx: &Cx, args: &Args) -> Result<Option<FoundNode>, ToolError> {
+    cx.fleet.find_opt_node(args.cluster.as_deref(), args.node.as_deref()).await
+}
+
+async fn node_status(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
+    match node(cx, args).await? {
+        Some(found) => {
+            let args = json!({"node": found.name().as_str(), "cluster": found.member.key.as_str()});
+            run(cx, &NodeGet, args).await
+        }
+        None => run(cx, &NodesList, json!({})).await,
+    }
+}
+
+async fn guests(cx: &Cx, kind: GuestKind, args: &Args) -> Result<Report, ToolError> {
+    let found = node(cx, args).await?;
+    let args = json!({
+        "kind": kind_word(kind),
+        "node": found.as_ref().map(|found| found.name().as_str()),
+        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
+    });
+    run(cx, &GuestsList, args).await
+}
+
+async fn storage(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
+    let found = node(cx, args).await?;
+    let args = json!({
+        "node": found.as_ref().map(|found| found.name().as_str()),
+        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
+    });
+    run(cx, &StorageList, args).await
+}
+
+async fn tasks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
+    let found = node(cx, args).await?;
+    let args = json!({
+        "node": found.as_ref().map(|found| found.name().as_str()),
+        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
+        "limit": args.limit,
+    });
+    run(cx, &TasksList, args).await
+}
+
+/// A node has no backups of its own: its cluster's are shown.
+async fn backups(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
+    let found = node(cx, args).await?;
+    let key = found.as_ref().map(|found| found.member.key.as_str().to_owned());
+    let report = run(cx, &BackupStatus, json!({"cluster": key})).await?;
+    Ok(match found {
+        Some(found) => report.note(format!(
+            "backups belong to the cluster, so this is all of {}, not only {}",
+            found.member.key,
+            found.name()
+        )),
+        None => report,
+    })
+}
+
+/// The named node's interfaces; without a name, those of the only node that is online, else the
+/// choices.
+async fn networks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
+    if let Some(found) = node(cx, args).await? {
+        let args = json!({"node": found.name().as_str(), "cluster": found.member.key.as_str()});
+        return run(cx, &NetworkList, args).await;
+    }
+    let nodes = health::nodes(cx, None).await?;
+    match nodes.online.as_slice() {
+        [(member, node)] => {
+            run(cx, &NetworkList, json!({"node": node.as_str(), "cluster": member.key.as_str()}))
+                .await
+        }
+        several => {
+            let mut table = Table::new("nodes", &["node"]);
+            for (member, node) in several {
+                table.push(vec![Cell::text(format!("{}/{node}", member.key))]);
+            }
+            let report = ToolError::new("networks are listed per node: name one")
+                .choices(table)
+                .into_report();
+            Err(ToolError::from_report(report.unreachable(nodes.unreachable)))
+        }
+    }
+}
+
+/// One command for one guest.
+async fn command(cx: &Cx, kind: GuestKind, args: CommandArgs) -> Result<Report, ToolError> {
+    let action = match args.command.as_str() {
+        "restart" => "reboot",
+        other => other,
+    };
+    let is_read = matches!(action, "status" | "config");
+    let purpose = if is_read { Purpose::Read } else { Purpose::Write };
+    // A node that only one cluster has says which cluster is meant.
+    let node = cx.fleet.find_opt_node(args.cluster.as_deref(), args.node.as_deref()).await?;
+    let cluster = args.cluster.or_else(|| node.as_ref().map(|node| node.member.key.to_string()));
+    let address = match cluster {
+        Some(cluster) => format!("{cluster}/{}", args.vmid),
+        None => args.vmid.to_string(),
+    };
+    let found = cx.fleet.find_guest(&address, purpose).await?;
+    let guest = &found.guest;
+    check_kind(guest, kind)?;
+    let place = is_elsewhere(&found, node.as_ref());
+    if let (Some(words), false) = (&place, is_read) {
+        return Err(ToolError::new(format!("{action} was not tried: {words}"))
+            .hint("leave node out: the guest is found wherever it is"));
+    }
+    let at = guest.at.to_string();
+    let report = match action {
+        "status" => run(cx, &GuestGet, json!({"guest": at, "include": ["status"]})).await,
+        "config" => run(cx, &GuestGet, json!({"guest": at, "include": ["config"]})).await,
+        _ => run(cx, &GuestPower, json!({"guest": at, "action": action})).await,
+    };
+    let mut report = report?;
+    report.notes.extend(found.notes.iter().cloned());
+    report.notes.extend(place);
+    Ok(report)
+}
+
+fn check_kind(guest: &Guest, wanted: GuestKind) -> Result<(), ToolError> {
+    if guest.kind == wanted {
+        return Ok(());
+    }
+    let (is, tool) = match guest.kind {
+        GuestKind::Qemu => ("a VM", "execute_vm_command"),
+        GuestKind::Lxc => ("a container", "execute_lxc_command"),
+    };
+    Err(ToolError::new(format!("{} is {is}", super::power::named(guest)))
+        .hint(format!("use {tool}")))
+}
+
+/// Whether the guest is on another node than the caller believes.
+fn is_elsewhere(found: &FoundGuest, node: Option<&FoundNode>) -> Option<String> {
+    let named = node?.name();
+    let guest = &found.guest;
+    (guest.node != *named).then(|| format!("{} is on {}, not on {named}", guest.at, guest.node))
+}
+
+fn nothing_to_send_to() -> ToolError {
+    ToolError::from_report(
+        Report::new("nothing was sent: no output is configured").fact("sent", false),
+    )
+    .hint("this release has no outputs yet; tell the person in the conversation instead")
+}
