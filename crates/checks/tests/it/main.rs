@@ -1,0 +1,5 @@
+//! The tester against the simulator.
+
+mod estate;
+mod mcp;
+mod support;
