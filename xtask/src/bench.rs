@@ -33,7 +33,7 @@ mod goal {
 
 /// Builds what is measured, measures, prints a table.
 pub(crate) fn run() -> Result<()> {
-    let root = crate::root();
+    let root = crate::workspace::root();
     build(&root)?;
     let folder = tempfile::tempdir().context("make a folder for the run")?;
     let sim = Sim::start(&root, folder.path())?;

@@ -9,6 +9,7 @@
     reason = "these talk to a person at a terminal"
 )]
 
+mod bench;
 mod ci;
 mod codegen;
 mod dist;
@@ -73,6 +74,8 @@ enum Task {
     },
     /// Build the binaries as they are shipped, and print their sizes.
     Dist,
+    /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
+    Bench,
 }
 
 #[derive(Subcommand)]
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             ServicesAction::Status { services } => services::status(&services),
         },
         Task::Dist => dist::run(),
+        Task::Bench => bench::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

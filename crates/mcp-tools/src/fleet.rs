@@ -27,6 +27,7 @@ pub struct Fleet {
     pve: BTreeMap<ClusterKey, Arc<Pve>>,
     pbs: BTreeMap<ClusterKey, Arc<Pbs>>,
     clock: Arc<dyn Clock>,
+    deadline: Duration,
 }
 
 /// What the settings say of an endpoint beside how to reach it.
@@ -111,7 +112,14 @@ impl Traits {
 impl Fleet {
     /// A fleet without members.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { pve: BTreeMap::new(), pbs: BTreeMap::new(), clock }
+        Self { pve: BTreeMap::new(), pbs: BTreeMap::new(), clock, deadline: GATHER_DEADLINE }
+    }
+
+    /// Sets how long an answer about the whole estate waits for its slowest part.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     /// Adds a PVE cluster or node.
@@ -198,7 +206,8 @@ impl Fleet {
         self.pve.is_empty() && self.pbs.is_empty()
     }
 
-    /// Asks all of `members` side by side; none waits for another, and none longer than `deadline`.
+    /// Asks all of `members` side by side; none waits for another, and none longer than `deadline`
+    /// or what [`Fleet::with_deadline`] set, whichever is shorter.
     pub async fn gather<M: Member, T, F>(
         &self,
         members: Vec<Arc<M>>,
@@ -208,6 +217,7 @@ impl Fleet {
     where
         F: Future<Output = Result<T, api_core::Error>>,
     {
+        let deadline = deadline.min(self.deadline);
         let asked = members.into_iter().map(|member| {
             let answer = ask(Arc::clone(&member));
             async move { (member, tokio::time::timeout(deadline, answer).await) }

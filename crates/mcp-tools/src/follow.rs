@@ -72,6 +72,8 @@ pub(crate) struct Followed {
     pub(crate) tail: Vec<String>,
     /// How long it was watched.
     pub(crate) watched: Duration,
+    /// Whether it was found by looking, since the answer that named it was lost.
+    pub(crate) was_lost: bool,
 }
 
 /// A change that is about to be sent.
@@ -237,7 +239,7 @@ pub(crate) async fn follow(
         cx.call.progress(seconds, Some(seconds), Some("ended")).await;
     }
     let (upid, end, tail) = (outcome.upid, outcome.state, outcome.log_tail);
-    Ok(Followed { upid, end, tail, watched: until.elapsed() })
+    Ok(Followed { upid, end, tail, watched: until.elapsed(), was_lost: false })
 }
 
 /// Tells the newest line of the log again and again, with the seconds as progress.
@@ -286,8 +288,8 @@ pub(crate) async fn run(
     until: Until,
 ) -> Result<Followed, ToolError> {
     let sent = cx.now();
-    let upid = match member.operator.call(request).await {
-        Ok(upid) => upid,
+    let (upid, was_lost) = match member.operator.call(request).await {
+        Ok(upid) => (upid, false),
         Err(error) if error.may_have_run() => {
             let error_text = stdx::Chain(&error).to_string();
             warn!(
@@ -296,14 +298,15 @@ pub(crate) async fn run(
                 "the answer is lost; looking for the task"
             );
             match find(member, change, sent, until).await {
-                Some(upid) => upid,
+                Some(upid) => (upid, true),
                 None => return Err(unknown_outcome(member, change, &error)),
             }
         }
         Err(error) => return Err(ToolError::api(format!("ask for the {}", change.what), &error)),
     };
     let holder = Holder::Pve(Arc::clone(member), member.operator.clone());
-    follow(cx, &holder, &upid, until).await.map_err(|error| {
+    let followed = follow(cx, &holder, &upid, until).await;
+    followed.map(|followed| Followed { was_lost, ..followed }).map_err(|error| {
         let report = ToolError::api(format!("follow the {}", change.what), &error).into_report();
         ToolError::from_report(
             report
@@ -418,6 +421,9 @@ impl Followed {
     /// Puts task, status and, unless all is well, the end of the log into a report.
     pub(crate) fn tell(&self, report: Report) -> Report {
         let mut report = report.fact("upid", self.upid.as_str()).fact("status", self.word());
+        if self.was_lost {
+            report = report.note("the answer was lost; this is what the task's own status says");
+        }
         match &self.end {
             TaskEnd::Failed(cause) => report = report.fact("cause", clean_cause(cause)),
             TaskEnd::Running { unreachable: Some(why) } => {
@@ -506,7 +512,8 @@ mod tests {
         let upid = upid(1, "qmstart", "108");
         let followed = |end, tail: &[&str]| {
             let tail = tail.iter().map(|line| (*line).to_owned()).collect();
-            Followed { upid: upid.clone(), end, tail, watched: Duration::from_secs(3) }
+            let watched = Duration::from_secs(3);
+            Followed { upid: upid.clone(), end, tail, watched, was_lost: false }
         };
         let cause = "start failed:\n QEMU exited with code 1\n";
         let tail = ["kvm: busy", "TASK ERROR: start failed"];

@@ -15,6 +15,7 @@ pub mod cursor;
 pub mod error;
 pub mod fleet;
 pub mod follow;
+pub mod journal;
 pub mod needs;
 pub mod permissions;
 mod prompts;

@@ -1,17 +1,20 @@
 //! What a tool is, and the one path that every call takes: scope, access, run, redact, render.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use estate::Access;
 use guard::Mode;
 use mcp_protocol::{Annotations, Answer, CallContext, JsonObject, Outcome, ToolSpec};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tracing::{Instrument, info_span, warn};
 
 use crate::{
+    app::Options,
     error::ToolError,
     fleet::Fleet,
+    journal::Entry,
     redaction,
     report::Report,
     schema::{Input, Output},
@@ -63,6 +66,8 @@ pub struct Cx {
     pub mode: Mode,
     /// The most bytes of an answer.
     pub ceiling: usize,
+    /// The longest that a call follows a task.
+    pub task_wait: Duration,
 }
 
 /// A tool as the protocol sees it.
@@ -71,8 +76,7 @@ pub(crate) struct Served {
     definition: Definition,
     spec: ToolSpec,
     fleet: Arc<Fleet>,
-    mode: Mode,
-    ceiling: usize,
+    options: Options,
 }
 
 // === impl Cx ===
@@ -93,15 +97,10 @@ impl Cx {
 // === impl Served ===
 
 impl Served {
-    pub(crate) fn new(
-        tool: &'static dyn EstateTool,
-        fleet: Arc<Fleet>,
-        mode: Mode,
-        ceiling: usize,
-    ) -> Self {
+    pub(crate) fn new(tool: &'static dyn EstateTool, fleet: Arc<Fleet>, options: Options) -> Self {
         let definition = tool.definition();
         let spec = spec_of(&definition);
-        Self { tool, definition, spec, fleet, mode, ceiling }
+        Self { tool, definition, spec, fleet, options }
     }
 
     /// The most that the tool can do.
@@ -111,17 +110,53 @@ impl Served {
 
     async fn run(&self, call: &CallContext, args: JsonObject) -> Result<Report, ToolError> {
         let access = self.tool.access(&args).min(self.definition.access);
-        self.mode
-            .permits(access)
-            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.definition.name)))?;
+        self.options.mode.permits(access).map_err(|refusal| {
+            ToolError::new(format!("{}: {refusal}", self.definition.name))
+        })?;
         let cx = Cx {
             fleet: Arc::clone(&self.fleet),
             call: call.clone(),
-            mode: self.mode,
-            ceiling: self.ceiling,
+            mode: self.options.mode,
+            ceiling: self.options.ceiling,
+            task_wait: self.options.task_wait,
         };
-        self.tool.call(&cx, args).await
+        let Some(journal) = self.options.journal.as_ref().filter(|_| access > Access::Read) else {
+            return self.tool.call(&cx, args).await;
+        };
+        let entry = |step: &str, payload: serde_json::Value| Entry {
+            time: cx.now(),
+            principal: self.options.principal.clone(),
+            action: format!("{}.{step}", self.definition.name),
+            target: target_of(&args),
+            payload,
+        };
+        let mut asked = serde_json::Value::Object(args.clone());
+        redaction::json(&mut asked);
+        journal.record(entry("begin", asked)).await.map_err(|why| {
+            ToolError::new(format!("{}: nothing was done: {why}", self.definition.name))
+                .hint("what changes the estate is written into the audit log first: make the state folder writable")
+        })?;
+        let result = self.tool.call(&cx, args.clone()).await;
+        let (step, mut said) = match &result {
+            Ok(report) => ("done", report.lead.clone()),
+            Err(error) => ("failed", error.message().to_owned()),
+        };
+        redaction::text(&mut said);
+        if let Err(why) = journal.record(entry(step, json!({"outcome": said}))).await {
+            warn!(tool = self.definition.name, why, "outcome is not in the audit log");
+        }
+        result
     }
+}
+
+/// What a call is about, for the audit log: its addresses as they were given.
+fn target_of(args: &JsonObject) -> String {
+    let parts = ["cluster", "node", "guest", "vmid", "upid"].iter().filter_map(|name| {
+        let value = args.get(*name)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    });
+    let target = parts.collect::<Vec<_>>().join("/");
+    stdx::untrusted::line(&target, 200).into_owned()
 }
 
 #[async_trait]
@@ -139,7 +174,7 @@ impl mcp_protocol::Tool for Served {
             error.into_report()
         });
         redaction::report(&mut report);
-        let rendered = report.render(self.ceiling);
+        let rendered = report.render(self.options.ceiling);
         let answer = Answer::text(rendered.text).with_structured(rendered.structured);
         if failed { Outcome::Failed(answer) } else { Outcome::Done(answer) }
     }

@@ -183,7 +183,9 @@ fn table(args: &Args, query: JsonObject, offset: usize, chosen: &[&Guest]) -> Ta
     // What is sorted by is shown.
     let extra: Option<(&'static str, fn(&Guest) -> Cell)> = match args.sort.as_deref() {
         Some("disk") => Some(("disk", |guest| Cell::bytes(guest.disk.max(guest.max_disk)))),
-        Some("uptime") => Some(("uptime", |guest| Cell::span(guest.uptime))),
+        Some("uptime") => Some(("uptime", |guest| {
+            if guest.status.is_on() { Cell::span(guest.uptime) } else { Cell::none() }
+        })),
         _ => None,
     };
     columns.extend(extra.map(|(column, _)| column));

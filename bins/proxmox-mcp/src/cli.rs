@@ -1,0 +1,249 @@
+//! The command line: what can be said, and the help that makes a manual unnecessary.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs a Proxmox estate through the Model Context Protocol.
+///
+/// Try it without a Proxmox at hand: `proxmox-mcp demo`.
+#[derive(Debug, Parser)]
+#[command(name = "proxmox-mcp", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all is well; 1 a check or a call failed; 2 it could not run (settings, usage).
+Standard output carries answers only; logs go to standard error.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve MCP on standard input and output (what a client starts).
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
+    /// Show what it does, on a simulated estate: an overview, a search, a start that works, one that fails.
+    Demo,
+    /// Call one tool and print its answer, without a client.
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(CallArgs),
+    /// List the tools that `serve` would offer with the same flags.
+    Tools(ToolsArgs),
+    /// Check every endpoint (reach, TLS, credentials, permissions, clock, version) and the MCP handshake.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
+    /// Make, check, show and import settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  proxmox-mcp serve --demo                      a simulated estate, no settings needed
+  proxmox-mcp serve --config lab.toml           your own estate, reads only
+  proxmox-mcp serve --mode trusted              also start, stop and snapshot guests
+  proxmox-mcp serve --toolsets classic          the names of the earlier Python server";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  proxmox-mcp call fleet_overview --demo
+  proxmox-mcp call guests_list status=running sort=mem --demo
+  proxmox-mcp call guest_power guest=home/104 action=start --mode trusted";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  proxmox-mcp test                  a table with a hint for everything that is wrong
+  proxmox-mcp test --json           the same for machines
+  proxmox-mcp test --demo           on the simulated estate";
+
+/// Where the settings come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SourceArgs {
+    /// The settings file; `conf.d/*.toml` beside it is read as well [default: ~/.config/proxmox-mcp/config.toml, then /etc/proxmox-mcp/config.toml]
+    #[arg(long, value_name = "FILE", env = "PROXMOX_MCP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Read the earlier server's `.env` file instead of a settings file
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub env_file: Option<PathBuf>,
+}
+
+/// What is served.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SurfaceArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Toolsets to offer, separated by commas: default, classic, all
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub toolsets: Option<Vec<String>>,
+    /// How far it goes: read-only hides actions, guarded refuses them, trusted runs reversible ones
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    pub mode: Option<guard::Mode>,
+    /// Use a simulated estate that runs inside this process
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The tool (see `proxmox-mcp tools`)
+    pub tool: String,
+    /// Its arguments; a value that is JSON is taken as such
+    #[arg(value_name = "KEY=VALUE")]
+    pub args: Vec<String>,
+    /// Print the structured answer instead of the text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
+/// Arguments of `tools`.
+#[derive(Debug, Args)]
+pub struct ToolsArgs {
+    /// Print the tools as clients get them
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Only this cluster or server (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub only: Vec<String>,
+    /// How long one check may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub timeout: u64,
+    #[command(flatten)]
+    pub surface: SurfaceArgs,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Write a commented settings file to start from
+    Init {
+        /// Where to; standard output without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Overwrite the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Read the settings and say what is wrong, without contacting anything
+    Check {
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Print the settings in force; secrets stay hidden
+    Show {
+        /// Print where each value came from
+        #[arg(long)]
+        origins: bool,
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Turn the earlier server's `.env` into settings
+    Import {
+        /// The `.env` file
+        #[arg(value_name = "ENV_FILE")]
+        env_file: PathBuf,
+        /// Write settings and secret files into this folder; without it the settings are only printed
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Add a server: shows its fingerprint, then makes user, role and token with an administrator's password that is asked for once and never stored
+    #[command(after_help = ADD_EXAMPLES)]
+    Add(AddArgs),
+}
+
+const ADD_EXAMPLES: &str = "\
+Examples:
+  proxmox-mcp config add https://pve1.lan:8006 --key home
+  proxmox-mcp config add https://pbs1.lan:8007 --key vault
+  proxmox-mcp config add https://pve1.lan:8006 --key home --print     the commands for the node's shell instead";
+
+/// Arguments of `config add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The server, such as https://pve1.lan:8006 (PVE) or https://pbs1.lan:8007 (PBS)
+    pub url: String,
+    /// The name of the settings table [default: the host's first label]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Which product answers there [default: by port, 8006 is PVE and 8007 PBS]
+    #[arg(long, value_enum)]
+    pub product: Option<ProductArg>,
+    /// The administrator who makes user, role and token
+    #[arg(long, value_name = "USER@REALM", default_value = "root@pam")]
+    pub admin: String,
+    /// The fingerprint that you compared on the node already; no question is asked then
+    #[arg(long, value_name = "AB:CD:…")]
+    pub fingerprint: Option<String>,
+    /// Let the token read only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Let the token list backup files on PVE storages; the privileges for that can make and delete backups, too
+    #[arg(long)]
+    pub backup_lists: bool,
+    /// The token's name
+    #[arg(long, value_name = "NAME", default_value = "agent")]
+    pub token_name: String,
+    /// Print the commands for the node's shell and change nothing
+    #[arg(long)]
+    pub print: bool,
+    /// The folder of the settings [default: the settings file's folder]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// A product by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProductArg {
+    /// Proxmox VE
+    Pve,
+    /// Proxmox Backup Server
+    Pbs,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// What to log: error, warn, info, debug, trace, or a filter such as api_core=debug [default: warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+fn parse_mode(text: &str) -> Result<guard::Mode, String> {
+    text.parse().map_err(|error: guard::InvalidMode| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

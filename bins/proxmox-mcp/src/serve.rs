@@ -1,0 +1,45 @@
+//! `proxmox-mcp serve`: MCP over standard input and output.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{cli::ServeArgs, estate::Estate};
+
+/// Serves until the input ends or a signal comes.
+pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
+    let estate = Estate::prepare(&args.surface, log).await?;
+    let app = estate.app()?;
+    let shutdown = CancellationToken::new();
+    tokio::spawn(until_signal(shutdown.clone()).await?);
+    info!(
+        mode = estate.options.mode.as_str(),
+        tools = app.tool_specs().len(),
+        "serving on standard input and output"
+    );
+    if estate.options.mode == guard::Mode::Trusted {
+        tracing::warn!("trusted mode: reversible actions run without asking anybody");
+    }
+    mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown)
+        .await
+        .context("serve on standard input and output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens for the signals that end a service; the future cancels `shutdown` at the first.
+async fn until_signal(
+    shutdown: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    })
+}

@@ -1,0 +1,97 @@
+//! Completion: names of the estate while a person types.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use mcp_protocol::{CallContext, Completer, Completion, CompletionRef};
+
+use crate::{fleet::Fleet, view::View};
+
+/// Nobody waits longer for a suggestion.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Suggests clusters, nodes, guests, storages and datastores.
+pub(crate) struct Suggestions {
+    fleet: Arc<Fleet>,
+}
+
+// === impl Suggestions ===
+
+impl Suggestions {
+    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
+        Self { fleet }
+    }
+
+    async fn views(&self, cluster: Option<&str>) -> Vec<View> {
+        let Ok(members) = self.fleet.pve(cluster) else { return Vec::new() };
+        let gathered = self.fleet.gather(members, DEADLINE, View::load).await;
+        gathered.answers.into_iter().map(|(_, view)| view).collect()
+    }
+
+    async fn datastores(&self, cluster: Option<&str>) -> Vec<String> {
+        let Ok(members) = self.fleet.pbs(cluster) else { return Vec::new() };
+        let gathered = self.fleet.gather(members, DEADLINE, |member| async move {
+            member.client.call(pbs_client::datastores::list()).await
+        });
+        let stores = gathered.await.answers.into_iter().flat_map(|(_, stores)| stores);
+        stores.map(|store| store.name.to_string()).collect()
+    }
+}
+
+#[async_trait]
+impl Completer for Suggestions {
+    async fn complete(
+        &self,
+        _cx: &CallContext,
+        _target: &CompletionRef,
+        argument: &str,
+        typed: &str,
+        chosen: &BTreeMap<String, String>,
+    ) -> Completion {
+        let cluster = chosen.get("cluster").map(String::as_str).filter(|key| !key.is_empty());
+        let all: Vec<String> = match argument {
+            "cluster" => self.fleet.keys().map(|(key, _)| key.to_string()).collect(),
+            "node" => {
+                let nodes = self.views(cluster).await.into_iter().flat_map(|view| view.nodes);
+                nodes.map(|node| node.name.to_string()).collect()
+            }
+            "vmid" => {
+                let guests = self.views(cluster).await.into_iter().flat_map(|view| view.guests);
+                guests.map(|guest| guest.at.vmid.to_string()).collect()
+            }
+            "guest" => {
+                let guests = self.views(cluster).await.into_iter().flat_map(|view| view.guests);
+                guests.map(|guest| guest.at.to_string()).collect()
+            }
+            "storage" => {
+                let storages = self.views(cluster).await.into_iter().flat_map(|view| view.storages);
+                storages.map(|storage| storage.name.to_string()).collect()
+            }
+            "datastore" => self.datastores(cluster).await,
+            _ => Vec::new(),
+        };
+        Completion::of(matching(all, typed))
+    }
+}
+
+/// What fits: names that begin with what was typed before names that contain it, each once.
+fn matching(mut all: Vec<String>, typed: &str) -> Vec<String> {
+    let typed = typed.to_ascii_lowercase();
+    all.sort();
+    all.dedup();
+    all.retain(|name| name.to_ascii_lowercase().contains(&typed));
+    all.sort_by_key(|name| !name.to_ascii_lowercase().starts_with(&typed));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beginnings_come_first() {
+        let all = ["web-1", "db-web", "web-1", "dns"].map(str::to_owned).to_vec();
+        assert_eq!(matching(all.clone(), "WEB"), ["web-1", "db-web"]);
+        assert_eq!(matching(all, ""), ["db-web", "dns", "web-1"]);
+    }
+}

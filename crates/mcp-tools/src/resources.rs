@@ -1,0 +1,204 @@
+//! Resources: the estate as documents that a client can pin, read through the same tools as calls.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mcp_protocol::{
+    CallContext, JsonObject, Outcome, Resource, ResourceContents, ResourceError, ResourceTemplate,
+    Resources,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{Catalogue, Options},
+    fleet::{Fleet, GATHER_DEADLINE, Member},
+    needs::{self, Product},
+};
+
+const JSON: &str = "application/json";
+
+/// The documents with a fixed address: URI, name, title, description.
+const FIXED: &[(&str, &str, &str, &str)] = &[
+    (
+        "proxmox://config",
+        "config",
+        "Configuration",
+        "Clusters, servers, labels, mode and toolsets; no secrets.",
+    ),
+    ("proxmox://nodes", "nodes", "Nodes", "Every node with load and state."),
+    (
+        "proxmox://capabilities",
+        "capabilities",
+        "Capabilities",
+        "Versions, and what each token cannot see and why.",
+    ),
+    ("proxmox://status", "status", "Status", "The estate in a few lines, worst first."),
+    ("proxmox://incidents", "incidents", "Incidents", "Open incidents."),
+];
+
+/// The families: URI template, name, title, description, the tool that answers.
+const FAMILIES: &[(&str, &str, &str, &str)] = &[
+    (
+        "proxmox://guest/{cluster}/{vmid}",
+        "guest",
+        "Guest",
+        "One guest: status, configuration, addresses.",
+    ),
+    ("proxmox://node/{cluster}/{node}", "node", "Node", "One node: status, versions, services."),
+    (
+        "proxmox://storage/{cluster}/{storage}",
+        "storage",
+        "Storage",
+        "One storage: use and contents.",
+    ),
+];
+
+/// Serves the documents.
+pub(crate) struct Documents {
+    fleet: Arc<Fleet>,
+    tools: Catalogue,
+    options: Options,
+}
+
+// === impl Documents ===
+
+impl Documents {
+    pub(crate) fn new(fleet: Arc<Fleet>, tools: Catalogue, options: &Options) -> Self {
+        Self { fleet, tools, options: options.clone() }
+    }
+
+    /// The settings as they are in force.
+    fn config(&self) -> Value {
+        let members = self.fleet.members();
+        let members = members.map(|member| {
+            json!({
+                "key": member.key,
+                "product": member.product,
+                "labels": member.traits.labels,
+                "expected_off": member.traits.expected_off,
+            })
+        });
+        json!({
+            "mode": self.options.mode.as_str(),
+            "toolsets": self.options.toolsets,
+            "answer_ceiling_bytes": self.options.ceiling,
+            "members": members.collect::<Vec<_>>(),
+        })
+    }
+
+    /// What each member is and what its token lacks.
+    async fn capabilities(&self) -> Value {
+        let now = self.fleet.now();
+        let pve = self.fleet.pve(None).unwrap_or_default();
+        let pve = self.fleet.gather(pve, GATHER_DEADLINE, |member| async move {
+            let version = member.client.call(pve_client::version::get()).await?;
+            Ok((version.version, member.permissions(now).await?))
+        });
+        let pbs = self.fleet.pbs(None).unwrap_or_default();
+        let pbs = self.fleet.gather(pbs, GATHER_DEADLINE, |member| async move {
+            let version = member.client.call(pbs_client::version::get()).await?;
+            Ok((version.version, member.permissions(now).await?))
+        });
+        let (pve, pbs) = futures::join!(pve, pbs);
+        let one = |key: &str, product, version: &str, held: &crate::permissions::Permissions| {
+            let lacks = needs::unmet(product, held).map(|need| {
+                json!({
+                    "privilege": need.privileges[0], "path": need.path,
+                    "without": need.without, "tools": need.tools,
+                })
+            });
+            json!({"key": key, "version": version, "token_lacks": lacks.collect::<Vec<_>>()})
+        };
+        let mut members: Vec<Value> = Vec::new();
+        for (member, (version, held)) in &pve.answers {
+            members.push(one(member.key().as_str(), Product::Pve, version, held));
+        }
+        for (member, (version, held)) in &pbs.answers {
+            members.push(one(member.key().as_str(), Product::Pbs, version, held));
+        }
+        let silent = pve.unreachable.iter().chain(&pbs.unreachable);
+        let silent: Vec<Value> =
+            silent.map(|part| json!({"what": part.what, "why": part.why})).collect();
+        json!({"members": members, "unreachable": silent})
+    }
+
+    async fn by_tool(
+        &self,
+        cx: &CallContext,
+        uri: &str,
+        tool: &str,
+        args: Value,
+    ) -> Result<Value, ResourceError> {
+        let args: JsonObject = mcp_protocol::schema_object(args);
+        let outcome = self.tools.run(cx, tool, args).await;
+        match outcome {
+            Some(Outcome::Done(answer)) => Ok(Value::Object(answer.structured.unwrap_or_default())),
+            Some(Outcome::Failed(answer)) => {
+                let message = answer.plain_text();
+                // The estate does not have it: that is "no such resource", not an outage.
+                if message.starts_with("no ") {
+                    return Err(ResourceError::not_found(uri));
+                }
+                Err(ResourceError::Unavailable { message })
+            }
+            _ => Err(ResourceError::not_found(uri)),
+        }
+    }
+}
+
+#[async_trait]
+impl Resources for Documents {
+    async fn list(&self, _cx: &CallContext) -> Result<Vec<Resource>, ResourceError> {
+        let all = FIXED.iter().map(|(uri, name, title, description)| Resource {
+            title: Some((*title).to_owned()),
+            description: Some((*description).to_owned()),
+            mime_type: Some(JSON.to_owned()),
+            ..Resource::new(*uri, *name)
+        });
+        Ok(all.collect())
+    }
+
+    async fn templates(&self, _cx: &CallContext) -> Result<Vec<ResourceTemplate>, ResourceError> {
+        let all = FAMILIES.iter().map(|(uri, name, title, description)| ResourceTemplate {
+            title: Some((*title).to_owned()),
+            description: Some((*description).to_owned()),
+            mime_type: Some(JSON.to_owned()),
+            ..ResourceTemplate::new(*uri, *name)
+        });
+        Ok(all.collect())
+    }
+
+    async fn read(
+        &self,
+        cx: &CallContext,
+        uri: &str,
+    ) -> Result<Vec<ResourceContents>, ResourceError> {
+        let path = uri.strip_prefix("proxmox://").ok_or_else(|| ResourceError::not_found(uri))?;
+        let parts: Vec<&str> = path.split('/').collect();
+        let document = match parts.as_slice() {
+            ["config"] => self.config(),
+            ["capabilities"] => self.capabilities().await,
+            ["nodes"] => self.by_tool(cx, uri, "nodes_list", json!({})).await?,
+            ["status"] => self.by_tool(cx, uri, "fleet_overview", json!({})).await?,
+            // Said rather than left out: an empty list would mean that all is well.
+            ["incidents"] => json!({
+                "incidents": null,
+                "note": "this server hears no events, so it knows no incidents; proxmox://status shows the present state",
+            }),
+            ["guest", cluster, vmid] => {
+                let args = json!({"guest": format!("{cluster}/{vmid}")});
+                self.by_tool(cx, uri, "guest_get", args).await?
+            }
+            ["node", cluster, node] => {
+                let args = json!({"cluster": cluster, "node": node});
+                self.by_tool(cx, uri, "node_get", args).await?
+            }
+            ["storage", cluster, storage] => {
+                let args = json!({"cluster": cluster, "storage": storage});
+                self.by_tool(cx, uri, "storage_list", args).await?
+            }
+            _ => return Err(ResourceError::not_found(uri)),
+        };
+        Ok(vec![ResourceContents::text(uri, JSON, document.to_string())])
+    }
+}

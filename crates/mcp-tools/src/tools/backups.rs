@@ -1,0 +1,15 @@
+//! Backups: what exists, what is covered, what failed, and where each statement comes from.
+//!
+//! A backup is attributed to a guest through the storage entry of the guest's own cluster, never by
+//! its id alone: two clusters that share a backup server have the same ids in it.
+
+mod evidence;
+mod log;
+mod snapshots;
+mod status;
+
+pub use snapshots::BackupSnapshots;
+pub use status::BackupStatus;
+
+pub(crate) use evidence::{Evidence, collect};
+pub(crate) use status::tally;
