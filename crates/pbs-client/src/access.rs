@@ -159,8 +159,7 @@ pub fn permissions(auth_id: Option<&str>, path: Option<&str>) -> Request<Permiss
 
 /// `GET /access/users`. Any login sees itself; others need `Sys.Audit` on `/access/users`.
 pub fn users(include_tokens: bool) -> Request<Vec<User>> {
-    Request::get(path!["access", "users"])
-        .flag("include_tokens", include_tokens.then_some(true))
+    Request::get(path!["access", "users"]).flag("include_tokens", include_tokens.then_some(true))
 }
 
 /// `GET /access/users/{userid}`. One's own, or `Sys.Audit` on `/access/users`.
@@ -196,12 +195,12 @@ pub fn realms() -> Request<Vec<Realm>> {
 /// `POST /access/users`. Needs `Permissions.Modify` on `/access/users`.
 pub fn create_user(
     id: &str,
-    password: Option<SecretString>,
+    password: Option<&SecretString>,
     options: UserParams,
 ) -> Request<Done> {
     Request::post(path!["access", "users"])
         .param("userid", id)
-        .opt("password", password.as_ref().map(ExposeSecret::expose_secret))
+        .opt("password", password.map(ExposeSecret::expose_secret))
         .params(options.into())
 }
 
@@ -224,9 +223,7 @@ pub fn create_token(user: &str, name: &str, options: TokenParams) -> Request<New
 /// `PUT /access/users/{userid}/token/{token-name}`. One's own, or `Permissions.Modify` on
 /// `/access/users`.
 pub fn update_token(user: &str, name: &str, options: TokenParams) -> Request<Done> {
-    Request::put(path!["access", "users", user, "token", name])
-        .params(options.into())
-        .idempotent()
+    Request::put(path!["access", "users", user, "token", name]).params(options.into()).idempotent()
 }
 
 /// `PUT /access/users/{userid}/token/{token-name}` with `regenerate` (since 3.3): a new secret; the

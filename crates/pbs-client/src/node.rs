@@ -269,9 +269,7 @@ pub fn syslog(
 /// `GET /nodes/{node}/journal`: the first and the last line are cursors. Needs `Sys.Audit` on
 /// `/system/log`.
 pub fn journal(last_entries: Option<u64>, since: Option<Timestamp>) -> Request<Vec<String>> {
-    part("journal")
-        .opt("lastentries", last_entries)
-        .opt("since", since.map(Timestamp::as_second))
+    part("journal").opt("lastentries", last_entries).opt("since", since.map(Timestamp::as_second))
 }
 
 /// `POST /nodes/{node}/status`: `reboot` or `shutdown`. Needs `Sys.PowerManagement` on
@@ -279,6 +277,3 @@ pub fn journal(last_entries: Option<u64>, since: Option<Timestamp>) -> Request<V
 pub fn power(command: &str) -> Request<Done> {
     Request::post(path!["nodes", NODE, "status"]).param("command", command)
 }
-
-
-

@@ -113,7 +113,7 @@ pub fn status(task: &Upid) -> Request<TaskState> {
     Request::get(path!["nodes", NODE, "tasks", task, "status"])
 }
 
-/// `GET /nodes/{node}/tasks/{upid}/log`: `limit` lines from number `start` on; 0 for all, 50
+/// `GET /nodes/{node}/tasks/{upid}/log`: `limit` lines after the first `start`; 0 for all, 50
 /// without. One's own task, or `Sys.Audit` on `/system/tasks`.
 pub fn log(task: &Upid, start: u64, limit: Option<u64>) -> Request<Vec<LogLine>> {
     Request::get(path!["nodes", NODE, "tasks", task, "log"])

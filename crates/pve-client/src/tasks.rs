@@ -129,7 +129,7 @@ pub fn status(task: &Upid) -> Request<TaskState> {
     Request::get(path!["nodes", task.node(), "tasks", task, "status"]).on(task.node()).protected()
 }
 
-/// `GET /nodes/{node}/tasks/{upid}/log`: `limit` lines from number `start` on; 0 for all, 50
+/// `GET /nodes/{node}/tasks/{upid}/log`: `limit` lines after the first `start`; 0 for all, 50
 /// without. One's own task, or `Sys.Audit` on the node.
 pub fn log(task: &Upid, start: u64, limit: Option<u64>) -> Request<Vec<LogLine>> {
     Request::get(path!["nodes", task.node(), "tasks", task, "log"])

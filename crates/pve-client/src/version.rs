@@ -28,6 +28,11 @@ impl Version {
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 
+    /// The major number; 0 if the text is none.
+    pub fn major(&self) -> u32 {
+        self.numbers().0
+    }
+
     /// Whether it is `major.minor` or newer.
     pub fn at_least(&self, major: u32, minor: u32) -> bool {
         self.numbers() >= (major, minor)

@@ -42,12 +42,16 @@ params! {
 
 /// `POST /access/users`. Needs `Realm.AllocateUser` on the realm, and `User.Modify` on a group of
 /// the user or `/access/groups`.
-pub fn create_user(id: &str, password: Option<SecretString>, options: UserParams) -> Request<Done> {
+pub fn create_user(
+    id: &str,
+    password: Option<&SecretString>,
+    options: UserParams,
+) -> Request<Done> {
     use secrecy::ExposeSecret;
 
     Request::post(path!["access", "users"])
         .param("userid", id)
-        .opt("password", password.as_ref().map(ExposeSecret::expose_secret))
+        .opt("password", password.map(ExposeSecret::expose_secret))
         .params(options.into())
         .protected()
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use pve_client::{
     access, agent, cluster,
     cluster::{backup, replication},
-    disks, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage, tasks, version,
+    console, disks, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage, tasks, version,
     vzdump,
 };
 
@@ -272,6 +272,7 @@ fn cluster_wide() -> Vec<Case> {
 fn node_wide() -> Vec<Case> {
     let n = &node();
     vec![
+        case("/nodes/{node}/termproxy", console::termproxy(&console::ConsoleTarget::Node(node()))),
         checked("/nodes", nodes::list(), |nodes| {
             let node: &nodes::Node = &nodes[0];
             assert_eq!((node.node.as_str(), &node.status), ("pve1", &nodes::NodeState::Online));
@@ -762,7 +763,7 @@ fn access_control() -> Vec<Case> {
         .takes(access::TicketParams::NAMES),
         case(
             "/access/users",
-            access::create_user("a@pve", Some("x".into()), access::UserParams::default()),
+            access::create_user("a@pve", Some(&"x".into()), access::UserParams::default()),
         )
         .takes(access::UserParams::NAMES),
         case("/access/users/{userid}", access::update_user("a@pve", access::UserParams::default()))

@@ -4,7 +4,7 @@ use estate::VmId;
 use pve_client::{
     access, agent,
     cluster::{backup, replication},
-    disks, ha, lxc, nodes, notifications, rrd, storage,
+    console, disks, ha, lxc, nodes, notifications, rrd, storage,
 };
 use secrecy::ExposeSecret;
 
@@ -33,7 +33,7 @@ fn cluster_wide() -> Vec<Written> {
                 {"id": "scsi1", "name": "local:100/vm-100-disk-1.qcow2", "included": 0, "reason": "disabled"}]}]}"#,
             |volumes: &backup::IncludedVolumes| {
                 let by_guest = volumes.by_guest();
-                let vmid: VmId = "100".parse().unwrap();
+                let vmid: VmId = "100".parse().expect("written above");
                 assert_eq!(by_guest[&vmid].len(), 1);
             },
         ),
@@ -127,6 +127,14 @@ fn cluster_wide() -> Vec<Written> {
 fn node_wide() -> Vec<Written> {
     vec![
         written(
+            r#"{"port": "5900", "ticket": "PVEVNC:6B033EDA::abc=", "user": "root@pam!full",
+                "upid": "UPID:pve1:00000580:00093421:6B033663:vncshell::root@pam!full:"}"#,
+            |ticket: &console::TermTicket| {
+                assert_eq!((ticket.port, ticket.user.as_str()), (5900, "root@pam!full"));
+                assert_eq!(ticket.ticket.expose_secret(), "PVEVNC:6B033EDA::abc=");
+            },
+        ),
+        written(
             r#"{"Package": "proxmox-ve", "Title": "Proxmox VE", "Version": "9.2.0", "OldVersion": "9.2.0", "CurrentState": "Installed",
                 "RunningKernel": "6.14.0-1-pve", "Origin": "Proxmox", "Section": "admin", "Priority": "optional", "Arch": "all",
                 "Description": "the whole"}"#,
@@ -205,8 +213,23 @@ fn node_wide() -> Vec<Written> {
                 "ctime": 1795369929, "vmid": 100, "notes": "web", "protected": 1, "encrypted": "1",
                 "verification": {"state": "failed", "upid": "UPID:vm:00000753:0004E502:0000000A:6B032CF7:verify:lab:lab@pbs!ci:"}}"#,
             |volume: &storage::Volume| {
-                assert_eq!(volume.verification.as_ref().unwrap().state, "failed");
+                assert_eq!(volume.verification.as_ref().expect("written above").state, "failed");
                 assert!(volume.protected && volume.encrypted.is_some());
+            },
+        ),
+        written(
+            r#"[{"time": 1795369140, "cpu": 0.5, "maxcpu": 2, "mem": 1000.5, "maxmem": 2000, "diskread": 3.5, "netin": 1, "pressureiofull": 0.25}]"#,
+            |points: &Vec<rrd::GuestPoint>| {
+                assert_eq!(
+                    (points[0].disk_read_bytes_per_sec, points[0].pressure_io_full),
+                    (Some(3.5), Some(0.25))
+                );
+            },
+        ),
+        written(
+            r#"[{"time": 1795369140, "used": 10.5, "total": 20}]"#,
+            |points: &Vec<rrd::StoragePoint>| {
+                assert_eq!(points[0].used_bytes, Some(10.5));
             },
         ),
         written(
@@ -249,13 +272,16 @@ fn guests() -> Vec<Written> {
             },
         ),
         written(r#"{"result": {"host-name": "web01"}}"#, |answer: &agent::AgentHostName| {
-            assert_eq!(answer.result.as_ref().unwrap().host_name, "web01");
+            assert_eq!(answer.result.as_ref().expect("written above").host_name, "web01");
         }),
         written(
             r#"{"result": {"id": "debian", "name": "Debian GNU/Linux", "pretty-name": "Debian GNU/Linux 13 (trixie)", "version": "13 (trixie)",
                 "version-id": "13", "machine": "x86_64", "kernel-release": "6.12", "kernel-version": "1 SMP"}}"#,
             |answer: &agent::AgentOs| {
-                assert_eq!(answer.os.as_ref().unwrap().version_id.as_deref(), Some("13"));
+                assert_eq!(
+                    answer.os.as_ref().expect("written above").version_id.as_deref(),
+                    Some("13")
+                );
             },
         ),
         written(
@@ -284,7 +310,7 @@ fn access_control() -> Vec<Written> {
         written(
             r#"{"full-tokenid": "mcp@pve!agent", "value": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "info": {"privsep": "1", "comment": "x", "expire": 0}}"#,
             |token: &access::NewToken| {
-                assert!(token.info.as_ref().unwrap().separate);
+                assert!(token.info.as_ref().expect("written above").separate);
                 assert!(token.secret.expose_secret().starts_with("aaaa"));
                 assert!(!format!("{token:?}").contains("aaaa"));
             },

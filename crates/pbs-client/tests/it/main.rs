@@ -1,0 +1,8 @@
+//! Tests of the typed client of the Proxmox Backup Server API.
+
+mod calls;
+mod recorded;
+// One file for both clients: what holds a table of calls against schema and recordings.
+#[path = "../../../pve-client/tests/it/support.rs"]
+mod support;
+mod written;
