@@ -1,0 +1,145 @@
+//! Jobs, remotes, traffic rules, notifications.
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, Handlers};
+use crate::http::{Answer, Fault, Reply, data, index};
+
+pub(super) const HANDLERS: Handlers = &[
+    ("GET", "/admin/verify", |call| {
+        status(call, "verificationjob", call.vault().verify_jobs.clone())
+    }),
+    ("GET", "/admin/sync", |call| status(call, "syncjob", call.vault().sync_jobs.clone())),
+    ("GET", "/admin/prune", |call| status(call, "prunejob", call.vault().prune_jobs.clone())),
+    ("GET", "/admin/traffic-control", traffic),
+    ("GET", "/config/verify", |call| list(&call.vault().verify_jobs)),
+    ("GET", "/config/sync", |call| list(&call.vault().sync_jobs)),
+    ("GET", "/config/prune", |call| list(&call.vault().prune_jobs)),
+    ("GET", "/config/remote", |call| list(&call.vault().remotes)),
+    ("GET", "/config/traffic-control", |call| list(&call.vault().traffic)),
+    ("GET", "/config/verify/{id}", |call| {
+        one(&call.vault().verify_jobs, "id", call.arg("id"), "verification")
+    }),
+    ("GET", "/config/sync/{id}", |call| one(&call.vault().sync_jobs, "id", call.arg("id"), "sync")),
+    ("GET", "/config/prune/{id}", |call| {
+        one(&call.vault().prune_jobs, "id", call.arg("id"), "prune")
+    }),
+    ("GET", "/config/remote/{name}", |call| {
+        one(&call.vault().remotes, "name", call.arg("name"), "remote")
+    }),
+    ("GET", "/config/notifications/targets", targets),
+    ("POST", "/config/notifications/targets/{name}/test", test),
+    ("GET", "/config/notifications/matchers", |_| {
+        data(json!([{
+            "name": "default-matcher", "mode": "all", "target": ["mail-to-root"], "origin": "builtin",
+            "invert-match": true, "match-field": ["exact:type=prune"], "match-severity": ["info"],
+            "comment": "Route everything but successful prune job notifications to mail-to-root",
+        }]))
+    }),
+    ("GET", "/config/notifications/endpoints", |_| {
+        index("subdir", &["gotify", "sendmail", "smtp", "webhook"])
+    }),
+    ("GET", "/config/notifications/endpoints/sendmail", |_| {
+        data(
+            json!([{"name": "mail-to-root", "mailto-user": ["root@pam"], "origin": "builtin", "comment": "Send mails to root@pam's email address"}]),
+        )
+    }),
+    ("GET", "/config/notifications/endpoints/gotify", |_| data(json!([]))),
+    ("GET", "/config/notifications/endpoints/smtp", |_| data(json!([]))),
+    ("GET", "/config/notifications/endpoints/webhook", |call| {
+        data(call.vault().webhooks.iter().cloned().map(Value::Object).collect::<Vec<Value>>())
+    }),
+    ("POST", "/config/notifications/endpoints/webhook", create_webhook),
+    ("DELETE", "/config/notifications/endpoints/webhook/{name}", delete_webhook),
+];
+
+fn list(jobs: &[Map<String, Value>]) -> Answer {
+    let digest = crate::state::digest64(&format!("{jobs:?}"));
+    Ok(Reply::from(jobs.iter().cloned().map(Value::Object).collect::<Value>())
+        .with("digest", digest))
+}
+
+fn one(jobs: &[Map<String, Value>], key: &str, name: &str, word: &str) -> Answer {
+    let found = jobs.iter().find(|job| job[key] == name);
+    let job = found.ok_or_else(|| Fault::bad(format!("no such {word} '{name}'")))?;
+    Ok(Reply::from(Value::Object(job.clone()))
+        .with("digest", crate::state::digest64(&format!("{jobs:?}"))))
+}
+
+/// When a schedule fires next, near enough: the coming night.
+pub(super) fn next(call: &Call<'_>, schedule: &str) -> i64 {
+    let days = if schedule.starts_with("s") || schedule == "weekly" { 4 } else { 1 };
+    (call.estate.seconds() / 86_400 + days) * 86_400
+}
+
+fn status(call: &Call<'_>, kind: &str, jobs: Vec<Map<String, Value>>) -> Answer {
+    let digest = crate::state::digest64(&format!("{jobs:?}"));
+    let tasks = &call.vault().tasks.list;
+    let rows = jobs.into_iter().map(|mut job| {
+        let id = job["id"].as_str().unwrap_or_default().to_owned();
+        let schedule = job.get("schedule").and_then(Value::as_str).unwrap_or_default().to_owned();
+        job.insert("next-run".to_owned(), json!(next(call, &schedule)));
+        let last = tasks.iter().rev().find(|task| task.kind == kind && task.id.ends_with(&id));
+        if let Some(last) = last {
+            job.insert("last-run-upid".to_owned(), json!(last.upid));
+            if let Some(end) = last.end {
+                job.insert("last-run-endtime".to_owned(), json!(end));
+                job.insert("last-run-state".to_owned(), json!(last.status));
+            }
+        }
+        Value::Object(job)
+    });
+    Ok(Reply::from(rows.collect::<Value>()).with("digest", digest))
+}
+
+fn traffic(call: &mut Call<'_>) -> Answer {
+    let rules = &call.vault().traffic;
+    let digest = crate::state::digest64(&format!("{rules:?}"));
+    let rows = rules.iter().cloned().map(|mut rule| {
+        rule.insert("cur-rate-in".to_owned(), json!(0));
+        rule.insert("cur-rate-out".to_owned(), json!(0));
+        Value::Object(rule)
+    });
+    Ok(Reply::from(rows.collect::<Value>()).with("digest", digest))
+}
+
+fn targets(call: &mut Call<'_>) -> Answer {
+    let mut rows = vec![json!({
+        "name": "mail-to-root", "type": "sendmail", "origin": "builtin",
+        "comment": "Send mails to root@pam's email address",
+    })];
+    rows.extend(
+        call.vault()
+            .webhooks
+            .iter()
+            .map(|hook| json!({"name": hook["name"], "type": "webhook", "origin": "user-created"})),
+    );
+    data(rows)
+}
+
+fn test(call: &mut Call<'_>) -> Answer {
+    let name = call.arg("name");
+    let hooks = &call.vault().webhooks;
+    if name == "mail-to-root" || hooks.iter().any(|hook| hook["name"] == name) {
+        return data(Value::Null);
+    }
+    Err(Fault::new(404, format!("endpoint '{name}' not found")))
+}
+
+fn create_webhook(call: &mut Call<'_>) -> Answer {
+    let mut hook = std::mem::take(&mut call.params);
+    hook.insert("origin".to_owned(), json!("user-created"));
+    call.vault_mut().webhooks.push(hook);
+    data(Value::Null)
+}
+
+fn delete_webhook(call: &mut Call<'_>) -> Answer {
+    let name = call.arg("name").to_owned();
+    let hooks = &mut call.vault_mut().webhooks;
+    let before = hooks.len();
+    hooks.retain(|hook| hook["name"] != name.as_str());
+    if hooks.len() == before {
+        return Err(Fault::new(404, format!("endpoint '{name}' not found")));
+    }
+    data(Value::Null)
+}

@@ -1,0 +1,42 @@
+//! What PVE's methods do.
+
+mod access;
+mod agent;
+mod backup;
+mod cluster;
+mod config;
+mod guests;
+mod ha;
+mod jobs;
+mod lifecycle;
+mod nodes;
+mod notifications;
+mod pools;
+mod power;
+mod snapshots;
+mod storage;
+mod system;
+mod tasks;
+
+use crate::call::Handlers;
+
+/// The handlers of all modules.
+pub(crate) const HANDLERS: &[Handlers] = &[
+    access::HANDLERS,
+    agent::HANDLERS,
+    backup::HANDLERS,
+    cluster::HANDLERS,
+    config::HANDLERS,
+    guests::HANDLERS,
+    ha::HANDLERS,
+    jobs::HANDLERS,
+    lifecycle::HANDLERS,
+    nodes::HANDLERS,
+    notifications::HANDLERS,
+    pools::HANDLERS,
+    power::HANDLERS,
+    snapshots::HANDLERS,
+    storage::HANDLERS,
+    system::HANDLERS,
+    tasks::HANDLERS,
+];

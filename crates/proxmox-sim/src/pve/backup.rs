@@ -1,0 +1,3 @@
+//! Still to come.
+use crate::call::Handlers;
+pub(super) const HANDLERS: Handlers = &[];
