@@ -11,6 +11,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod codegen;
 mod dist;
 mod layers;
@@ -74,6 +75,8 @@ enum Task {
     },
     /// Build the binaries as they are shipped, and print their sizes.
     Dist,
+    /// Let real MCP clients talk to the real binary on the demo.
+    Clients,
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
     Bench,
 }
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         },
         Task::Dist => dist::run(),
         Task::Bench => bench::run(),
+        Task::Clients => clients::run_all(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -64,8 +64,8 @@ Examples:
 /// Where the settings come from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SourceArgs {
-    /// The settings file; `conf.d/*.toml` beside it is read as well [default: ~/.config/proxmox-mcp/config.toml, then /etc/proxmox-mcp/config.toml]
-    #[arg(long, value_name = "FILE", env = "PROXMOX_MCP_CONFIG")]
+    /// The settings file; `conf.d/*.toml` beside it is read as well [env: PROXMOX_MCP_CONFIG] [default: ~/.config/proxmox-mcp/config.toml, then /etc/proxmox-mcp/config.toml]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Read the earlier server's `.env` file instead of a settings file
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
@@ -84,8 +84,11 @@ pub struct SurfaceArgs {
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub mode: Option<guard::Mode>,
     /// Use a simulated estate that runs inside this process
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["config", "env_file"])]
     pub demo: bool,
+    /// Listen on this loopback address for the demo's levers: a node offline, a task that fails, …
+    #[arg(long, value_name = "ADDR", requires = "demo")]
+    pub demo_levers: Option<std::net::SocketAddr>,
 }
 
 /// Arguments of `serve`.

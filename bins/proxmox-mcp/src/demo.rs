@@ -29,6 +29,7 @@ pub(crate) async fn run(log: Option<&str>) -> anyhow::Result<ExitCode> {
         toolsets: None,
         mode: Some(guard::Mode::Trusted),
         demo: true,
+        demo_levers: None,
     };
     let estate = Estate::prepare(&surface, Some(log.unwrap_or("error"))).await?;
     let app = estate.app()?;

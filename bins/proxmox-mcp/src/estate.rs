@@ -1,6 +1,6 @@
 //! From the command line to a fleet: settings, the simulator of `--demo`, clients.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, bail};
 use api_core::endpoint::ExpectedOff;
@@ -40,7 +40,7 @@ impl Estate {
     pub(crate) async fn prepare(surface: &SurfaceArgs, log: Option<&str>) -> anyhow::Result<Self> {
         let mut sources = sources(&surface.source);
         let demo = if surface.demo {
-            let (demo, text) = start_demo().await?;
+            let (demo, text) = start_demo(surface.demo_levers).await?;
             // Nothing of this machine's own settings joins a demo.
             sources = Sources::default();
             sources.texts.push(("the demo's settings".to_owned(), text));
@@ -130,8 +130,12 @@ fn start_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
     Ok(telemetry::init(&telemetry::Options::new(filter).with_format(format))?)
 }
 
-async fn start_demo() -> anyhow::Result<(Demo, String)> {
+async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)> {
     let sim = Sim::start(SimConfig::default()).await.context("start the simulated estate")?;
+    if let Some(address) = levers {
+        anyhow::ensure!(address.ip().is_loopback(), "--demo-levers takes a loopback address");
+        proxmox_sim::serve_control(sim.levers(), address).await.context("listen for levers")?;
+    }
     let folder = tempfile::Builder::new()
         .prefix("proxmox-mcp-demo-")
         .tempdir()

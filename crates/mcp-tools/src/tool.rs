@@ -8,7 +8,7 @@ use guard::Mode;
 use mcp_protocol::{Annotations, Answer, CallContext, JsonObject, Outcome, ToolSpec};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     app::Options,
@@ -110,9 +110,10 @@ impl Served {
 
     async fn run(&self, call: &CallContext, args: JsonObject) -> Result<Report, ToolError> {
         let access = self.tool.access(&args).min(self.definition.access);
-        self.options.mode.permits(access).map_err(|refusal| {
-            ToolError::new(format!("{}: {refusal}", self.definition.name))
-        })?;
+        self.options
+            .mode
+            .permits(access)
+            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.definition.name)))?;
         let cx = Cx {
             fleet: Arc::clone(&self.fleet),
             call: call.clone(),
@@ -170,7 +171,7 @@ impl mcp_protocol::Tool for Served {
         let result = self.run(call, args).instrument(span).await;
         let failed = result.is_err();
         let mut report = result.unwrap_or_else(|error| {
-            warn!(tool = self.definition.name, error = %error, "tool call failed");
+            info!(tool = self.definition.name, error = %error, "tool call failed");
             error.into_report()
         });
         redaction::report(&mut report);
