@@ -8,9 +8,7 @@ mod version;
 
 use std::sync::Arc;
 
-use api_core::{
-    ApiClient, Error, ErrorKind, FailoverOptions, Request, endpoint::Target, path,
-};
+use api_core::{ApiClient, Error, ErrorKind, FailoverOptions, Request, endpoint::Target, path};
 use stdx::{
     Chain,
     http::Proxy,
@@ -37,8 +35,19 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
     /// A client for this endpoint alone, if the login worked.
     pub(crate) client: Option<Client>,
+    /// Whether the credential was sent.
+    pub(crate) tried: bool,
     /// The certificate that it showed, if it was looked at.
     pub(crate) shown: Option<Fingerprint>,
+}
+
+/// Whether an endpoint may be given the credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    /// Yes.
+    Try,
+    /// No: its one-time code went to another endpoint.
+    Spent,
 }
 
 /// The endpoint in a finding: whose it is and where.
@@ -75,13 +84,14 @@ impl<'a> Place<'a> {
 }
 
 /// Checks one endpoint, one thing after the other; what cannot be known is skipped.
-pub(crate) async fn check(cx: &Cx<'_>, table: &Table, target: &Target) -> Report {
+pub(crate) async fn check(cx: &Cx<'_>, table: &Table, target: &Target, login: Login) -> Report {
     let place = Place::new(table, target);
     let only = table.only(target);
     let mut report = Report {
         url: target.url.clone(),
         findings: Vec::with_capacity(COUNT),
         client: None,
+        tried: false,
         shown: None,
     };
     let mut tell = |finding: Finding, since: Instant| {
@@ -137,6 +147,14 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table, target: &Target) -> Report
     }
 
     let begun = Instant::now();
+    if login == Login::Spent {
+        let why = "a one-time code is good for one login: see the other endpoints";
+        tell(Finding::skip(&place.subject, "auth", why), begun);
+        tell(clock::judge(&place.subject, open.date.as_deref(), open.sent, open.received), begun);
+        tell(Finding::skip(&place.subject, "version", "not logged in"), begun);
+        report.shown = fingerprint;
+        return report;
+    }
     let credential = &table.options().credential;
     let answer = match only.client() {
         Ok(client) => match timeout(cx.deadline, client.release()).await {
@@ -150,16 +168,23 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table, target: &Target) -> Report
     match answer {
         Ok((client, release)) => {
             tell(auth::passed(&place, credential), begun);
-            tell(clock::judge(&place.subject, open.date.as_deref(), open.sent, open.received), begun);
+            tell(
+                clock::judge(&place.subject, open.date.as_deref(), open.sent, open.received),
+                begun,
+            );
             tell(version::judge(&place.subject, place.product, &release), begun);
             report.client = Some(client);
         }
         Err(refusal) => {
             tell(auth::failed(&place, "auth", credential, &refusal), begun);
-            tell(clock::judge(&place.subject, open.date.as_deref(), open.sent, open.received), begun);
+            tell(
+                clock::judge(&place.subject, open.date.as_deref(), open.sent, open.received),
+                begun,
+            );
             tell(Finding::skip(&place.subject, "version", "auth failed"), begun);
         }
     }
+    report.tried = true;
     report.shown = fingerprint;
     report
 }

@@ -20,6 +20,8 @@ pub(crate) const COUNT: usize = 2;
 /// How much of the server's log is kept: its end.
 const LOG_TAIL: usize = 4096;
 
+const ENDED: &str = "the server ended before it answered";
+
 /// The server to start.
 #[derive(Clone, Debug)]
 pub struct McpTarget {
@@ -95,9 +97,7 @@ impl Era {
                     "io.modelcontextprotocol/clientCapabilities": {},
                     "io.modelcontextprotocol/clientInfo": who,
                 }});
-                let ask = |id: u32, method: &str| {
-                    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
-                };
+                let ask = |id: u32, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
                 (ask(1, "server/discover"), vec![ask(2, "tools/list")])
             }
         }
@@ -162,19 +162,18 @@ async fn read_log(log: &mut ChildStderr, tail: &mut Vec<u8>) -> bool {
 
 /// Sends the first message, waits for its answer, sends the rest, counts the tools of the last
 /// answer.
-async fn converse(
-    mut input: ChildStdin,
-    output: ChildStdout,
-    era: Era,
-) -> Result<usize, String> {
+async fn converse(mut input: ChildStdin, output: ChildStdout, era: Era) -> Result<usize, String> {
     let (first, then) = era.messages();
     let mut lines = BufReader::new(output).lines();
-    let gone = |error: std::io::Error| format!("the server ended: {error}");
+    let gone = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => ENDED.to_owned(),
+        _ => format!("the server ended: {error}"),
+    };
     input.write_all(format!("{first}\n").as_bytes()).await.map_err(gone)?;
     let mut wanted = 1;
     loop {
         let line = lines.next_line().await.map_err(gone)?;
-        let line = line.ok_or("the server ended before it answered")?;
+        let line = line.ok_or(ENDED)?;
         let message: Value = serde_json::from_str(&line).map_err(|_| {
             let line = stdx::untrusted::line(&line, 80);
             format!("the server wrote something other than MCP to its output: {line}")

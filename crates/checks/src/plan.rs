@@ -96,10 +96,13 @@ pub async fn run(plan: Plan, on_progress: impl Fn(Progress) + Send + Sync) -> Ve
             .filter(|(_, table)| table.product() == Product::Pve)
             .map(|(report, table)| (table.key().to_owned(), report.identity.clone()))
             .collect();
-        let mut findings: Vec<_> =
-            reports.into_iter().flat_map(|report| report.findings).collect();
+        let mut findings: Vec<_> = reports.into_iter().flat_map(|report| report.findings).collect();
         if of_estate {
-            findings.push(cx.meter.done(topology::judge(plan.topology, &answers)));
+            findings.push(cx.meter.done(topology::judge(
+                plan.topology,
+                &answers,
+                answers.len() < tables.len(),
+            )));
         }
         findings
     };

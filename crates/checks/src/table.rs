@@ -5,19 +5,22 @@ mod members;
 mod operate;
 mod permissions;
 
+use std::time::Duration;
+
+use api_core::endpoint::{Credential, Target};
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    endpoint,
+    endpoint::{self, Login},
     finding::Finding,
     plan::Cx,
     product::{Product, Table},
 };
 
-pub(crate) use identity::PveIdentity;
 #[cfg(test)]
 pub(crate) use identity::Member;
+pub(crate) use identity::{Identity, PveIdentity};
 
 /// What became known of a table.
 #[derive(Debug)]
@@ -41,29 +44,33 @@ pub(crate) fn count(table: &Table) -> usize {
 /// Checks all of a table.
 pub(crate) async fn check(cx: &Cx<'_>, table: &Table) -> Report {
     let targets = &table.options().targets;
-    let asked = targets.iter().map(|target| async move {
-        let mut endpoint = endpoint::check(cx, table, target).await;
-        let start = Instant::now();
-        let identity = match &endpoint.client {
-            None => None,
-            Some(client) => {
-                let shown = endpoint.shown;
-                timeout(cx.deadline, identity::ask(client, shown)).await.unwrap_or_else(|_| {
-                    Err(format!("no answer within {} s", cx.deadline.as_secs()))
-                }).map_err(|why| tracing::debug!(why, "identity not told")).ok()
+    let asked = if is_once(&table.options().credential) {
+        // A one-time code is good for one login, so the first endpoint that is fit for it gets it.
+        let mut asked = Vec::with_capacity(targets.len());
+        let mut login = Login::Try;
+        for target in targets {
+            let one = ask(cx, table, target, login).await;
+            if one.endpoint.tried {
+                login = Login::Spent;
             }
-        };
-        let findings = std::mem::take(&mut endpoint.findings);
-        (findings, endpoint, identity, start.elapsed())
-    });
+            asked.push(one);
+        }
+        asked
+    } else {
+        join_all(targets.iter().map(|target| ask(cx, table, target, Login::Try))).await
+    };
     let mut findings = Vec::new();
-    let mut known = Vec::new();
+    let (mut known, mut silent) = (Vec::new(), Vec::new());
     let mut client = None;
-    let mut slowest = std::time::Duration::ZERO;
-    for (own, endpoint, identity, elapsed) in join_all(asked).await {
-        findings.extend(own);
+    let mut slowest = Duration::ZERO;
+    for Asked { endpoint, identity, elapsed } in asked {
+        findings.extend(endpoint.findings);
         slowest = slowest.max(elapsed);
-        known.extend(identity.map(|identity| (endpoint.url, identity)));
+        match identity {
+            Some(Ok(identity)) => known.push((endpoint.url, identity)),
+            Some(Err(why)) => silent.push((endpoint.url, why)),
+            None => {}
+        }
         client = client.or(endpoint.client);
     }
 
@@ -73,21 +80,45 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table) -> Report {
         findings.extend(skipped(table).map(done));
         return Report { findings, identity: None };
     };
-    findings.push(done(identity::judge(key, table.product(), &known).took(slowest)));
+    findings.push(done(identity::judge(key, table.product(), &known, &silent).took(slowest)));
     if table.product() == Product::Pve {
         let seen: Vec<_> = known.iter().filter_map(|(_, identity)| identity.as_pve()).collect();
         let off = &table.options().expected_off;
         findings.push(done(members::judge(key, &seen, targets.len(), off).took(slowest)));
     }
-    let (permissions, operate) = futures::future::join(
-        permissions::check(cx, table, &client),
-        operate::check(cx, table),
-    )
-    .await;
+    let (permissions, operate) =
+        futures::future::join(permissions::check(cx, table, &client), operate::check(cx, table))
+            .await;
     findings.push(done(permissions));
     findings.extend(operate.map(done));
     let identity = known.into_iter().find_map(|(_, identity)| identity.into_pve());
     Report { findings, identity }
+}
+
+/// One endpoint, and who it says it is if it let us in.
+struct Asked {
+    endpoint: endpoint::Report,
+    identity: Option<Result<Identity, String>>,
+    elapsed: Duration,
+}
+
+async fn ask(cx: &Cx<'_>, table: &Table, target: &Target, login: Login) -> Asked {
+    let endpoint = endpoint::check(cx, table, target, login).await;
+    let start = Instant::now();
+    let identity = match &endpoint.client {
+        None => None,
+        Some(client) => {
+            let answer = timeout(cx.deadline, identity::ask(client, endpoint.shown)).await;
+            let late = || format!("no answer within {} s", cx.deadline.as_secs());
+            Some(answer.unwrap_or_else(|_| Err(late())))
+        }
+    };
+    Asked { endpoint, identity, elapsed: start.elapsed() }
+}
+
+/// Whether each login takes a code that is not taken twice.
+fn is_once(credential: &Credential) -> bool {
+    matches!(credential, Credential::Password { totp: Some(_), .. })
 }
 
 /// What the table as a whole is checked for, when nobody let us in.

@@ -23,9 +23,11 @@ pub(crate) fn is_asked(declared: Option<Topology>, tables: &[Table]) -> bool {
 }
 
 /// The verdict, from what each PVE table turned out to be; `None` for one that did not say.
+/// Backup servers stand alone, so they make an estate of clusters a mixed one too.
 pub(crate) fn judge(
     declared: Option<Topology>,
     answers: &[(String, Option<PveIdentity>)],
+    has_pbs: bool,
 ) -> Finding {
     if let Some(finding) = twice(answers) {
         return finding;
@@ -44,7 +46,7 @@ pub(crate) fn judge(
         Topology::Standalone => ("STANDALONE", !clusters.is_empty()),
         Topology::Clustered => ("CLUSTERED", !singles.is_empty()),
         Topology::Mixed => {
-            ("MIXED", open == 0 && (clusters.is_empty() || singles.is_empty()))
+            ("MIXED", open == 0 && (clusters.is_empty() || singles.is_empty() && !has_pbs))
         }
     };
     if contradiction {
@@ -99,8 +101,7 @@ fn twice(answers: &[(String, Option<PveIdentity>)]) -> Option<Finding> {
                         == Some(&member.fingerprint)
             });
             if proven && one.differs(other).is_none() {
-                let detail =
-                    format!("{key} and {other_key} are the same: {}", one.describe());
+                let detail = format!("{key} and {other_key} are the same: {}", one.describe());
                 return Some(Finding::warn(SUBJECT, CHECK, detail).hint(format!(
                     "its guests would be listed twice: put the endpoints of [pve.{other_key}] into [pve.{key}] and remove [pve.{other_key}]"
                 )));
@@ -135,18 +136,54 @@ mod tests {
         let single = || ("edge".to_owned(), identity(None, "b"));
         let silent = || ("far".to_owned(), None);
         for (declared, answers, status, detail) in [
-            (Some(Standalone), vec![single()], Status::Pass, "STANDALONE as declared: edge is a standalone node"),
-            (Some(Standalone), vec![cluster()], Status::Warn, "declared STANDALONE, but lab is a cluster"),
-            (Some(Clustered), vec![cluster(), silent()], Status::Skip, "declared CLUSTERED; lab is a cluster; 1 table did not say"),
-            (Some(Clustered), vec![single(), silent()], Status::Warn, "declared CLUSTERED, but edge is a standalone node; 1 table did not say"),
-            (Some(Mixed), vec![cluster(), single()], Status::Pass, "MIXED as declared: lab is a cluster; edge is a standalone node"),
+            (
+                Some(Standalone),
+                vec![single()],
+                Status::Pass,
+                "STANDALONE as declared: edge is a standalone node",
+            ),
+            (
+                Some(Standalone),
+                vec![cluster()],
+                Status::Warn,
+                "declared STANDALONE, but lab is a cluster",
+            ),
+            (
+                Some(Clustered),
+                vec![cluster(), silent()],
+                Status::Skip,
+                "declared CLUSTERED; lab is a cluster; 1 table did not say",
+            ),
+            (
+                Some(Clustered),
+                vec![single(), silent()],
+                Status::Warn,
+                "declared CLUSTERED, but edge is a standalone node; 1 table did not say",
+            ),
+            (
+                Some(Mixed),
+                vec![cluster(), single()],
+                Status::Pass,
+                "MIXED as declared: lab is a cluster; edge is a standalone node",
+            ),
             (Some(Mixed), vec![cluster()], Status::Warn, "declared MIXED, but lab is a cluster"),
-            (None, vec![cluster(), single()], Status::Pass, "lab is a cluster; edge is a standalone node"),
-            (None, vec![cluster(), ("copy".to_owned(), identity(Some("lab"), "a"))], Status::Warn, "lab and copy are the same: cluster lab (a)"),
+            (
+                None,
+                vec![cluster(), single()],
+                Status::Pass,
+                "lab is a cluster; edge is a standalone node",
+            ),
+            (
+                None,
+                vec![cluster(), ("copy".to_owned(), identity(Some("lab"), "a"))],
+                Status::Warn,
+                "lab and copy are the same: cluster lab (a)",
+            ),
         ] {
-            let finding = judge(declared, &answers);
+            let finding = judge(declared, &answers, false);
             assert_eq!((finding.status, finding.detail.as_str()), (status, detail));
             assert_eq!(finding.hints.is_empty(), status != Status::Warn);
         }
+        assert_eq!(judge(Some(Mixed), &[cluster()], true).status, Status::Pass);
     }
 }

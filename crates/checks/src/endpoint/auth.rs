@@ -93,7 +93,9 @@ fn unauthorized(finding: Finding, place: &Place<'_>, credential: &Credential) ->
     let (list, renew) = match place.product {
         Product::Pve => (
             format!("pveum user token list '{user}'"),
-            format!("pveum user token remove '{user}' {name} && pveum user token add '{user}' {name}"),
+            format!(
+                "pveum user token remove '{user}' {name} && pveum user token add '{user}' {name}"
+            ),
         ),
         Product::Pbs => (
             format!("proxmox-backup-manager user list-tokens '{user}'"),

@@ -16,6 +16,8 @@ pub(crate) enum Obstacle {
     Refused,
     /// Nothing answered in this time.
     Silent(Duration),
+    /// The connection was taken and ended at once.
+    Reset,
     /// No way leads there.
     NoRoute(String),
     /// Something else.
@@ -33,6 +35,7 @@ impl Obstacle {
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
                 Self::NoRoute(error.to_string())
             }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Self::Reset,
             io::ErrorKind::TimedOut => Self::Silent(Duration::ZERO),
             _ => Self::Other(error.to_string()),
         }
@@ -80,6 +83,10 @@ pub(crate) fn failed(place: &Place<'_>, obstacle: &Obstacle) -> Finding {
                 place.target.url
             ))
         }
+        Obstacle::Reset => fail(format!("{host}:{port} ended the connection at once")).hint(format!(
+            "a firewall may end it, or the service is just starting: on the server, `systemctl status {}`",
+            words.service
+        )),
         Obstacle::NoRoute(why) => fail(format!("no way to {host}: {why}")).hint(
             "see that this machine has a route (VPN, VLAN, gateway) to the server's network",
         ),

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use stdx::tls::{Fingerprint, PresentedCertificate, TlsPolicy};
 
 use super::Place;
-use crate::{finding::Finding, product::words};
+use crate::{
+    finding::Finding,
+    product::{Product, words},
+};
 
 const CHECK: &str = "tls";
 
@@ -74,8 +77,10 @@ pub(crate) fn judge(
         Trust::Rejected { seen, why: Some(why) } => rejected(place, shown, *seen, why, now),
         Trust::Unusable(why) => {
             Finding::fail(&place.subject, CHECK, why).hint(match place.target.tls.policy {
-                TlsPolicy::System => "install the system's roots (Debian: ca-certificates), or use \
-                                      ca_file or fingerprints",
+                TlsPolicy::System => {
+                    "install the system's roots (Debian: ca-certificates), or use \
+                                      ca_file or fingerprints"
+                }
                 _ => "see ca_file, fingerprints and server_name of the table",
             })
         }
@@ -86,8 +91,10 @@ pub(crate) fn judge(
                 words.name, words.port
             ))
         }
-        Trust::Silent(why) => Finding::fail(&place.subject, CHECK, why)
-            .hint(format!("it accepts connections and does not answer: on the server, `systemctl status {}`", words(place.product).service)),
+        Trust::Silent(why) => Finding::fail(&place.subject, CHECK, why).hint(format!(
+            "it accepts connections and does not answer: on the server, `systemctl status {}`",
+            words(place.product).service
+        )),
     }
 }
 
@@ -114,8 +121,9 @@ fn held(place: &Place<'_>, shown: Option<&Shown>, now: Timestamp) -> Finding {
     let date = date(shown.not_after);
     if days < 0 {
         // Only a pin is so lenient.
-        return Finding::warn(&place.subject, CHECK, format!("{how}; it ended on {date}"))
-            .hint(format!("on the server: `{}`, then pin the new one", words(place.product).renew));
+        return Finding::warn(&place.subject, CHECK, format!("{how}; it ended on {date}")).hint(
+            format!("on the server: `{}`, then pin the new one", words(place.product).renew),
+        );
     }
     if days < SOON_DAYS {
         return Finding::warn(
@@ -169,21 +177,23 @@ fn rejected(
         Some(shown) if shown.self_signed => "signed by itself",
         _ => "signed by an authority of its own",
     };
-    let pin = place.target.tls.policy == TlsPolicy::System;
     let detail = match &place.target.tls.policy {
         TlsPolicy::CaPem(_) => format!("the certificate is not signed by ca_file ({why})"),
         _ => format!("the certificate is {signer}, as is usual for {} ({why})", words.name),
     };
     let finding = fail(detail);
+    let pin = compare(place, seen);
     let finding = match place.product {
-        crate::product::Product::Pve => finding.hint(format!(
-            "copy /etc/pve/pve-root-ca.pem from a node of this cluster and name the copy as ca_file in [{}.{}]",
-            words.section, place.key
-        )),
-        crate::product::Product::Pbs if pin => finding,
-        crate::product::Product::Pbs => finding.hint("a backup server has no authority of its own: pin its certificate instead of ca_file"),
+        Product::Pve => finding
+            .hint(format!(
+                "copy /etc/pve/pve-root-ca.pem from a node of this cluster and name the copy as ca_file in [{}.{}]",
+                words.section, place.key
+            ))
+            .hint(format!("or pin the certificate: {pin}")),
+        Product::Pbs => finding
+            .hint(format!("a backup server has no authority of its own, so pin its certificate: {pin}")),
     };
-    finding.hint(format!("or pin it. {}", compare(place, seen))).hint(paste(place, seen))
+    finding.hint(paste(place, seen))
 }
 
 fn renewal(place: &Place<'_>) -> String {

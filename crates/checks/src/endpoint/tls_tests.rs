@@ -4,7 +4,7 @@ use api_core::endpoint::Target;
 use stdx::tls::TlsOptions;
 
 use super::*;
-use crate::{finding::Status, product::Product};
+use crate::finding::Status;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
@@ -60,7 +60,12 @@ fn a_certificate_that_is_not_believed_says_what_to_compare_and_paste() {
     let cases = [
         judged(pins(), far, &because(None), false),
         judged(pins(), far, &because(None), true),
-        judged(TlsPolicy::System, far, &because(Some("invalid peer certificate: UnknownIssuer")), false),
+        judged(
+            TlsPolicy::System,
+            far,
+            &because(Some("invalid peer certificate: UnknownIssuer")),
+            false,
+        ),
         judged(
             TlsPolicy::CaPem(Vec::new()),
             far,
@@ -93,7 +98,7 @@ fn a_certificate_that_is_not_believed_says_what_to_compare_and_paste() {
           - if it differs there too, somebody stands between: send no credential this way
         the certificate is signed by an authority of its own, as is usual for Proxmox VE (invalid peer certificate: UnknownIssuer)
           - copy /etc/pve/pve-root-ca.pem from a node of this cluster and name the copy as ca_file in [pve.lab]
-          - or pin it. on the server's own shell `pvenode cert info` must print BA:AF:53:62:2A:51:D9:75…
+          - or pin the certificate: on the server's own shell `pvenode cert info` must print BA:AF:53:62:2A:51:D9:75…
           - if it does, in [pve.lab]: fingerprint = "BA:AF:53:62:2A:51:D9:75:23:5F:27:62:87:BD:C1:B6:4A:A4:64:0C:77:14:2C:BC:A0:76:87:7D:9E:AC:68:15"
         the certificate does not name 10.0.0.1; it names: alder.lan, alder
           - use one of these names in endpoints, or add server_name = "alder.lan" to [pve.lab]

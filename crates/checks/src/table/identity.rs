@@ -223,14 +223,20 @@ pub(super) async fn ask(client: &Client, shown: Option<Fingerprint>) -> Result<I
 }
 
 /// Whether all endpoints that answered are one, and who that is.
-pub(super) fn judge(key: &str, product: Product, known: &[(String, Identity)]) -> Finding {
+pub(super) fn judge(
+    key: &str,
+    product: Product,
+    known: &[(String, Identity)],
+    silent: &[(String, String)],
+) -> Finding {
     let check = match product {
         Product::Pve => "cluster",
         Product::Pbs => "server",
     };
     let Some(((first, identity), others)) = known.split_first() else {
-        return Finding::fail(key, check, "it let us in and did not say who it is")
-            .hint("see whether `proxmox-mcp call fleet_overview` works; --log debug says more");
+        let why = silent.first().map_or("", |(_, why)| why);
+        return Finding::fail(key, check, format!("it let us in and did not say who it is: {why}"))
+            .hint(format!("on the server: `journalctl -u {} -n 50`", words(product).service));
     };
     for (url, other) in others {
         let Some(why) = identity.differs(other) else { continue };
@@ -239,7 +245,9 @@ pub(super) fn judge(key: &str, product: Product, known: &[(String, Identity)]) -
             format!("{first} is {}, {url} is {}: {why}", identity.describe(), other.describe());
         let rule = match product {
             Product::Pve => "the endpoints of one table must be nodes of one cluster",
-            Product::Pbs => "the endpoints of one table must be one server: backup servers form no clusters",
+            Product::Pbs => {
+                "the endpoints of one table must be one server: backup servers form no clusters"
+            }
         };
         return Finding::fail(key, check, detail).hint(format!(
             "{rule}; give each its own table: [{section}.{key}] with {first}, [{section}.{key}_2] with {url}"
@@ -248,6 +256,10 @@ pub(super) fn judge(key: &str, product: Product, known: &[(String, Identity)]) -
     let mut detail = identity.describe();
     if known.len() > 1 {
         detail = format!("{detail}, the same at {} endpoints", known.len());
+    }
+    if let Some((url, why)) = silent.first() {
+        return Finding::warn(key, check, format!("{detail}; {url} did not say who it is: {why}"))
+            .hint(format!("on that server: `journalctl -u {} -n 50`", words(product).service));
     }
     Finding::pass(key, check, detail)
 }
@@ -295,7 +307,7 @@ mod tests {
             (pbs(None, None, &["main"]), pbs(None, None, &["other"]), false),
         ] {
             let known = [("https://one".to_owned(), one), ("https://other".to_owned(), other)];
-            let finding = judge("lab", Product::Pve, &known);
+            let finding = judge("lab", Product::Pve, &known, &[]);
             let expected = if same { Status::Pass } else { Status::Fail };
             assert_eq!(finding.status, expected, "{known:?}");
             if !same {

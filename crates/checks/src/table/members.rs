@@ -112,7 +112,11 @@ mod tests {
             (Status::Pass, "3 nodes; reached through the others: birch, cedar".to_owned())
         );
         assert_eq!(
-            check(&[well.clone(), cluster("birch", &[], true), cluster("cedar", &[], true)], 3, &[]),
+            check(
+                &[well.clone(), cluster("birch", &[], true), cluster("cedar", &[], true)],
+                3,
+                &[]
+            ),
             (Status::Pass, "3 nodes".to_owned())
         );
         let without = cluster("alder", &["cedar"], true);

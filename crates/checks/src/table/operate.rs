@@ -4,7 +4,7 @@ use mcp_tools::needs::Product;
 use stdx::Chain;
 use tokio::time::{Instant, timeout};
 
-use super::permissions::{self, Scope};
+use super::permissions::{self, Grants, Scope};
 use crate::{
     endpoint::{self, Place, Refusal},
     finding::Finding,
@@ -49,10 +49,10 @@ pub(super) async fn check(cx: &Cx<'_>, table: &Table) -> Option<Finding> {
         && !held.has_anywhere("VM.PowerMgmt")
         && !held.has_anywhere("VM.Snapshot")
     {
-        let power = mcp_tools::needs::need("power");
+        let mut grants = Grants::new(who, &held);
+        let power = mcp_tools::needs::need("power").and_then(|need| grants.line(need));
         let finding = Finding::fail(key, CHECK, format!("{who} may not change any guest"));
-        let hints = power.map(|need| need.grant(who));
-        return Some(finding.hints(hints).took(start.elapsed()));
+        return Some(finding.hints(power).took(start.elapsed()));
     }
     if cx.mode != guard::Mode::Trusted {
         let detail = format!("{who} works; it is not used in mode {}", cx.mode);

@@ -29,6 +29,13 @@ pub(super) enum Scope {
     Both,
 }
 
+/// Lines for the server's shell, each thing granted once.
+pub(super) struct Grants<'a> {
+    who: &'a str,
+    at_root: bool,
+    given: Vec<(&'static str, &'static str)>,
+}
+
 /// Asks what the login may do, and judges.
 pub(super) async fn check(cx: &Cx<'_>, table: &Table, client: &Client) -> Finding {
     let key = table.key();
@@ -78,12 +85,20 @@ pub(super) fn judge(
     needs: &[&'static Need],
     held: &Permissions,
 ) -> Finding {
+    let mut grants = Grants::new(who, held);
     if held.is_empty() {
         let basic: Vec<_> = needs.iter().copied().filter(|need| need.role.is_some()).collect();
         let basic = if basic.is_empty() { needs.to_vec() } else { basic };
-        return Finding::fail(key, check, format!("{who} has no privileges at all"))
-            .hint("a token has those of its user only if both are granted; on the server:")
-            .hints(grants(&basic, who));
+        let finding = Finding::fail(key, check, format!("{who} has no privileges at all"));
+        let finding = if grants.is_token() {
+            finding.hint(
+                "a token needs a grant of its own and one for its user; on the server's shell:",
+            )
+        } else {
+            finding.hint("on the server's shell:")
+        };
+        return finding
+            .hints(basic.into_iter().filter_map(|need| grants.line(need)).collect::<Vec<_>>());
     }
     let unmet: Vec<_> = needs.iter().copied().filter(|need| !need.is_met(held)).collect();
     let (taste, missing): (Vec<_>, Vec<_>) =
@@ -96,8 +111,8 @@ pub(super) fn judge(
         let detail = format!("{who} lacks {}", lacks.join(", "));
         if fatal { Finding::fail(key, check, detail) } else { Finding::warn(key, check, detail) }
     };
-    let finding = finding.hints(explained("", &missing, who));
-    finding.hints(explained("optional: ", &taste, who))
+    let finding = finding.hints(grants.explained("", &missing));
+    finding.hints(grants.explained("optional: ", &taste))
 }
 
 fn lack(need: &Need, held: &Permissions) -> String {
@@ -109,49 +124,60 @@ fn lack(need: &Need, held: &Permissions) -> String {
     }
 }
 
-/// What each need is for, and its line; needs for the same thing share a hint, and a line that
-/// grants more stands for those that it contains.
-fn explained(prefix: &str, needs: &[&'static Need], who: &str) -> Vec<String> {
-    let mut groups: Vec<(&str, Vec<&'static Need>)> = Vec::new();
-    for need in needs {
-        match groups.iter_mut().find(|(without, _)| *without == need.without) {
-            Some((_, group)) => group.push(need),
-            None => groups.push((need.without, vec![need])),
-        }
-    }
-    let root_roles: Vec<_> =
-        needs.iter().filter(|need| need.path == "/").filter_map(|need| need.role).collect();
-    let lines = groups.into_iter().map(|(without, group)| {
-        let contained = group
-            .iter()
-            .all(|need| need.path != "/" && need.role.is_some_and(|role| root_roles.contains(&role)));
-        if contained {
-            return format!("{prefix}for {without}: the line above does");
-        }
-        format!("{prefix}for {without}: {}", grants(&group, who).join("; "))
-    });
-    lines.collect()
-}
+// === impl Grants ===
 
-/// The lines for the server's shell, without those that another one contains.
-fn grants(needs: &[&'static Need], who: &str) -> Vec<String> {
-    let covered = |need: &Need| {
-        need.path != "/"
-            && need.role.is_some()
-            && needs.iter().any(|other| other.path == "/" && other.role == need.role)
-    };
-    needs.iter().filter(|need| !covered(need)).map(|need| grant(need, who)).collect()
-}
-
-/// The line that grants a need. A user who is no token gets no line for a token.
-fn grant(need: &Need, who: &str) -> String {
-    let line = need.grant(who);
-    if who.contains('!') {
-        return line;
+impl<'a> Grants<'a> {
+    pub(super) fn new(who: &'a str, held: &Permissions) -> Self {
+        // What is granted further down replaces what comes from above, in both products. So a new
+        // role goes where the others are: onto the root, if anything is held there.
+        let at_root = held.privileges().iter().any(|privilege| held.has("/", privilege));
+        Self { who, at_root, given: Vec::new() }
     }
-    match need.product {
-        Product::Pve => line.replace(&format!(" --tokens '{who}'"), ""),
-        Product::Pbs => line.split(" && ").next().unwrap_or_default().to_owned(),
+
+    fn is_token(&self) -> bool {
+        self.who.contains('!')
+    }
+
+    /// The line for the server's shell, unless one that was given before does it.
+    pub(super) fn line(&mut self, need: &'static Need) -> Option<String> {
+        let path = if self.at_root { "/" } else { need.path };
+        let covered = need.role.is_some_and(|role| {
+            self.given.iter().any(|(at, given)| *given == role && (*at == "/" || *at == path))
+        });
+        if covered {
+            return None;
+        }
+        self.given.extend(need.role.map(|role| (path, role)));
+        let who = self.who;
+        let (line, place) = match need.product {
+            Product::Pve => (need.grant(who), "acl modify "),
+            Product::Pbs => (need.grant(who), "acl update "),
+        };
+        let line = line.replace(&format!("{place}{} ", need.path), &format!("{place}{path} "));
+        if self.is_token() {
+            return Some(line);
+        }
+        Some(match need.product {
+            Product::Pve => line.replace(&format!(" --tokens '{who}'"), ""),
+            Product::Pbs => line.split(" && ").next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// What each need is for, and its line; needs for the same thing share a hint.
+    fn explained(&mut self, prefix: &str, needs: &[&'static Need]) -> Vec<String> {
+        let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+        for need in needs {
+            let line = self.line(need);
+            match groups.iter_mut().find(|(without, _)| *without == need.without) {
+                Some((_, lines)) => lines.extend(line),
+                None => groups.push((need.without, line.into_iter().collect())),
+            }
+        }
+        let hints = groups.into_iter().map(|(without, lines)| match lines[..] {
+            [] => format!("{prefix}for {without}: a line above does"),
+            _ => format!("{prefix}for {without}: {}", lines.join("; ")),
+        });
+        hints.collect()
     }
 }
 
@@ -165,8 +191,13 @@ mod tests {
     const AUDITOR: &[&str] =
         &["Sys.Audit", "VM.Audit", "Datastore.Audit", "Pool.Audit", "VM.GuestAgent.Audit"];
     const AGENT: &[&str] = &[
-        "Sys.Audit", "VM.Audit", "Datastore.Audit", "VM.GuestAgent.Audit", "Sys.Syslog",
-        "Datastore.AllocateSpace", "VM.Backup",
+        "Sys.Audit",
+        "VM.Audit",
+        "Datastore.Audit",
+        "VM.GuestAgent.Audit",
+        "Sys.Syslog",
+        "Datastore.AllocateSpace",
+        "VM.Backup",
     ];
 
     fn held(paths: &[(&str, &[&str])]) -> Permissions {
@@ -190,41 +221,49 @@ mod tests {
         let pve = [
             told(Product::Pve, "mcp@pve!agent", &held(&[("/", AGENT)])),
             told(Product::Pve, "mcp@pve!agent", &held(&[("/", AUDITOR)])),
-            told(Product::Pve, "mcp@pve!agent", &held(&[("/vms/100", AUDITOR)])),
+            told(Product::Pve, "mcp@pve!agent", &held(&[("/vms/100", &["VM.Audit", "VM.Backup"])])),
             told(Product::Pve, "mcp@pve!agent", &held(&[])),
             told(Product::Pve, "mcp@pve", &held(&[("/", &[])])),
         ];
         let pbs = [
-            told(Product::Pbs, "mcp@pbs!agent", &held(&[("/datastore/main", &["Datastore.Audit"])])),
+            told(
+                Product::Pbs,
+                "mcp@pbs!agent",
+                &held(&[("/datastore/main", &["Datastore.Audit"])]),
+            ),
+            told(Product::Pbs, "mcp@pbs!agent", &held(&[("/", &["Datastore.Audit"])])),
             told(Product::Pbs, "mcp@pbs", &held(&[])),
         ];
         expect_test::expect![[r#"
             Pass mcp@pve!agent has what the tools need
-              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify /nodes --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
             Warn mcp@pve!agent lacks Datastore.AllocateSpace on /storage, VM.Backup on /vms, Sys.Syslog on /
-              - for backup files on PVE storages (tasks and backup servers are used instead): pveum role add McpDatastoreAllocateSpace --privs Datastore.AllocateSpace; pveum acl modify /storage --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateSpace; pveum role add McpVMBackup --privs VM.Backup; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMBackup
+              - for backup files on PVE storages (tasks and backup servers are used instead): pveum role add McpDatastoreAllocateSpace --privs Datastore.AllocateSpace; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateSpace; pveum role add McpVMBackup --privs VM.Backup; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMBackup
               - for node logs, and cluster log entries of others: pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysSyslog
-              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify /nodes --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
-            Fail mcp@pve!agent lacks Sys.Audit on parts of /, VM.Audit on parts of /vms, Datastore.Audit on /storage, Datastore.AllocateSpace on /storage, VM.Backup on /vms, VM.GuestAgent.Audit on parts of /vms, Sys.Syslog on /
+              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+            Fail mcp@pve!agent lacks Sys.Audit on /, VM.Audit on parts of /vms, Datastore.Audit on /storage, Datastore.AllocateSpace on /storage, VM.Backup on parts of /vms, VM.GuestAgent.Audit on /vms, Sys.Syslog on /
               - for quorum, HA, backup jobs, node status and the tasks of others: pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEAuditor
-              - for guests: the line above does
-              - for storages and how full they are: the line above does
+              - for guests: a line above does
+              - for storages and how full they are: a line above does
               - for backup files on PVE storages (tasks and backup servers are used instead): pveum role add McpDatastoreAllocateSpace --privs Datastore.AllocateSpace; pveum acl modify /storage --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateSpace; pveum role add McpVMBackup --privs VM.Backup; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMBackup
               - for addresses of virtual machines (from the guest agent): pveum role add McpVMGuestAgentAudit --privs VM.GuestAgent.Audit; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMGuestAgentAudit
               - for node logs, and cluster log entries of others: pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysSyslog
               - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify /nodes --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
             Fail mcp@pve!agent has no privileges at all
-              - a token has those of its user only if both are granted; on the server:
+              - a token needs a grant of its own and one for its user; on the server's shell:
               - pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEAuditor
             Fail mcp@pve has no privileges at all
-              - a token has those of its user only if both are granted; on the server:
+              - on the server's shell:
               - pveum acl modify / --users 'mcp@pve' --roles PVEAuditor
             Fail mcp@pbs!agent lacks Datastore.Audit on parts of /datastore, Sys.Audit on /system, Remote.Audit on /remote
               - for datastores, their backups and jobs: proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs!agent'
               - for the server's status and the tasks of others: proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs!agent'
               - for sync jobs that pull from remotes: proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs!agent'
+            Fail mcp@pbs!agent lacks Sys.Audit on /system, Remote.Audit on /remote
+              - for the server's status and the tasks of others: proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs!agent'
+              - for sync jobs that pull from remotes: proxmox-backup-manager acl update / RemoteAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / RemoteAudit --auth-id 'mcp@pbs!agent'
             Fail mcp@pbs has no privileges at all
-              - a token has those of its user only if both are granted; on the server:
+              - on the server's shell:
               - proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs'
               - proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs'
               - proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs'

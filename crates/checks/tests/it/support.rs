@@ -76,10 +76,11 @@ pub(crate) fn told(findings: &[Finding], sims: &[&Sim]) -> String {
 
 fn without_dates(text: &str) -> String {
     let is_date = |word: &str| {
-        word.len() == 10 && word.bytes().enumerate().all(|(at, byte)| match at {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
+        word.len() == 10
+            && word.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            })
     };
     let lines = text.lines().map(|line| {
         let words = line.split(' ').map(|word| if is_date(word) { "DATE" } else { word });
@@ -90,8 +91,5 @@ fn without_dates(text: &str) -> String {
 
 /// A server of one's own making: a script for the shell.
 pub(crate) fn script(text: &str) -> checks::McpTarget {
-    checks::McpTarget {
-        program: Path::new("sh").to_owned(),
-        args: vec!["-c".into(), text.into()],
-    }
+    checks::McpTarget { program: Path::new("sh").to_owned(), args: vec!["-c".into(), text.into()] }
 }
