@@ -13,7 +13,7 @@ use crate::{Body, Error, ErrorKind, Request, Sent, Transport, TransportError, Tr
 const ANSWER_LIMIT: usize = 64 << 20;
 
 /// How long an answer of a typed call may take to come in whole, unless the request says otherwise.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+const ANSWER_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Tells from a status, the server's words and its words on each parameter what sort of failure it
 /// is. The products put most causes into words, so each client brings its own.

@@ -102,13 +102,13 @@ pub enum ExpectedOff {
 impl EndpointOptions {
     /// The transport to these addresses, without credentials. Nothing is sent, and no system
     /// certificate read, until the first request.
-    pub fn transport(&self, options: FailoverOptions, clock: Arc<dyn Clock>) -> Failover {
+    pub fn transport(&self, mut options: FailoverOptions, clock: Arc<dyn Clock>) -> Failover {
         let endpoints = self.targets.iter().map(|target| {
             let transport = self.target_transport(target);
             Endpoint { name: target.url.clone(), transport: Arc::new(transport) }
         });
-        let options =
-            FailoverOptions { deadline: self.deadline, per_endpoint: self.concurrency, ..options };
+        options.deadline = self.deadline;
+        options.per_endpoint = self.concurrency;
         Failover::new(endpoints.collect(), options, clock)
     }
 

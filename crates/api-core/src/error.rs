@@ -76,10 +76,9 @@ impl Error {
     /// An error from the wire.
     pub fn transport(operation: impl Into<String>, error: TransportError) -> Self {
         let kind = match error.kind() {
-            TransportErrorKind::Connect => ErrorKind::Unreachable,
+            TransportErrorKind::Connect | TransportErrorKind::Closed => ErrorKind::Unreachable,
             TransportErrorKind::Tls => ErrorKind::Tls,
             TransportErrorKind::Timeout => ErrorKind::Timeout,
-            TransportErrorKind::Closed => ErrorKind::Unreachable,
             TransportErrorKind::TooLarge | TransportErrorKind::Protocol => ErrorKind::Decode,
         };
         Self::new(kind, operation, "").with_source(error)

@@ -98,7 +98,7 @@ struct NoneAnswered {
 impl Default for FailoverOptions {
     fn default() -> Self {
         Self {
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             per_endpoint: 8,
             protected_per_node: 3,
             probe_path: "/",
@@ -241,21 +241,16 @@ impl Failover {
                 Attempt { retry: meta.retry, repeatable: copy.is_some(), again, node_lost };
             remaining = copy;
 
-            let permit = match time::timeout_at(deadline, self.0.limits.endpoint(index)).await {
-                Ok(permit) => permit,
-                Err(_) => {
-                    failures.push(too_late(Sent::No, name));
-                    break;
-                }
+            let waiting = self.0.limits.endpoint(index);
+            let Ok(permit) = time::timeout_at(deadline, waiting).await else {
+                failures.push(too_late(Sent::No, name));
+                break;
             };
             let sending = self.0.endpoints[index].transport.send(request);
-            let result = match time::timeout_at(deadline, sending).await {
-                Ok(result) => result,
-                Err(_) => {
-                    // Our patience says nothing of the endpoint.
-                    failures.push(too_late(Sent::Maybe, name));
-                    break;
-                }
+            let Ok(result) = time::timeout_at(deadline, sending).await else {
+                // Our patience says nothing of the endpoint.
+                failures.push(too_late(Sent::Maybe, name));
+                break;
             };
             let outcome = match &result {
                 Ok(response) => Outcome::Answered(response.status().as_u16()),

@@ -152,7 +152,7 @@ pub async fn follow(
             Step::Status => {
                 let request = (calls.status)(upid).deadline(patience(left));
                 match client.call(request).await {
-                    Ok(reply) => course.status(reply),
+                    Ok(reply) => course.status(&reply),
                     Err(error) => trouble(&mut course, error)?,
                 }
             }

@@ -49,7 +49,7 @@ impl HttpTransport {
 
     fn error(&self, error: reqwest::Error) -> TransportError {
         // The address can carry parameters, and parameters can be secrets.
-        translate(error.without_url(), &self.base)
+        translate(&error.without_url(), &self.base)
     }
 }
 
@@ -94,7 +94,7 @@ impl Transport for HttpTransport {
                 match time::timeout(timeout, pieces.next()).await {
                     Ok(Some(Ok(piece))) => Some((Ok(piece), Some(pieces))),
                     Ok(Some(Err(error))) => {
-                        Some((Err(translate(error.without_url(), &base)), None))
+                        Some((Err(translate(&error.without_url(), &base)), None))
                     }
                     Ok(None) => None,
                     Err(_) => {
@@ -116,14 +116,14 @@ impl fmt::Debug for HttpTransport {
 
 /// Says in our words what went wrong. While connecting nothing of the request has been sent;
 /// afterwards any of it may have been.
-fn translate(error: reqwest::Error, endpoint: &str) -> TransportError {
-    if let Some(rejected) = stdx::tls::rejection(&error) {
+fn translate(error: &reqwest::Error, endpoint: &str) -> TransportError {
+    if let Some(rejected) = stdx::tls::rejection(error) {
         // Alone: the layers around it only repeat it, in the form that `Debug` gives.
         let rejected = rejected.clone();
         return TransportError::new(Kind::Tls, Sent::No, endpoint).with_source(rejected);
     }
     let (kind, sent) = if error.is_connect() {
-        let tls = finds(&error, |cause| {
+        let tls = finds(error, |cause| {
             // A server that speaks no TLS at all ends up here too.
             cause.is::<rustls::Error>()
         });
@@ -132,12 +132,12 @@ fn translate(error: reqwest::Error, endpoint: &str) -> TransportError {
         (Kind::Protocol, Sent::No)
     } else if error.is_timeout() {
         (Kind::Timeout, Sent::Maybe)
-    } else if finds(&error, is_closed) {
+    } else if finds(error, is_closed) {
         (Kind::Closed, Sent::Maybe)
     } else {
         (Kind::Protocol, Sent::Maybe)
     };
-    TransportError::new(kind, sent, endpoint).with_source(cause(&error))
+    TransportError::new(kind, sent, endpoint).with_source(cause(error))
 }
 
 /// The cause in words, without the layers of the HTTP client that only say that a request failed.

@@ -51,21 +51,21 @@ impl Client {
 
     /// A client as the settings say. Nothing is sent before the first call.
     pub fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
-        Self::connect_with_clock(options, SystemClock::shared())
+        Self::connect_with_clock(options, &SystemClock::shared())
     }
 
     /// The same with another clock.
     pub fn connect_with_clock(
         options: &ConnectOptions,
-        clock: Arc<dyn Clock>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, ConnectError> {
         let mut behaviour = FailoverOptions::default();
         behaviour.probe_path = PROBE_PATH;
-        let failover = options.transport(behaviour, Arc::clone(&clock));
+        let failover = options.transport(behaviour, Arc::clone(clock));
         let auth = |credential: &api_core::endpoint::Credential| {
-            Auth::new(credential, Arc::new(failover.clone()), Arc::clone(&clock)).map_err(
-                |source| ConnectError::Credential { id: credential.id().to_owned(), source },
-            )
+            Auth::new(credential, Arc::new(failover.clone()), Arc::clone(clock)).map_err(|source| {
+                ConnectError::Credential { id: credential.id().to_owned(), source }
+            })
         };
         let read = auth(&options.credential)?;
         let mut dual = DualClient::new(ApiClient::new(read.transport(), classify))

@@ -19,6 +19,7 @@ mod auth;
 mod client;
 pub mod cluster;
 pub mod config;
+pub mod console;
 pub mod disks;
 mod error;
 pub mod guest;

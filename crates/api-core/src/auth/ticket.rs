@@ -20,9 +20,9 @@ use crate::{
 
 const CSRF: HeaderName = HeaderName::from_static("csrfpreventiontoken");
 /// A ticket holds two hours; from here on it is renewed while it still holds.
-const RENEW_AFTER: Duration = Duration::from_secs(90 * 60);
+const RENEW_AFTER: Duration = Duration::from_mins(90);
 /// When a ticket is no longer used: two hours less what clocks and long calls may differ.
-const ENDS_AFTER: Duration = Duration::from_secs(115 * 60);
+const ENDS_AFTER: Duration = Duration::from_mins(115);
 /// How long a refused login is not tried again: every refusal takes the server three seconds, and
 /// many look like an attack.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -117,10 +117,10 @@ impl TicketAuth {
     /// login is under way waits for it and shares what comes of it.
     async fn session(&self, stale: Option<u64>) -> Result<Arc<Session>, LoginError> {
         let mut state = self.session.lock().await;
-        if let Some(refused) = &state.refused {
-            if refused.since.elapsed() < REFUSED_FOR {
-                return Err(LoginError::Refused(refused.clone()));
-            }
+        if let Some(refused) = &state.refused
+            && refused.since.elapsed() < REFUSED_FOR
+        {
+            return Err(LoginError::Refused(refused.clone()));
         }
         let held = state.session.clone().filter(|session| {
             Some(session.number) != stale && session.since.elapsed() < ENDS_AFTER

@@ -71,7 +71,7 @@ fn one_value_in_its_many_forms() {
         assert_eq!((thing.on, thing.off, thing.name.as_str()), (true, Some(false), "x"));
         assert_eq!((thing.tags.join("+"), thing.ids.len()), ("a+b".to_owned(), 2));
         assert_eq!(thing.started.map(Timestamp::as_second), Some(1_795_372_643));
-        assert_eq!(thing.token.as_ref().map(|token| token.expose_secret()), Some("s3cret"));
+        assert_eq!(thing.token.as_ref().map(ExposeSecret::expose_secret), Some("s3cret"));
         assert!(!format!("{thing:?}").contains("s3cret"));
     }
 }

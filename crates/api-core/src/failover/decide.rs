@@ -51,6 +51,7 @@ pub(crate) struct Attempt {
 }
 
 /// Decides after an attempt.
+#[expect(clippy::match_same_arms, reason = "a table: each line stands for itself")]
 pub(crate) fn next(attempt: Attempt, outcome: Outcome) -> Next {
     let harmless = attempt.retry == Retry::Idempotent;
     let wanted = match outcome {
@@ -72,6 +73,7 @@ pub(crate) fn next(attempt: Attempt, outcome: Outcome) -> Next {
 }
 
 /// What the outcome says of the endpoint.
+#[expect(clippy::match_same_arms, reason = "a table: each line stands for itself")]
 pub(crate) fn verdict(attempt: Attempt, outcome: Outcome) -> Verdict {
     match outcome {
         Outcome::Answered(595 | 596 | 599) => Verdict::Alive,

@@ -92,7 +92,7 @@ impl Course {
     }
 
     /// The server told how it stands.
-    pub(super) fn status(&mut self, reply: TaskStatusReply) {
+    pub(super) fn status(&mut self, reply: &TaskStatusReply) {
         self.unreachable = None;
         if reply.status != "running" {
             let exit = reply.exitstatus.as_deref().unwrap_or_default();
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn course(follow_log: bool) -> Course {
         Course::new(&WaitOptions { follow_log, ..WaitOptions::default() })
@@ -188,12 +188,12 @@ mod tests {
     fn a_task_is_followed_with_its_log_to_the_end() {
         let mut course = course(true);
         assert_eq!(course.step(LONG), Step::Status);
-        course.status(status("running", None));
+        course.status(&status("running", None));
         assert_eq!(course.step(LONG), Step::Log { start: 0 });
         assert!(course.log(vec![TaskLogLine { n: 1, t: "no content".into() }], 3).is_empty());
         assert_eq!(course.step(LONG), Step::Sleep(Duration::from_millis(200)));
         assert_eq!(course.step(LONG), Step::Status);
-        course.status(status("stopped", Some("got timeout")));
+        course.status(&status("stopped", Some("got timeout")));
         // More lines than one answer carries.
         assert_eq!(course.step(LONG), Step::Log { start: 0 });
         assert_eq!(course.log(lines(1..=3), 3).len(), 3);
@@ -212,7 +212,7 @@ mod tests {
             (None, TaskEnd::Unknown("it ended without saying how".into()), true),
         ] {
             let mut course = course(false);
-            course.status(status("stopped", exit));
+            course.status(&status("stopped", exit));
             if reads {
                 assert_eq!(course.step(LONG), Step::LogSize);
                 course.log_size(Some(100));

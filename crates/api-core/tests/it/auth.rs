@@ -126,10 +126,10 @@ async fn a_ticket_is_renewed_by_itself_before_it_ends() {
     let server = Server::new();
     let (client, _) = login(&server.fake, password(None));
     client.call(read()).await.expect("logged in");
-    time::sleep(Duration::from_secs(80 * 60)).await;
+    time::sleep(Duration::from_mins(80)).await;
     client.call(read()).await.expect("still logged in");
     assert_eq!(server.logins(), 1);
-    time::sleep(Duration::from_secs(15 * 60)).await;
+    time::sleep(Duration::from_mins(15)).await;
     client.call(read()).await.expect("renewed");
     assert_eq!(server.logins(), 2);
     // Without the password: the ticket itself is enough.
@@ -137,7 +137,7 @@ async fn a_ticket_is_renewed_by_itself_before_it_ends() {
         server.fake.seen().into_iter().rfind(|seen| seen.line.starts_with("POST")).expect("one");
     assert_eq!(renewal.body, "username=bob%40pve&password=T%3A1%2B%2F%3D");
     // After a long silence only the password helps.
-    time::sleep(Duration::from_secs(3 * 60 * 60)).await;
+    time::sleep(Duration::from_hours(3)).await;
     client.call(read()).await.expect("logged in anew");
     let anew =
         server.fake.seen().into_iter().rfind(|seen| seen.line.starts_with("POST")).expect("one");
@@ -156,9 +156,12 @@ async fn a_refused_ticket_leads_to_one_login_and_no_loop() {
     assert_eq!(server.fake.seen().last().expect("a request").body, "a=1");
 
     // A server that refuses whatever it is shown is asked twice, not for ever.
-    let stubborn = Fake::now(|seen| match seen.line.ends_with("/access/ticket") {
-        true => answer(200, &ticket(1)),
-        false => answer(401, "No ticket"),
+    let stubborn = Fake::now(|seen| {
+        if seen.line.ends_with("/access/ticket") {
+            answer(200, &ticket(1))
+        } else {
+            answer(401, "No ticket")
+        }
     });
     let (client, _) = login(&stubborn, password(None));
     let error = client.call(read()).await.expect_err("refused");

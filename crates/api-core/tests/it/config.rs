@@ -127,10 +127,10 @@ fn the_rest_is_taken_too() {
     assert_eq!(value.secrets().len(), 2);
     let told: Vec<String> =
         warnings.iter().map(|w| format!("{}: {} ({})", w.key, w.reason, w.hint)).collect();
-    expect![[r#"
+    expect![[r"
         pve.home.insecure: any certificate is believed: whoever is on the way can read the credentials (use fingerprints or ca_file)
         pve.home.token_file: /open can be read by everybody on this machine (chmod 600 /open)
-        pve.home.request_timeout_secs: a refused login takes the server three seconds, so it will look like a timeout (use more than 3; the default is 35, as proxied calls take up to 30)"#]]
+        pve.home.request_timeout_secs: a refused login takes the server three seconds, so it will look like a timeout (use more than 3; the default is 35, as proxied calls take up to 30)"]]
     .assert_eq(&told.join("\n"));
 
     let login = json!({"token_id": null, "token_file": null, "username": "root@pam", "password": "planted",
@@ -141,7 +141,7 @@ fn the_rest_is_taken_too() {
     assert_eq!((username.as_str(), totp.is_some()), ("root@pam", true));
 }
 
-fn refused(changes: &Value, expected: Expect) {
+fn refused(changes: &Value, expected: &Expect) {
     let error = check(&table(changes)).expect_err("it is wrong");
     expected.assert_eq(&format!("{error} ({})", error.hint));
 }
@@ -150,137 +150,137 @@ fn refused(changes: &Value, expected: Expect) {
 fn what_is_wrong_is_told_with_what_to_do() {
     refused(
         &json!({"endpoints": []}),
-        expect![[r#"pve.home.endpoints: names no endpoint (write ["https://host:8006"])"#]],
+        &expect![[r#"pve.home.endpoints: names no endpoint (write ["https://host:8006"])"#]],
     );
     refused(
         &json!({"endpoints": ["http://pve1:8006"]}),
-        expect![[
+        &expect![[
             r#"pve.home.endpoints: "http://pve1:8006" is not https (the API is served over HTTPS only; for a certificate that no authority signed use fingerprints or ca_file)"#
         ]],
     );
     refused(
         &json!({"endpoints": ["https://user:pass@pve1"]}),
-        expect![
+        &expect![
             "pve.home.endpoints: an address carries a user name or password (use token_id and token_file, and an address without them)"
         ],
     );
     refused(
         &json!({"endpoints": ["pve1", "https://pve1:8006/"]}),
-        expect!["pve.home.endpoints: https://pve1:8006 stands twice (remove one)"],
+        &expect!["pve.home.endpoints: https://pve1:8006 stands twice (remove one)"],
     );
     refused(
         &json!({"token_id": null, "token_file": null}),
-        expect![[
+        &expect![[
             r#"pve.home.token_id: there is no credential (add token_id = "user@realm!name" and token_file; `proxmox-mcp config add` makes a token with least privilege)"#
         ]],
     );
     refused(
         &json!({"token_id": "agent"}),
-        expect![[
+        &expect![[
             r#"pve.home.token_id: "agent" is not a token's id (write user@realm!name, such as mcp@pve!agent)"#
         ]],
     );
     refused(
         &json!({"token": "planted"}),
-        expect!["pve.home.token_file: token and token_file are both given (keep the file)"],
+        &expect!["pve.home.token_file: token and token_file are both given (keep the file)"],
     );
     refused(
         &json!({"token_file": null}),
-        expect![
+        &expect![
             "pve.home.token_file: the token's secret is missing (put it into a file that only you can read, and name that file)"
         ],
     );
     refused(
         &json!({"token_file": "/none"}),
-        expect![
+        &expect![
             "pve.home.token_file: cannot read /none: entity not found (create the file, or correct its path)"
         ],
     );
     refused(
         &json!({"token_file": "/empty"}),
-        expect!["pve.home.token_file: is empty (put the secret there)"],
+        &expect!["pve.home.token_file: is empty (put the secret there)"],
     );
     refused(
         &json!({"token_file": "/lines"}),
-        expect![
+        &expect![
             "pve.home.token_file: has several lines or control characters (put only the secret there)"
         ],
     );
     refused(
         &json!({"token_file": null, "token": "mcp@pve!agent=planted"}),
-        expect![
+        &expect![
             "pve.home.token: holds more than the secret (give only the secret, the part after the token's id)"
         ],
     );
     refused(
         &json!({"username": "root@pam"}),
-        expect![
+        &expect![
             "pve.home.username: a token and a user name are both given (keep one; a token is better)"
         ],
     );
     refused(
         &json!({"operate_token_id": "mcp@pve!x"}),
-        expect![
+        &expect![
             "pve.home.operate_token_file: the token's secret is missing (put it into a file that only you can read, and name that file)"
         ],
     );
     refused(
         &json!({"ca_file": "/none"}),
-        expect![
+        &expect![
             "pve.home.ca_file: cannot read /none: entity not found (create the file, or correct its path)"
         ],
     );
     refused(
         &json!({"ca_file": "/token"}),
-        expect![
+        &expect![
             "pve.home.ca_file: /token: find a certificate in the CA file (give the root certificate in PEM: /etc/pve/pve-root-ca.pem on a PVE node)"
         ],
     );
     refused(
         &json!({"insecure": true, "fingerprint": print()}),
-        expect![
+        &expect![
             "pve.home.insecure: fingerprint and insecure are both given (keep one: ca_file where the cluster has its own root, else fingerprints)"
         ],
     );
     refused(
         &json!({"fingerprint": "AB:CD"}),
-        expect![[
+        &expect![[
             r#"pve.home.fingerprint: not a SHA-256 fingerprint (64 hex digits, colons between pairs allowed): "AB:CD" (copy the SHA-256 line of `openssl x509 -noout -fingerprint -sha256` or of the node's certificate page)"#
         ]],
     );
     refused(
         &json!({"endpoints": ["a", "b"], "fingerprint": print()}),
-        expect![[
+        &expect![[
             r#"pve.home.fingerprint: there are several endpoints (each node has its own certificate: write fingerprints = { node1 = "AB:…", node2 = "CD:…" })"#
         ]],
     );
     refused(
         &json!({"endpoints": ["a", "b"], "fingerprints": {"a": print()}}),
-        expect![[
+        &expect![[
             r#"pve.home.fingerprints: none for https://b:8006 (add b = "AB:…"; `proxmox-mcp test` prints what the endpoint shows)"#
         ]],
     );
     refused(
         &json!({"fingerprint": print(), "server_name": "x"}),
-        expect![
+        &expect![
             "pve.home.server_name: has no effect with fingerprints or insecure (remove it: a pinned certificate is believed whatever names it carries)"
         ],
     );
     refused(
         &json!({"expected_off": [7]}),
-        expect![[
+        &expect![[
             r#"pve.home.expected_off: guest id "7" is not valid: use 100 to 999999999 (write guest ids from 100 on)"#
         ]],
     );
     refused(
         &json!({"proxy": "socks"}),
-        expect![
+        &expect![
             "pve.home.proxy: is not the address of an HTTP proxy (write none, env or http://host:port)"
         ],
     );
     refused(
         &json!({"deadline_secs": 0}),
-        expect!["pve.home.deadline_secs: is zero (the default is 60)"],
+        &expect!["pve.home.deadline_secs: is zero (the default is 60)"],
     );
 }
 

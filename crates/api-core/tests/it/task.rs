@@ -71,9 +71,12 @@ async fn a_failure_comes_with_cause_and_log_whatever_happened_on_the_way() {
 #[tokio::test(start_paused = true)]
 async fn every_end_is_told() {
     let status = |body: &'static str| {
-        Fake::now(move |seen| match seen.line.contains("/log") {
-            true => answer(200, r#"{"data":[]}"#),
-            false => answer(200, body),
+        Fake::now(move |seen| {
+            if seen.line.contains("/log") {
+                answer(200, r#"{"data":[]}"#)
+            } else {
+                answer(200, body)
+            }
         })
     };
     let running = r#"{"data":{"status":"running"}}"#;

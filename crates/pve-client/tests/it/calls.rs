@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use pve_client::{
     access, agent, cluster,
     cluster::{backup, replication},
-    console, disks, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage, tasks, version,
-    vzdump,
+    console, disks, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage, tasks,
+    version, vzdump,
 };
 
 use crate::support::{Case, case, checked};

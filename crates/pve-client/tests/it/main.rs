@@ -1,6 +1,7 @@
 //! Tests of the typed client of the Proxmox VE API.
 
 mod calls;
+mod connected;
 mod recorded;
 mod support;
 mod written;
