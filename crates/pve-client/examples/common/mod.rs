@@ -6,14 +6,14 @@ use api_core::endpoint::{Disk, EndpointConfig, OneOrMany};
 use pve_client::{Client, Config};
 
 /// How every example's command line begins.
-pub const USAGE: &str = "ADDRESS TOKEN_ID TOKEN_FILE FINGERPRINT
+pub(crate) const USAGE: &str = "ADDRESS TOKEN_ID TOKEN_FILE FINGERPRINT
   ADDRESS      https://host:8006
   TOKEN_ID     user@realm!name
   TOKEN_FILE   a file with the token's secret, readable by you only
   FINGERPRINT  SHA-256 of the certificate, AB:CD:…, or - to go by the system's roots";
 
 /// A client for Proxmox VE, and the arguments that are left.
-pub fn connect() -> Result<(Client, Vec<String>), Box<dyn Error>> {
+pub(crate) fn connect() -> Result<(Client, Vec<String>), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next().ok_or(USAGE);
     let (address, token_id, token_file, fingerprint) = (next()?, next()?, next()?, next()?);
