@@ -1,25 +1,86 @@
 //! Hand-written estates for unit tests.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use api_core::{Body, Transport, TransportError};
 use async_trait::async_trait;
 use estate::ClusterKey;
+use mcp_protocol::{CallContext, Caller};
 use pve_client::cluster::Resource;
 use serde_json::{Value, json};
 
-use crate::fleet::{Fleet, Gathered, Pve, Traits};
+use crate::{
+    fleet::{Fleet, Gathered, Pve, Traits},
+    tool::Cx,
+};
 
-/// A transport that nothing may use.
-struct Unplugged;
+/// A server that knows some answers by path; anything else does not exist.
+#[derive(Clone, Default)]
+pub(crate) struct Scripted(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    answers: BTreeMap<String, Value>,
+    calls: Vec<String>,
+}
+
+impl Scripted {
+    pub(crate) fn new(answers: &[(&str, Value)]) -> Self {
+        let script = Self::default();
+        script.replace(answers);
+        script
+    }
+
+    /// From now on it answers so.
+    pub(crate) fn replace(&self, answers: &[(&str, Value)]) {
+        let answers = answers.iter().map(|(path, answer)| ((*path).to_owned(), answer.clone()));
+        self.0.lock().expect("a lock").answers = answers.collect();
+    }
+
+    /// The calls since the last look, but for permissions, which are read once a minute.
+    pub(crate) fn take_calls(&self) -> Vec<String> {
+        let mut calls = std::mem::take(&mut self.0.lock().expect("a lock").calls);
+        calls.retain(|call| !call.contains("/access/permissions"));
+        calls
+    }
+
+    pub(crate) fn client(&self) -> pve_client::Client {
+        pve_client::Client::new(Arc::new(self.clone()))
+    }
+}
 
 #[async_trait]
-impl Transport for Unplugged {
+impl Transport for Scripted {
     async fn send(
         &self,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, TransportError> {
-        panic!("no call was expected, but {} {}", request.method(), request.uri());
+        let path = request.uri().path();
+        let mut script = self.0.lock().expect("a lock");
+        script.calls.push(format!("{} {path}", request.method()));
+        let answer = script.answers.get(path).cloned();
+        let (status, answer) = match answer {
+            Some(answer) => (200, answer),
+            None => (500, json!({"data": null, "message": format!("{path} does not exist\n")})),
+        };
+        let response = http::Response::builder().status(status);
+        Ok(response.body(answer.to_string().into()).expect("a response"))
+    }
+}
+
+/// What a tool has at hand with one cluster.
+pub(crate) fn cx(name: &str, client: pve_client::Client) -> Cx {
+    let fleet = Fleet::new(stdx::SystemClock::shared());
+    Cx {
+        fleet: Arc::new(fleet.with_pve(key(name), &client, Traits::default())),
+        call: CallContext::detached(Caller::new("local:0")),
+        mode: guard::Mode::ReadOnly,
+        ceiling: 16 * 1024,
+        task_wait: Duration::from_secs(45),
     }
 }
 
@@ -27,9 +88,9 @@ pub(crate) fn key(name: &str) -> ClusterKey {
     name.parse().expect("a key")
 }
 
-/// A member that cannot be called.
+/// A member that knows no answer.
 pub(crate) fn member(name: &str) -> Arc<Pve> {
-    let client = pve_client::Client::new(Arc::new(Unplugged));
+    let client = Scripted::default().client();
     let fleet = Fleet::new(stdx::SystemClock::shared());
     let fleet = fleet.with_pve(key(name), &client, Traits::default());
     fleet.pve(Some(name)).expect("the member").remove(0)

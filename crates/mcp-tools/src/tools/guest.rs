@@ -221,3 +221,6 @@ fn away(spot: &Spot, error: &Error) -> Result<Report, ToolError> {
     report.notes.extend(spot.notes.iter().cloned());
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

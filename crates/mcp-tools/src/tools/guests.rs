@@ -115,7 +115,12 @@ fn check_filters(args: &Args, gathered: &Gathered<Pve, Seen>) -> Result<(), Tool
             let known = known.iter().copied().collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
             let error = ToolError::new(format!("no guest has the {kind} `{wanted}`"));
-            Err(error.hint(format!("{kind}s in use: {known}")).with_silence(gathered))
+            let error = error.hint(format!("{kind}s in use: {known}")).with_silence(gathered);
+            Err(gathered.answers.iter().fold(error, |error, (member, (_, held))| {
+                let report = error.into_report();
+                let key = member.key.as_str();
+                ToolError::from_report(sight::tell(report, key, held.as_deref(), &["guests"]))
+            }))
         }
         _ => Ok(()),
     };
@@ -269,5 +274,4 @@ fn mentions(guest: &Guest, text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "guests/tests.rs"]
 mod tests;

@@ -103,7 +103,8 @@ async fn cluster_log(cx: &Cx, args: &Args, from: Option<Timestamp>) -> Result<Re
     let gathered = cx.fleet.gather(members, GATHER_DEADLINE, load).await;
     let mut lines: Vec<(Timestamp, String)> = Vec::new();
     for (member, (log, _)) in &gathered.answers {
-        for entry in log {
+        // The newest comes first; lines of one second keep their order.
+        for entry in log.iter().rev() {
             let time = entry.time.unwrap_or(Timestamp::UNIX_EPOCH);
             let line = line(member.key.as_str(), entry, time);
             if from.is_none_or(|from| time >= from) && args.fits(&line) {

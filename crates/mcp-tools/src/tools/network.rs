@@ -141,3 +141,6 @@ fn report(at: &str, interfaces: &[Interface]) -> Report {
 fn yes_no(value: bool) -> Cell {
     Cell::with(value, if value { "yes" } else { "no" })
 }
+
+#[cfg(test)]
+mod tests;

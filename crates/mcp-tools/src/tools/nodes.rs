@@ -86,7 +86,7 @@ fn report(gathered: &Gathered<Pve, Seen>) -> Report {
                 Cell::text(at),
                 Cell::text(&*node.status),
                 if known { Cell::share(node.cpu) } else { Cell::none() },
-                if known { Cell::number(node.cpus) } else { Cell::none() },
+                if known { Cell::number(node.cpus as u64) } else { Cell::none() },
                 if known { Cell::bytes(node.mem) } else { Cell::none() },
                 if known { Cell::bytes(node.max_mem) } else { Cell::none() },
                 root.filter(|_| on).map_or_else(Cell::none, Cell::share),

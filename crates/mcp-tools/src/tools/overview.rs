@@ -107,6 +107,8 @@ async fn load_cluster(member: Arc<Pve>, now: Timestamp) -> Result<ClusterFacts, 
 async fn load_server(member: Arc<Pbs>, now: Timestamp) -> Result<ServerFacts, Error> {
     let options = pbs_client::tasks::TaskListParams {
         since: Some(day_before(now)),
+        errors: Some(true),
+        limit: Some(500),
         ..pbs_client::tasks::TaskListParams::default()
     };
     let (datastores, tasks, permissions) = futures::join!(
@@ -132,8 +134,11 @@ pub(crate) fn report(
     let tally: Tally = guests.iter().copied().collect();
 
     let mut problems = Vec::new();
+    let stores = servers.answers.iter().flat_map(|(_, facts)| &facts.datastores);
+    let stores: Vec<u64> = stores.filter_map(|store| store.total_bytes).collect();
     for (member, facts) in &clusters.answers {
-        problems::of_cluster(member.key.as_str(), &member.traits, facts, now, &mut problems);
+        let key = member.key.as_str();
+        problems::of_cluster(key, &member.traits, facts, &stores, now, &mut problems);
     }
     for (member, facts) in &servers.answers {
         problems::of_server(member.key.as_str(), facts, now, &mut problems);
@@ -196,9 +201,10 @@ fn lead(
     let (online, nodes) =
         nodes.fold((0, 0), |(on, all), node| (on + usize::from(node.is_online()), all + 1));
     let (clusters, servers) = (clusters.answers.len(), servers.answers.len());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let mut lead = format!(
-        "{tally} on {online}/{nodes} nodes online of {clusters} PVE {}, {servers} PBS",
-        if clusters == 1 { "member" } else { "members" },
+        "{tally}; {online}/{nodes} nodes online in {clusters} PVE cluster{}, {servers} PBS",
+        plural(clusters),
     );
     let serious = problems.iter().filter(|problem| problem.rank < Rank::Notice).count();
     match serious {

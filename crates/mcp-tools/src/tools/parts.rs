@@ -108,7 +108,7 @@ pub(crate) async fn backup(
         }
     }
     report = match newest {
-        Some(newest) => report.detail("last backup", Cell::with(newest.value, newest.text)),
+        Some(newest) => report.detail("last_backup", Cell::with(newest.value, newest.text)),
         None if storages.is_empty() => {
             report.note(format!("no storage that the token sees on {node} holds backups"))
         }
@@ -145,7 +145,7 @@ async fn told_by_tasks(
             let old = age(newest.time, cx.now());
             let text = format!("{} ({old} ago), as its task says", rfc3339(newest.time));
             let value = json!({"time": rfc3339(newest.time), "storage": newest.place});
-            report = report.detail("last backup", Cell::with(value, text));
+            report = report.detail("last_backup", Cell::with(value, text));
         }
         None => report = report.note("no backup of this guest is to be seen, as file or as task"),
     }

@@ -63,7 +63,7 @@ impl EstateTool for GuestPower {
             name: "guest_power",
             title: "Start or stop a guest",
             description: "Follows the task to its true end. shutdown and reboot ask the guest's OS \
-                and may take minutes; stop and reset cut the power and may lose data.",
+                (may take minutes); stop and reset cut the power.",
             input: Input::new()
                 .guest()
                 .choice("action", Action::NAMES, "")

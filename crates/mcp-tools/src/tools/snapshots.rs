@@ -99,10 +99,10 @@ impl EstateTool for SnapshotCreate {
         Definition {
             name: "snapshot_create",
             title: "Make a snapshot",
-            description: "Snapshots a guest's disks (VMs: memory too, if asked); not a backup.",
+            description: "Snapshots a guest; not a backup.",
             input: Input::new()
                 .guest()
-                .text("name", "letter first, then letters, digits, _ or -")
+                .text("name", "")
                 .required("name")
                 .text("description", "")
                 .boolean("include_memory", ""),

@@ -130,11 +130,14 @@ fn all(
     for (member, storage, nodes) in &rows {
         table.push(row(member, storage, *nodes));
     }
+    // Storages on a backup server are its datastores, often several times the same one.
     let (used, size) = rows
         .iter()
+        .filter(|(_, storage, _)| storage.plugin != "pbs")
         .fold((0, 0), |(used, size), (_, storage, _)| (used + storage.used, size + storage.size));
     let away = rows.iter().filter(|(_, storage, _)| !storage.is_available()).count();
-    let mut lead = format!("{} storages, {} of {} used", rows.len(), bytes(used), bytes(size));
+    let mut lead =
+        format!("{} storages, {} of {} used (without PBS)", rows.len(), bytes(used), bytes(size));
     if away > 0 {
         lead.push_str(&format!("; {away} not available"));
     }

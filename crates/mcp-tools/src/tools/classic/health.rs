@@ -253,7 +253,9 @@ impl Health {
                 service.active_state.as_deref() == Some("failed") || service.state == "failed";
             let is_vital = VITAL.contains(&service.name.as_str());
             let enabled = service.unit_state.as_deref() == Some("enabled");
-            let is_down = service.active_state.as_deref() == Some("inactive");
+            // Outside a cluster corosync is enabled and has nothing to do.
+            let is_down =
+                service.active_state.as_deref() == Some("inactive") && service.name != "corosync";
             if failed || is_vital && enabled && is_down {
                 let verdict = if is_vital { Verdict::Critical } else { Verdict::Warning };
                 self.add(verdict, format!("service {} is {}", service.name, service.state));
@@ -342,7 +344,7 @@ mod tests {
         };
         let services = json!([
             service("postfix", "failed", "failed", "enabled"),
-            service("corosync", "dead", "inactive", "disabled"),
+            service("corosync", "dead", "inactive", "enabled"),
             service("pvestatd", "dead", "inactive", "enabled"),
             service("chrony", "dead", "inactive", "not-found"),
         ]);

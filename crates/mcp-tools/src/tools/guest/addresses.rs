@@ -20,7 +20,10 @@ struct Address {
 /// Adds the addresses, or why there are none.
 pub(super) async fn tell(report: Report, spot: &Spot, now: &Now, agent: bool) -> Report {
     if !now.status.is_on() {
-        return report.note(format!("no addresses: the guest is {}", now.status.as_str()));
+        return report.note(match now.status.as_str() {
+            "template" => "no addresses: a template never runs".to_owned(),
+            status => format!("no addresses: the guest is {status}"),
+        });
     }
     let Spot { member, vmid, place: Place { node, kind }, .. } = spot;
     let found = match kind {

@@ -26,7 +26,7 @@ pub(crate) fn tell(report: Report, at: &GuestRef, all: &[Snapshot], now: Timesta
     let parent = current.and_then(|current| current.parent.clone());
     let count = table.rows.len();
     let mut report = report.fact("snapshot_count", count).detail(
-        "snapshots now",
+        "snapshots_now",
         match (count, parent) {
             (0, _) => "none".to_owned(),
             (count, Some(parent)) => format!("{count}, the guest stands after {parent}"),

@@ -37,7 +37,8 @@ fn rows_are_compact_and_nothing_is_hidden() {
         home/101 dns ct alder stopped - - 512M
         home/102 far vm birch unknown - - 1G
         home/900 tpl vm alder template - - 1G
-        note: locked: home/100 (backup)"#]].assert_eq(&render(json!({})));
+        note: locked: home/100 (backup)"#]]
+    .assert_eq(&render(json!({})));
 }
 
 #[test]
@@ -48,30 +49,36 @@ fn filters_combine_and_a_wrong_one_says_what_there_is() {
         guest name kind node status cpu mem maxmem
         home/100 www vm alder running 50% 2G 4G
         note: locked: home/100 (backup)
-        next: guest_get {"guest":"home/100"}"#]].assert_eq(&render(json!({"kind": "vm", "status": "running", "tag": "web"})));
+        next: guest_get {"guest":"home/100"}"#]]
+    .assert_eq(&render(json!({"kind": "vm", "status": "running", "tag": "web"})));
     expect![[r#"
         no guest has the tag `nope`
-        note: tags in use: prod, web"#]].assert_eq(&render(json!({"tag": "nope"})));
+        note: tags in use: prod, web"#]]
+    .assert_eq(&render(json!({"tag": "nope"})));
     expect![[r#"
         no guest has the pool `nope`
-        note: pools in use: web"#]].assert_eq(&render(json!({"pool": "nope"})));
+        note: pools in use: web"#]]
+    .assert_eq(&render(json!({"pool": "nope"})));
     expect![[r#"
         node `alder` is in 2 clusters
         node status
         home/alder online
         edge/alder online
-        note: name one as cluster/node, or give cluster"#]].assert_eq(&render(json!({"node": "alder"})));
+        note: name one as cluster/node, or give cluster"#]]
+    .assert_eq(&render(json!({"node": "alder"})));
     expect![[r#"
         no node is called `nope`
         node status
         home/alder online
         home/birch offline
-        edge/alder online"#]].assert_eq(&render(json!({"node": "nope"})));
+        edge/alder online"#]]
+    .assert_eq(&render(json!({"node": "nope"})));
     expect![[r#"
         0 guests, of 4 in all
         unreachable: home/birch (node offline)
         note: no guest fits all filters
-        next: guests_list {}"#]].assert_eq(&render(json!({"text": "nothing like it"})));
+        next: guests_list {}"#]]
+    .assert_eq(&render(json!({"text": "nothing like it"})));
 }
 
 #[test]
@@ -83,7 +90,8 @@ fn sorting_shows_what_it_sorts_by() {
         home/100 www vm alder running 50% 2G 4G 25h
         home/102 far vm birch unknown - - 1G -
         note: locked: home/100 (backup)
-        next: guests_list {"sort":"uptime","limit":2,"cursor":"2.4518d6a4"}"#]].assert_eq(&render(json!({"sort": "uptime", "limit": 2})));
+        next: guests_list {"sort":"uptime","limit":2,"cursor":"2.4518d6a4"}"#]]
+    .assert_eq(&render(json!({"sort": "uptime", "limit": 2})));
     expect![[r#"
         3 guests (1 unknown, 1 running, 1 stopped) and 1 template
         unreachable: home/birch (node offline)
@@ -92,7 +100,8 @@ fn sorting_shows_what_it_sorts_by() {
         home/101 dns ct alder stopped - - 512M
         home/100 www vm alder running 50% 2G 4G
         note: locked: home/100 (backup)
-        next: guests_list {"sort":"status","limit":3,"cursor":"3.5108d107"}"#]].assert_eq(&render(json!({"sort": "status", "limit": 3})));
+        next: guests_list {"sort":"status","limit":3,"cursor":"3.5108d107"}"#]]
+    .assert_eq(&render(json!({"sort": "status", "limit": 3})));
 }
 
 proptest! {

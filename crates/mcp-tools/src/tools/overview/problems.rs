@@ -48,10 +48,13 @@ impl Rank {
     }
 }
 
+/// `datastores` are the sizes of the backup servers' datastores: a storage that is one of them is
+/// told there.
 pub(super) fn of_cluster(
     key: &str,
     traits: &Traits,
     facts: &ClusterFacts,
+    datastores: &[u64],
     now: Timestamp,
     out: &mut Vec<Problem>,
 ) {
@@ -76,7 +79,8 @@ pub(super) fn of_cluster(
     }
     for guest in &view.guests {
         let is_error = matches!(guest.ha_state.as_deref(), Some("error" | "fence" | "recovery"));
-        if is_error && guest.status != GuestStatus::Template {
+        let expected = traits.expects_off(&guest.at.vmid.to_string());
+        if is_error && !expected && guest.status != GuestStatus::Template {
             let state = guest.ha_state.as_deref().unwrap_or_default();
             let text = format!("{}: HA state {state}", guest.name);
             let next = Some(("guest_get", json!({"guest": guest.at.to_string()})));
@@ -92,9 +96,12 @@ pub(super) fn of_cluster(
         let next =
             Some(("storage_list", json!({"cluster": key, "storage": storage.name.as_str()})));
         let away = view.nodes.iter().any(|node| node.name == storage.node && !node.is_online());
+        let told_there = storage.plugin == "pbs" && datastores.contains(&storage.size);
         if !storage.is_available() && !away {
             add(Rank::Error, what, format!("storage {}", storage.status), next);
-        } else if let Some((rank, text)) = fullness(storage.used, storage.size) {
+        } else if let Some((rank, text)) = fullness(storage.used, storage.size)
+            && !told_there
+        {
             add(rank, what, text, next);
         }
     }
@@ -183,8 +190,9 @@ fn failures<'a>(
     let id = id.filter(|id| !id.is_empty()).map(|id| format!(" {id}")).unwrap_or_default();
     let cause = status.to_string();
     let cause = stdx::untrusted::line(&cause, 48);
+    // Clusters keep only so many tasks at hand, so this is a lower bound where much goes on.
     let text = format!(
-        "{count} failed task{plural} in {DAY_HOURS}h, last {kind}{id} {} ago: {cause}",
+        "{count} recent task{plural} failed ({DAY_HOURS}h), last {kind}{id} {} ago: {cause}",
         age(*time, now)
     );
     let next = Some(("tasks_list", json!({"cluster": key, "status": "error"})));

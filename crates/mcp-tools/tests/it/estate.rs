@@ -1,0 +1,144 @@
+//! A simulated estate, a fleet over it, and a way to ask.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use api_core::endpoint::FileContent;
+use mcp_protocol::{CallContext, Caller, JsonObject};
+use mcp_tools::{
+    fleet::{Fleet, Traits},
+    redaction,
+    tool::{Cx, EstateTool},
+    tools::TOOLSETS,
+};
+use proxmox_sim::{Product, Sim, SimConfig};
+use serde_json::{Value, json};
+
+/// A simulator and the fleet over it.
+pub(crate) struct Estate {
+    pub(crate) sim: Sim,
+    pub(crate) cx: Cx,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) failed: bool,
+    pub(crate) text: String,
+    pub(crate) object: JsonObject,
+}
+
+impl Estate {
+    /// The demo estate, seen with the given token.
+    pub(crate) async fn start(token: &str) -> Self {
+        Self::of(SimConfig::fast(), token, 16 * 1024).await
+    }
+
+    pub(crate) async fn of(config: SimConfig, token: &str, ceiling: usize) -> Self {
+        let sim = Sim::start(config).await.expect("the simulator starts");
+        let fleet = fleet(&sim, token);
+        let call = CallContext::detached(Caller::new("local:0"));
+        let cx = Cx {
+            fleet: Arc::new(fleet),
+            call,
+            mode: guard::Mode::Trusted,
+            ceiling,
+            task_wait: Duration::from_secs(45),
+        };
+        Self { sim, cx }
+    }
+
+    /// The same, with another patience for what is late.
+    pub(crate) fn within(mut self, deadline: Duration) -> Self {
+        let fleet = Arc::into_inner(self.cx.fleet).expect("nobody else holds the fleet");
+        self.cx.fleet = Arc::new(fleet.with_deadline(deadline));
+        self
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn ask(&self, tool: &str, args: Value) -> Answer {
+        let Value::Object(args) = args else { panic!("arguments are an object") };
+        let result = self::tool(tool).call(&self.cx, args).await;
+        let failed = result.is_err();
+        let mut report = result.unwrap_or_else(mcp_tools::error::ToolError::into_report);
+        redaction::report(&mut report);
+        let rendered = report.render(self.cx.ceiling);
+        assert!(rendered.text.len() <= self.cx.ceiling, "{tool}: {}", rendered.text.len());
+        let object = serde_json::to_string(&rendered.structured).unwrap();
+        assert!(object.len() <= self.cx.ceiling, "{tool}: {}", object.len());
+        Answer { failed, text: rendered.text, object: rendered.structured }
+    }
+
+    /// Calls a tool that must not fail.
+    pub(crate) async fn text(&self, tool: &str, args: Value) -> String {
+        let answer = self.ask(tool, args).await;
+        assert!(!answer.failed, "{}", answer.text);
+        answer.text
+    }
+
+    /// Calls a tool that must fail.
+    pub(crate) async fn failure(&self, tool: &str, args: Value) -> String {
+        let answer = self.ask(tool, args).await;
+        assert!(answer.failed, "{}", answer.text);
+        answer.text
+    }
+}
+
+pub(crate) fn tool(name: &str) -> &'static dyn EstateTool {
+    let mut all = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
+    *all.find(|tool| tool.definition().name == name).unwrap_or_else(|| panic!("no tool {name}"))
+}
+
+fn fleet(sim: &Sim, token: &str) -> Fleet {
+    let mut fleet = Fleet::new(stdx::SystemClock::shared());
+    for target in sim.targets() {
+        let ca = target.ca_pem.clone();
+        let files = move |_: &Path| -> io::Result<FileContent> {
+            Ok(FileContent { bytes: ca.clone().into_bytes(), world_readable: Some(false) })
+        };
+        let token = target.token(token);
+        let urls: Vec<_> = target.nodes.iter().map(|node| node.url.clone()).collect();
+        let table = json!({
+            "endpoints": urls, "token_id": token.id, "token": token.secret, "ca_file": "ca.pem",
+        });
+        let key = target.key.parse().expect("a key");
+        match target.product {
+            Product::Pve => {
+                let config: pve_client::Config = serde_json::from_value(table).expect("a table");
+                let options = config.validate(&target.key, &files).expect("a valid table").value;
+                let client = pve_client::Client::connect(&options).expect("a client");
+                fleet = fleet.with_pve(key, &client, Traits::default());
+            }
+            Product::Pbs => {
+                let config: pbs_client::Config = serde_json::from_value(table).expect("a table");
+                let options = config.validate(&target.key, &files).expect("a valid table").value;
+                let client = pbs_client::Client::connect(&options).expect("a client");
+                fleet = fleet.with_pbs(key, &client, Traits::default());
+            }
+        }
+    }
+    fleet
+}
+
+/// Replaces what changes from run to run: shares, ages and times.
+pub(crate) fn steady(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', '(', ')', ',']);
+    words.map(steady_word).collect()
+}
+
+fn steady_word(word: &str) -> String {
+    let end = word.len() - word.trim_end_matches([' ', '\n', '(', ')', ',']).len();
+    let (word, tail) = word.split_at(word.len() - end);
+    let number =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_unit = |unit| word.strip_suffix(unit).is_some_and(number);
+    let shown = if is_unit('%') {
+        "N%"
+    } else if ['s', 'm', 'h', 'd'].into_iter().any(is_unit) {
+        "AGE"
+    } else if word.len() == 20 && word.ends_with('Z') && word.contains('T') {
+        "TIME"
+    } else {
+        word
+    };
+    format!("{shown}{tail}")
+}

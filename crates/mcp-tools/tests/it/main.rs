@@ -1,0 +1,11 @@
+//! The tools over the real clients, against the simulator.
+
+mod bytes;
+mod classic;
+mod estate;
+mod look;
+mod lost;
+mod power;
+mod snapshots;
+mod tasks;
+mod truth;
