@@ -12,6 +12,11 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{cargo, root, run};
 
 const PYTHON_CLIENT: &str = "mcp==2.3.0";
+/// What the demo estate has: a stopped guest that starts, one that cannot, and how many there are
+/// with templates.
+const STARTS: &str = "lab/123";
+const FAILS: &str = "lab/108";
+const GUESTS: &str = "59";
 const MODES: &[&str] = &["legacy", "2026-07-28", "auto"];
 
 /// Builds the binary, installs the client where it is missing, talks in every mode.
@@ -23,7 +28,7 @@ pub(crate) fn run_all() -> Result<()> {
         let levers = format!("127.0.0.1:{}", free_port()?);
         run(Command::new(&python)
             .arg(root().join("xtask/clients/conversation.py"))
-            .args([mode, levers.as_str()])
+            .args([mode, levers.as_str(), STARTS, FAILS, GUESTS])
             .arg(&server)
             .args(["serve", "--demo", "--mode", "trusted", "--demo-levers", levers.as_str()]))?;
     }

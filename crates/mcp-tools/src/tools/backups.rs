@@ -11,5 +11,4 @@ mod status;
 pub use snapshots::BackupSnapshots;
 pub use status::BackupStatus;
 
-pub(crate) use evidence::{Evidence, collect};
-pub(crate) use status::tally;
+pub(crate) use evidence::collect;

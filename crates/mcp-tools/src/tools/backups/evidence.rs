@@ -208,7 +208,8 @@ async fn runs(member: &Arc<Pve>, view: &View, now: Timestamp) -> Runs {
     let mut all = Vec::new();
     for (node, answer) in join_all(asked).await {
         match answer {
-            Ok(tasks) => all.extend(tasks),
+            // A server that does not know the filter sends tasks of every type.
+            Ok(tasks) => all.extend(tasks.into_iter().filter(|task| task.kind == "vzdump")),
             Err(error) => {
                 out.notes
                     .push(format!("{}/{node}: backup tasks are not shown: {error}", member.key));

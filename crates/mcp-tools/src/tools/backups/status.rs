@@ -49,7 +49,7 @@ enum Shown {
 
 /// How well a guest is backed up, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Standing {
+enum Standing {
     /// The last attempt failed.
     Failed,
     /// No backup is known.
@@ -238,7 +238,7 @@ fn push_jobs(table: &mut Table, evidence: &Evidence, now: Timestamp) {
 
 /// How many guests stand how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+struct Counts {
     guests: usize,
     fresh: usize,
     old: usize,
@@ -246,11 +246,6 @@ pub(crate) struct Counts {
     failed: usize,
     unverifiable: usize,
     uncovered: usize,
-}
-
-/// The counts of a cluster's guests, for other tools' answers.
-pub(crate) fn tally(evidence: &Evidence, now: Timestamp) -> Counts {
-    Counts::of(&evidence.guests.iter().collect::<Vec<_>>(), now, DEFAULT_DAYS)
 }
 
 // === impl Counts ===
@@ -271,7 +266,7 @@ impl Counts {
         counts
     }
 
-    pub(crate) fn sentence(self, days: i64, jobs: usize) -> String {
+    fn sentence(self, days: i64, jobs: usize) -> String {
         let mut parts = vec![format!("{} with a backup of the last {days} days", self.fresh)];
         let others = [
             (self.failed, "whose last backup failed"),
