@@ -41,6 +41,8 @@ pub use health::{EndpointHealth, Health};
 const NODE_LOST: Duration = Duration::from_secs(15);
 /// The first and the longest pause between probes of an endpoint that is down.
 const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long an endpoint may owe an answer before giving up on it speaks against it.
+const DOUBTFUL: Duration = Duration::from_secs(3);
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -82,6 +84,16 @@ struct Shared {
     preferred: usize,
     states: Vec<State>,
     lost_nodes: HashMap<NodeName, Instant>,
+}
+
+/// Held while an endpoint owes an answer. Dropped unsettled, because the time was up or the caller
+/// went away, it lets the next request ask another endpoint: our patience proves nothing, but one
+/// that hangs must not be asked first for ever.
+struct Doubt<'a> {
+    failover: &'a Failover,
+    index: usize,
+    since: Instant,
+    settled: bool,
 }
 
 /// No endpoint gave an answer.
@@ -195,6 +207,18 @@ impl Failover {
         }
     }
 
+    /// Prefers the next endpoint that is not down, if this one is preferred.
+    fn step_aside(&self, index: usize) {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.preferred != index {
+            return;
+        }
+        let (now, count) = (Instant::now(), shared.states.len());
+        let mut others = (1..count).map(|step| (index + step) % count);
+        let next = others.find(|other| shared.states[*other].standing(now) == Standing::Up);
+        shared.preferred = next.unwrap_or(index);
+    }
+
     fn node_lost(&self, node: Option<&NodeName>) -> bool {
         let Some(node) = node else { return false };
         let shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,11 +271,12 @@ impl Failover {
                 break;
             };
             let sending = self.0.endpoints[index].transport.send(request);
+            let mut doubt = Doubt { failover: self, index, since: Instant::now(), settled: false };
             let Ok(result) = time::timeout_at(deadline, sending).await else {
-                // Our patience says nothing of the endpoint.
                 failures.push(too_late(Sent::Maybe, name));
                 break;
             };
+            doubt.settled = true;
             let outcome = match &result {
                 Ok(response) => Outcome::Answered(response.status().as_u16()),
                 Err(error) => Outcome::Failed(error.kind(), error.sent()),
@@ -311,6 +336,16 @@ impl fmt::Debug for Failover {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Endpoint").field(&self.name).finish()
+    }
+}
+
+// === impl Doubt ===
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.settled && self.since.elapsed() >= DOUBTFUL {
+            self.failover.step_aside(self.index);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod fingerprint;
 mod peer;
 mod verify;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use rustls::{
     ClientConfig, RootCertStore,
@@ -142,27 +142,32 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))
 }
 
-fn webpki(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+fn webpki(roots: Arc<RootCertStore>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    WebPkiServerVerifier::builder_with_provider(roots, provider())
         .build()
         .map_err(|error| TlsError::CaUnusable(error.into()))
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
+/// The system's roots, read once: there are about a hundred and fifty of them.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    static READ: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = READ.get() {
+        return Ok(Arc::clone(roots));
+    }
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
         return Err(TlsError::NoSystemRoots(loaded.errors.first().map(ToString::to_string)));
     }
-    Ok(roots)
+    Ok(Arc::clone(READ.get_or_init(|| Arc::new(roots))))
 }
 
-fn pem_roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+fn pem_roots(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(TlsError::CaPem)?;
         roots.add(certificate).map_err(|error| TlsError::CaUnusable(error.into()))?;
     }
-    if roots.is_empty() { Err(TlsError::CaEmpty) } else { Ok(roots) }
+    if roots.is_empty() { Err(TlsError::CaEmpty) } else { Ok(Arc::new(roots)) }
 }

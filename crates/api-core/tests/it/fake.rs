@@ -67,6 +67,7 @@ impl Transport for Fake {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a handler returns")]
 pub(crate) fn answer(status: u16, body: &str) -> Answer {
     let mut response = Response::new(Body::from(body.to_owned()));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
