@@ -45,9 +45,7 @@ async fn execute(
         ConfigCommand::Show { origins, source } => {
             report::show(terminal, &sources(&source), origins)
         }
-        ConfigCommand::Import { env_file, out } => {
-            import::run(terminal, &env_file, out.as_deref())
-        }
+        ConfigCommand::Import { env_file, out } => import::run(terminal, &env_file, out.as_deref()),
         ConfigCommand::Add(args) => {
             let sources = sources(&SourceArgs::default());
             add::run(terminal, args, &sources, &add::as_reported).await.map(|()| 0)

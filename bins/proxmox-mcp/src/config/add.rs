@@ -53,7 +53,7 @@ pub(super) async fn run(
     files::folder(&plan.drop_in_folder(), false)?;
 
     let server = log_in(terminal, &plan, certificate.fingerprint).await?;
-    let survey = server.survey(&plan).await.map_err(call_failed("look at users and roles"))?;
+    let survey = server.survey(&plan).await.map_err(|error| survey_failed(&plan, &error))?;
     check_survey(terminal, &plan, &survey)?;
 
     let mut work = Work { plan: &plan, made: Vec::new() };
@@ -154,11 +154,10 @@ async fn log_in(
             .ask_secret("Code of the second factor (TOTP, six digits): ")
             .context("read the code")?;
         let answer = format!("totp:{}", code.expose_secret().trim()).into();
-        let credentials =
-            Credentials { password: &answer, challenge: Some(session.ticket(plan)?) };
+        let credentials = Credentials { password: &answer, challenge: Some(session.ticket(plan)?) };
         session = login.ask(&credentials).await.map_err(refusal)?;
     }
-    login.open(plan, session)
+    login.open(plan, &session)
 }
 
 /// Refuses what would end half-way, before anything is made.
@@ -203,6 +202,13 @@ fn check_survey(terminal: &mut dyn Terminal, plan: &Plan, survey: &Survey) -> an
     Ok(())
 }
 
+/// What goes into the settings table.
+struct Table {
+    endpoints: Vec<Candidate>,
+    left_out: Vec<Member>,
+    trust: Trust,
+}
+
 /// What is under way, and what was made so far.
 struct Work<'a> {
     plan: &'a Plan,
@@ -224,10 +230,10 @@ impl Work<'_> {
         let plan = self.plan;
         let mut secret = None;
         for step in plan.steps() {
-            if survey.has(&step) {
+            let Some(step) = survey.missing(plan, &step) else {
                 terminal.say(&format!("kept   {}", step.describe(plan)));
                 continue;
-            }
+            };
             match server.make(plan, &step).await {
                 Ok(None) => {}
                 Ok(made) => secret = made,
@@ -251,34 +257,55 @@ impl Work<'_> {
 
         let (given, others) = self.members(terminal, server, fingerprint, address_of).await;
         let members = members::probe(others).await;
-        let mut endpoints = vec![given];
-        let (known, unsure): (Vec<Member>, Vec<Member>) =
+        let (verified, left_out): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(Member::is_verified);
-        endpoints.extend(known.into_iter().map(|member| member.candidate));
+        let mut endpoints = vec![given];
+        endpoints.extend(verified.into_iter().map(|member| member.candidate));
+        let choice = self.choose(server, endpoints, left_out, &secret).await;
+        let (table, version) =
+            choice.with_context(|| format!("use the new token {}", plan.token_id()))?;
+        let Table { endpoints, left_out, trust } = &table;
 
-        let root = server.root_certificate(&endpoints[0]).await;
-        let mut trust = Trust::Pins;
-        if let Some(pem) = root {
-            let by_root = Trust::Root(pem);
-            if self.answers(&endpoints, &by_root, &secret).await.is_ok() {
-                trust = by_root;
-            }
-        }
-        let version = self
-            .answers(&endpoints, &trust, &secret)
-            .await
-            .with_context(|| format!("use the new token {}", plan.token_id()))?;
-
-        if let Trust::Root(pem) = &trust {
+        if let Trust::Root(pem) = trust {
             files::write_new(&plan.ca_file(), pem.as_bytes(), files::PUBLIC)?;
             self.made.push(Step::File(plan.ca_file()));
         }
         if !plan.main_file().exists() {
             files::write_new(&plan.main_file(), settings::starter().as_bytes(), files::PUBLIC)?;
+            self.made.push(Step::File(plan.main_file()));
         }
-        files::append(&plan.drop_in(), &table::render(plan, &endpoints, &unsure, &trust))?;
+        files::append(&plan.drop_in(), &table::render(plan, endpoints, left_out, trust))?;
+        self.made.push(Step::File(plan.drop_in()));
         self.check_settings(terminal);
-        Ok(self.summary(&version, &endpoints, &unsure, &trust))
+        Ok(self.summary(&version, &table))
+    }
+
+    /// How the endpoints are to prove themselves, tried with the new token: by the cluster's own
+    /// root or a public authority where that works, since those outlast a certificate, else by
+    /// their fingerprints.
+    async fn choose(
+        &self,
+        server: &Server,
+        mut endpoints: Vec<Candidate>,
+        mut left_out: Vec<Member>,
+        secret: &secrecy::SecretString,
+    ) -> anyhow::Result<(Table, String)> {
+        if let Some(pem) = server.root_certificate(&endpoints[0]).await {
+            let trust = Trust::Root(pem);
+            if let Ok(version) = self.answers(&endpoints, &trust, secret).await {
+                return Ok((Table { endpoints, left_out, trust }, version));
+            }
+        }
+        let trust = Trust::System;
+        if let Ok(version) = self.answers(&endpoints[..1], &trust, secret).await {
+            // Of the others only addresses are known, which such certificates do not carry.
+            let others = endpoints.split_off(1);
+            left_out.extend(others.into_iter().map(Member::without_name));
+            return Ok((Table { endpoints, left_out, trust }, version));
+        }
+        let trust = Trust::Pins;
+        let version = self.answers(&endpoints, &trust, secret).await?;
+        Ok((Table { endpoints, left_out, trust }, version))
     }
 
     /// The endpoint that was given, under its node's name where that is known, and the others.
@@ -326,13 +353,7 @@ impl Work<'_> {
         }
     }
 
-    fn summary(
-        &self,
-        version: &str,
-        endpoints: &[Candidate],
-        unsure: &[Member],
-        trust: &Trust,
-    ) -> String {
+    fn summary(&self, version: &str, table: &Table) -> String {
         let plan = self.plan;
         let mut text = format!(
             "{key}: {product} {version} answers the token {token}.\n\nThe token may:\n",
@@ -343,36 +364,28 @@ impl Work<'_> {
         for grant in plan.grants() {
             let _ = writeln!(text, "  {}: {}", grant.role, grant.what_for);
         }
-        let left_out = shell::left_out(plan);
+        let release = version.split('.').next().and_then(|major| major.parse().ok());
+        let left_out = shell::left_out(plan, release);
         if !left_out.is_empty() {
             let _ = writeln!(text, "\nLeft out; in the server's shell:\n{}", left_out.trim_end());
         }
         text.push_str("\nWritten:\n");
-        let _ = writeln!(text, "  {}", plan.secret_file().display());
-        if matches!(trust, Trust::Root(_)) {
-            let _ = writeln!(text, "  {}", plan.ca_file().display());
+        for step in &self.made {
+            if let Step::File(path) = step {
+                let _ = writeln!(text, "  {}", path.display());
+            }
         }
-        let _ = writeln!(
-            text,
-            "  {} ({})",
-            plan.drop_in().display(),
-            super::plural(endpoints.len(), "endpoint", "endpoints"),
-        );
-        if !unsure.is_empty() {
-            let names: Vec<&str> = unsure.iter().map(Member::name).collect();
-            let _ = writeln!(
-                text,
-                "  (not added, as they did not answer from here with the certificate that the \
-                 cluster knows: {}; their lines stand in the file, as comments)",
-                names.join(", "),
-            );
+        let count = table.endpoints.len();
+        let _ = write!(text, "The table has {}", super::plural(count, "endpoint", "endpoints"));
+        if table.left_out.is_empty() {
+            text.push_str(".\n");
+        } else {
+            let names: Vec<&str> = table.left_out.iter().map(Member::name).collect();
+            let names = names.join(", ");
+            let _ = writeln!(text, "; not among them, for the reason that it tells: {names}.");
         }
-        let _ = write!(
-            text,
-            "\nNext:\n  proxmox-mcp test --only {}{}\n",
-            plan.key,
-            plan.config_flag()
-        );
+        let _ =
+            write!(text, "\nNext:\n  proxmox-mcp test --only {}{}\n", plan.key, plan.config_flag());
         if plan.product == ProductArg::Pve && !plan.read_only {
             let _ = writeln!(
                 text,
@@ -399,9 +412,14 @@ impl Work<'_> {
     }
 }
 
-fn call_failed(what: &str) -> impl FnOnce(api_core::Error) -> anyhow::Error {
-    let what = what.to_owned();
-    move |error| refused(format!("failed to {what}: {}; nothing was changed", Chain(&error)))
+fn survey_failed(plan: &Plan, error: &api_core::Error) -> anyhow::Error {
+    let hint = if error.is_permission_denied() {
+        format!(": {} may not do that; name an administrator with --admin", plan.admin)
+    } else {
+        String::new()
+    };
+    let error = Chain(error);
+    refused(format!("failed to look at users and roles: {error}; nothing was changed{hint}"))
 }
 
 /// The host of an address as it stands in a URL.

@@ -50,7 +50,8 @@ fn write(terminal: &mut dyn Terminal, import: &Import, out: &Path) -> anyhow::Re
     let secrets: Vec<PathBuf> = import.files.iter().map(|file| out.join(&file.path)).collect();
     if let Some(path) = secrets.iter().chain([&main]).find(|path| path.exists()) {
         let path = path.display();
-        let reason = format!("{path} exists; nothing was written: choose another folder or move it");
+        let reason =
+            format!("{path} exists; nothing was written: choose another folder or move it");
         return Err(refused(reason));
     }
     files::folder(out, false)?;

@@ -4,9 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use api_core::endpoint::Target;
 use estate::NodeName;
 use stdx::tls::{Fingerprint, peer_certificate};
-use api_core::endpoint::Target;
 use tokio::task::JoinSet;
 
 use super::MemberRow;
@@ -43,6 +43,8 @@ enum Seen {
     Expected,
     Another(Fingerprint),
     Nothing,
+    /// The certificate is good for a name that we do not know.
+    NoName,
 }
 
 /// The endpoint that was given, with its node's name, and the others whose address is known.
@@ -114,16 +116,24 @@ impl Member {
         self.candidate.name.as_ref().map_or(self.candidate.host.as_str(), NodeName::as_str)
     }
 
-    /// Address, fingerprint and what was seen, on one line.
+    /// A member that is left out although it answers: the address is not in its certificate.
+    pub(super) fn without_name(candidate: Candidate) -> Self {
+        Self { candidate, seen: Seen::NoName }
+    }
+
+    /// Address, fingerprint and what is the matter, on one line.
     pub(super) fn comment(&self) -> String {
         let known = self
             .candidate
             .fingerprint
-            .map_or_else(|| "no fingerprint known".to_owned(), |known| known.to_string());
-        let seen = match self.seen {
-            Seen::Another(seen) => format!(", showed {seen}"),
-            Seen::Nothing | Seen::Expected => String::new(),
+            .map_or_else(|| "(unknown)".to_owned(), |known| known.to_string());
+        let matter = match self.seen {
+            Seen::Expected => String::new(),
+            Seen::Another(seen) => format!(", shows another certificate: {seen}"),
+            Seen::Nothing => ", does not answer from here".to_owned(),
+            Seen::NoName => ", answers, but use the name that its certificate carries".to_owned(),
         };
-        format!("{} {} {known}{seen}", self.name(), self.candidate.url)
+        let (name, url) = (self.name(), &self.candidate.url);
+        format!("{name} {url}, fingerprint {known}{matter}")
     }
 }

@@ -45,7 +45,11 @@ pub(super) enum Step {
     Role(&'static Grant),
     Token,
     /// The grant on one of its paths.
-    Acl { grant: &'static Grant, path: &'static str, who: Who },
+    Acl {
+        grant: &'static Grant,
+        path: &'static str,
+        who: Who,
+    },
     /// A file on this machine.
     File(PathBuf),
 }
@@ -81,6 +85,13 @@ pub(super) const PVE_OPERATE: Grant = Grant {
     privileges: &["VM.PowerMgmt", "VM.Snapshot"],
     paths: &["/vms"],
     what_for: "start, stop and snapshot guests",
+};
+/// On PVE 8; what PVE 9 has in its place comes with `PVEAuditor`.
+pub(super) const PVE_8_MONITOR: Grant = Grant {
+    role: "McpMonitor",
+    privileges: &["VM.Monitor"],
+    paths: &["/vms"],
+    what_for: "read addresses of virtual machines (this privilege can run commands in them, too)",
 };
 const PBS_AUDIT: Grant = Grant {
     role: "Audit",
@@ -135,10 +146,7 @@ impl Plan {
     }
 
     pub(super) fn product_name(&self) -> &'static str {
-        match self.product {
-            ProductArg::Pve => "PVE",
-            ProductArg::Pbs => "PBS",
-        }
+        product_name(self.product)
     }
 
     pub(super) fn user(&self) -> String {
@@ -240,7 +248,14 @@ impl Step {
     }
 }
 
-fn section(product: ProductArg) -> &'static str {
+pub(super) fn product_name(product: ProductArg) -> &'static str {
+    match product {
+        ProductArg::Pve => "PVE",
+        ProductArg::Pbs => "PBS",
+    }
+}
+
+pub(super) fn section(product: ProductArg) -> &'static str {
     match product {
         ProductArg::Pve => "pve",
         ProductArg::Pbs => "pbs",
@@ -257,7 +272,10 @@ fn target(args: &AddArgs) -> anyhow::Result<(Target, ProductArg)> {
         // A port that is written is the same whichever is the default.
         None if as_pve.port == as_pbs.port && as_pve.port == ports[0] => ProductArg::Pve,
         None if as_pve.port == as_pbs.port && as_pve.port == ports[1] => ProductArg::Pbs,
-        None => bail!("{} does not tell which product answers there; add --product pve or --product pbs", args.url),
+        None => bail!(
+            "{} does not tell which product answers there; add --product pve or --product pbs",
+            args.url
+        ),
     };
     let target = match product {
         ProductArg::Pve => as_pve,

@@ -12,9 +12,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use stdx::SystemClock;
 use stdx::tls::Fingerprint;
 
+use super::super::refused;
 use super::MemberRow;
 use super::members::Candidate;
-use super::plan::{Plan, Step, Who};
+use super::plan::{Plan, Step, Who, product_name, section};
 use super::table::Trust;
 use crate::cli::ProductArg;
 
@@ -58,6 +59,8 @@ pub(super) struct Survey {
     pub(super) has_token: bool,
     /// Privileges by role.
     pub(super) roles: BTreeMap<String, BTreeSet<String>>,
+    /// Path, role and user or token of what is granted, to everything below the path.
+    acl: BTreeSet<(String, String, String)>,
 }
 
 // === impl Login ===
@@ -102,13 +105,26 @@ impl Login {
     }
 
     /// The server, spoken to with the ticket: a ticket that holds is taken in the password's place.
-    pub(super) fn open(self, plan: &Plan, session: Session) -> anyhow::Result<Server> {
+    pub(super) fn open(self, plan: &Plan, session: &Session) -> anyhow::Result<Server> {
         let password = session.ticket(plan)?;
-        self.options.connect(Credential::Password {
-            username: self.admin,
-            password,
-            totp: None,
-        })
+        // Both products answer a login; the ticket tells which one did.
+        let other = match plan.product {
+            ProductArg::Pve => ProductArg::Pbs,
+            ProductArg::Pbs => ProductArg::Pve,
+        };
+        let is_other = match other {
+            ProductArg::Pve => password.expose_secret().starts_with("PVE:"),
+            ProductArg::Pbs => password.expose_secret().starts_with("PBS:"),
+        };
+        if is_other {
+            return Err(refused(format!(
+                "{} is not a {}; nothing was changed: add --product {}",
+                plan.target.url,
+                product_name(plan.product),
+                section(other),
+            )));
+        }
+        self.options.connect(Credential::Password { username: self.admin, password, totp: None })
     }
 }
 
@@ -146,6 +162,7 @@ impl Options {
         };
         let mut root = String::new();
         match trust {
+            Trust::System => {}
             Trust::Root(pem) => {
                 config.ca_file = Some("root.pem".into());
                 root.clone_from(pem);
@@ -206,7 +223,10 @@ impl Server {
                 }
                 let roles = client.call(access::roles()).await?.into_iter();
                 let roles = roles.map(|role| (role.id, role.privileges.into_iter().collect()));
-                Ok(Survey { has_user, has_token, roles: roles.collect() })
+                let acl = client.call(access::acl()).await?.into_iter();
+                let acl = acl.filter(|entry| entry.propagate && entry.kind != "group");
+                let acl = acl.map(|entry| (entry.path, entry.role, entry.id)).collect();
+                Ok(Survey { has_user, has_token, roles: roles.collect(), acl })
             }
             Self::Pbs(client) => {
                 use pbs_client::access;
@@ -217,7 +237,10 @@ impl Server {
                     let tokens = client.call(access::tokens(&user)).await?;
                     has_token = tokens.iter().any(|token| token.id == plan.token_id());
                 }
-                Ok(Survey { has_user, has_token, roles: BTreeMap::new() })
+                let acl = client.call(access::acl(None, false)).await?.into_iter();
+                let acl = acl.filter(|entry| entry.propagate && entry.kind != "group");
+                let acl = acl.map(|entry| (entry.path, entry.role, entry.id)).collect();
+                Ok(Survey { has_user, has_token, roles: BTreeMap::new(), acl })
             }
         }
     }
@@ -295,8 +318,7 @@ async fn make_on_pve(
             client.call(access::create_role(grant.role, grant.privileges)).await?;
         }
         Step::Token => {
-            let options =
-                TokenParams { comment, separate: Some(true), ..TokenParams::default() };
+            let options = TokenParams { comment, separate: Some(true), ..TokenParams::default() };
             let request = access::create_token(&plan.user(), &plan.token_name, options);
             return Ok(Some(client.call(request).await?.secret));
         }
@@ -354,13 +376,28 @@ async fn make_on_pbs(
 // === impl Survey ===
 
 impl Survey {
-    /// Whether there is nothing left to make.
-    pub(super) fn has(&self, step: &Step) -> bool {
-        match step {
+    /// What of the step is left to make; taking that back leaves what was there.
+    pub(super) fn missing(&self, plan: &Plan, step: &Step) -> Option<Step> {
+        let has = match step {
             Step::User => self.has_user,
             Step::Role(grant) => self.roles.contains_key(grant.role),
             Step::Token => self.has_token,
-            Step::Acl { .. } | Step::File(_) => false,
-        }
+            Step::File(_) => false,
+            Step::Acl { grant, path, who } => {
+                let has = |id: String| {
+                    self.acl.contains(&((*path).to_owned(), grant.role.to_owned(), id))
+                };
+                let lacks_user = *who != Who::Token && !has(plan.user());
+                let lacks_token = *who != Who::User && !has(plan.token_id());
+                let who = match (lacks_user, lacks_token) {
+                    (true, true) => Who::Both,
+                    (true, false) => Who::User,
+                    (false, true) => Who::Token,
+                    (false, false) => return None,
+                };
+                return Some(Step::Acl { grant, path, who });
+            }
+        };
+        (!has).then(|| step.clone())
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::members::Candidate;
-use super::plan::{Grant, PVE_BACKUP_LIST, PVE_OPERATE, Plan, Step, Who};
+use super::plan::{Grant, PVE_8_MONITOR, PVE_BACKUP_LIST, PVE_OPERATE, Plan, Step, Who};
 use super::table::{self, Trust};
 use crate::cli::ProductArg;
 
@@ -29,7 +29,7 @@ pub(super) fn script(plan: &Plan) -> String {
     }
     let _ = writeln!(text, "# The certificate's fingerprint, for the table below:");
     let _ = writeln!(text, "{}", fingerprint_command(plan.product));
-    let left_out = left_out(plan);
+    let left_out = left_out(plan, None);
     if !left_out.is_empty() {
         text.push_str("\n# Left out:\n");
         for line in left_out.lines() {
@@ -95,8 +95,9 @@ pub(super) fn undo(plan: &Plan, step: &Step) -> String {
     }
 }
 
-/// What answers will lack, each with the lines that grant it.
-pub(super) fn left_out(plan: &Plan) -> String {
+/// What answers will lack, each with the lines that grant it; `release` is PVE's major number, where
+/// it is known.
+pub(super) fn left_out(plan: &Plan, release: Option<u32>) -> String {
     let mut text = String::new();
     if plan.product == ProductArg::Pbs {
         return text;
@@ -105,11 +106,8 @@ pub(super) fn left_out(plan: &Plan) -> String {
         let _ = writeln!(text, "{about}:");
         let _ = writeln!(text, "  {}", add_role(grant));
         for path in grant.paths {
-            let _ = writeln!(
-                text,
-                "  {}",
-                acl(ProductArg::Pve, plan, grant, path, Who::Both, true)
-            );
+            let _ =
+                writeln!(text, "  {}", acl(ProductArg::Pve, plan, grant, path, Who::Both, true));
         }
     };
     if plan.read_only {
@@ -119,6 +117,12 @@ pub(super) fn left_out(plan: &Plan) -> String {
         lines(
             "listing backup files on PVE storages, whose privileges can make and delete backups, too",
             &PVE_BACKUP_LIST,
+        );
+    }
+    if release.is_some_and(|release| release < 9) {
+        lines(
+            "addresses of virtual machines, whose privilege on PVE 8 can run commands in them, too",
+            &PVE_8_MONITOR,
         );
     }
     text
