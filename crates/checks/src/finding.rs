@@ -54,8 +54,8 @@ pub struct Summary {
 // === impl Finding ===
 
 impl Finding {
-    /// A finding without hints.
-    pub(crate) fn new(
+    /// A finding without hints, that took no time.
+    pub fn new(
         subject: impl Into<String>,
         check: &'static str,
         status: Status,
@@ -83,7 +83,7 @@ impl Finding {
 
     /// Adds what to do.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
@@ -97,7 +97,7 @@ impl Finding {
 
     /// Adds how long it took.
     #[must_use]
-    pub(crate) fn took(mut self, elapsed: Duration) -> Self {
+    pub fn took(mut self, elapsed: Duration) -> Self {
         self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         self
     }
