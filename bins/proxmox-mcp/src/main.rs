@@ -4,12 +4,14 @@
 
 mod call;
 mod cli;
+mod config;
 mod demo;
 mod estate;
 mod journal;
 #[cfg(test)]
 mod reference;
 mod serve;
+mod test;
 
 use std::process::ExitCode;
 
@@ -44,7 +46,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo => demo::run(log).await,
         Command::Call(args) => call::call(args, log).await,
         Command::Tools(args) => call::tools(args, log).await,
-        Command::Test(_) | Command::Config(_) => anyhow::bail!("comes in the next commit"),
+        Command::Test(args) => test::run(args, log).await,
+        Command::Config(command) => config::run(command).await,
     }
 }
 
