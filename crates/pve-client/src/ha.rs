@@ -168,6 +168,8 @@ reply! {
         pub affinity: Option<String>,
         pub disabled: bool = "disable",
         pub comment: Option<String>,
+        /// Its place among the rules.
+        pub order: Option<u32>,
         /// What is wrong with it.
         pub errors: serde_json::Value,
         pub digest: Option<String>,

@@ -22,7 +22,7 @@ fn store() -> DatastoreName {
 }
 
 fn group() -> GroupRef {
-    GroupRef::new(BackupType::Vm, "100").in_namespace("prod")
+    GroupRef::new(BackupType::Vm, "100").in_namespace("lab")
 }
 
 fn snapshot() -> SnapshotRef {
@@ -131,7 +131,7 @@ fn stores() -> Vec<Case> {
 fn backups() -> Vec<Case> {
     let (s, g, t) = (&store(), &group(), &snapshot());
     vec![
-        checked("/admin/datastore/{store}/groups", groups::list(s, Some("prod")), |groups| {
+        checked("/admin/datastore/{store}/groups", groups::list(s, Some("lab")), |groups| {
             let group: &groups::Group = &groups[0];
             assert_eq!(
                 (&group.backup_type, group.count, group.files.len()),
@@ -162,7 +162,7 @@ fn backups() -> Vec<Case> {
         case("/admin/datastore/{store}/change-owner", groups::change_owner(s, g, "lab@pbs")),
         checked(
             "/admin/datastore/{store}/snapshots",
-            snapshots::list(s, Some("prod")),
+            snapshots::list(s, Some("lab")),
             |snapshots| {
                 let snapshot: &snapshots::Snapshot = &snapshots[0];
                 assert_eq!(

@@ -49,6 +49,7 @@ reply! {
         pub error: Option<String>,
         pub pid: Option<u32>,
         pub remove_job: Option<String>,
+        pub digest: Option<String>,
     }
 }
 

@@ -3,5 +3,6 @@
 mod calls;
 mod connected;
 mod recorded;
+mod simulated;
 mod support;
 mod written;

@@ -22,7 +22,7 @@ pub(crate) struct Case {
     pub(crate) path: String,
     pub(crate) meta: RequestMeta,
     /// The parameters that the sample sends.
-    sent: BTreeSet<String>,
+    sent: BTreeMap<String, String>,
     /// The parameters that it could send.
     names: BTreeSet<&'static str>,
     /// The reply's type.
@@ -59,7 +59,7 @@ pub(crate) fn checked<T: DeserializeOwned + 'static>(
         method: request.method().to_string(),
         path: request.path().to_string(),
         meta: request.meta().clone(),
-        sent: request.parameters().iter().map(|(key, _)| key.to_owned()).collect(),
+        sent: request.parameters().iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
         names: BTreeSet::new(),
         reply: short(type_name::<T>()),
         other_reply: false,
@@ -144,7 +144,7 @@ pub(crate) fn assert_schema(schema: &Value, cases: &[Case]) {
         let empty = serde_json::Map::new();
         let known = info.pointer("/parameters/properties").and_then(Value::as_object);
         let known = known.unwrap_or(&empty);
-        let sent = case.sent.iter().map(String::as_str);
+        let sent = case.sent.keys().map(String::as_str);
         for name in sent.chain(case.names.iter().copied()) {
             let indexed = format!("{}[n]", name.trim_end_matches(|c: char| c.is_ascii_digit()));
             if !known.contains_key(name) && !known.contains_key(&indexed) {
@@ -153,7 +153,7 @@ pub(crate) fn assert_schema(schema: &Value, cases: &[Case]) {
         }
         for (name, spec) in known {
             let in_path = case.template.contains(&format!("{{{name}}}"));
-            if !in_path && !truth(spec.get("optional")) && !case.sent.contains(name) {
+            if !in_path && !truth(spec.get("optional")) && !case.sent.contains_key(name) {
                 wrong.push(format!("{call}: the parameter {name} must be sent"));
             }
         }
@@ -201,6 +201,34 @@ pub(crate) fn assert_complete(root: &std::path::Path, table: &str) {
         }
     }
     assert!(missing.is_empty(), "in no table:\n{}", missing.join("\n"));
+}
+
+// === simulated replies ===
+
+impl Case {
+    /// The read with the template's names filled in; `None` for what is no read, or names what
+    /// `names` does not hold.
+    pub(crate) fn filled(&self, names: &[(&str, &str)]) -> Option<Request<Value>> {
+        if self.method != "GET" || self.other_reply {
+            return None;
+        }
+        let mut path = api_core::Path::new();
+        for part in self.template.split('/').skip(1) {
+            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            path = match name {
+                None => path.push(part),
+                Some(name) => path.push(names.iter().find(|(known, _)| *known == name)?.1),
+            };
+        }
+        let request = Request::get(path);
+        Some(self.sent.iter().fold(request, |request, (key, value)| request.param(key, value)))
+    }
+
+    /// Reads a reply, and gives the fields that have no name.
+    pub(crate) fn fields_without_name(&self, reply: &Value) -> Result<BTreeSet<String>, String> {
+        let ignored = (self.read)(reply, false)?;
+        Ok(ignored.iter().map(|path| general(path)).collect())
+    }
 }
 
 // === written replies ===
