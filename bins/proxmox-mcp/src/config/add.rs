@@ -274,7 +274,9 @@ impl Work<'_> {
             files::write_new(&plan.main_file(), settings::starter().as_bytes(), files::PUBLIC)?;
             self.made.push(Step::File(plan.main_file()));
         }
-        files::append(&plan.drop_in(), &table::render(plan, endpoints, left_out, trust))?;
+        let text = table::render(plan, endpoints, left_out, trust);
+        let is_first = !plan.drop_in().exists();
+        files::append(&plan.drop_in(), if is_first { text.trim_start() } else { &text })?;
         self.made.push(Step::File(plan.drop_in()));
         self.check_settings(terminal);
         Ok(self.summary(&version, &table))

@@ -92,7 +92,7 @@ pub(super) fn render(
             let _ = writeln!(text, "ca_file = \"../{}-ca.pem\"", plan.key);
         }
         Trust::System => {
-            text.push_str("# The certificate is one that the system's roots signed.\n")
+            text.push_str("# The certificate is one that the system's roots signed.\n");
         }
         Trust::Pins => pins(&mut text, endpoints),
     }

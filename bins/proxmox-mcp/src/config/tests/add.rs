@@ -94,7 +94,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
 
     assert_no_secret(&terminal, Some(out.join("secrets/home.token")));
     assert_eq!(mode(&out.join("secrets")), 0o700);
-    expect![[r#"
+    expect![[r"
         https://127.0.0.1:PORT-alder shows this certificate:
           subject      O=Simulated Proxmox, CN=alder
           issuer       O=Simulated Proxmox, CN=lab CA
@@ -112,7 +112,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         made   permission PVEAuditor on / for mcp@pve and mcp@pve!helper
         made   permission McpRead on / for mcp@pve and mcp@pve!helper
         made   permission McpOperate on /vms for mcp@pve and mcp@pve!helper
-    "#]]
+    "]]
     .assert_eq(&masked(&terminal.err, lab, &out));
     expect![[r#"
         home: PVE 9.2.11 answers the token mcp@pve!helper.
@@ -139,8 +139,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
           proxmox-mcp test --only home --config OUT/config.toml
           proxmox-mcp serve --mode trusted --config OUT/config.toml    to let tools start, stop and snapshot
     "#]].assert_eq(&masked(&terminal.out, lab, &out));
-    expect![[r#"
-
+    expect![[r##"
         # Added by `proxmox-mcp config add`.
         [pve.home]
         endpoints = ["https://127.0.0.1:PORT-alder", "https://127.0.0.1:PORT-birch"]
@@ -149,7 +148,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         ca_file = "../home-ca.pem"
         # Other members of the cluster, and why they are not among the endpoints:
         #   cedar https://127.0.0.1:1, fingerprint PRINT-cedar, does not answer from here
-    "#]]
+    "##]]
     .assert_eq(&masked(&read(&out.join("conf.d/home.toml")), lab, &out));
     assert_eq!(read(&out.join("home-ca.pem")), lab.ca_pem);
 
@@ -172,7 +171,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
     let error = add(&mut terminal, &again, &addresses(lab, &[])).await.unwrap_err();
     sim.levers().clear("lab").unwrap();
     let made = terminal.err.split("nowhere): \n").last().unwrap_or_default();
-    expect![[r#"
+    expect![[r"
         kept   user mcp@pve
         kept   role McpRead (Sys.Syslog)
         kept   role McpOperate (VM.PowerMgmt, VM.Snapshot)
@@ -181,8 +180,9 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         made   permission McpRead on / for mcp@pve!second
         made   permission McpOperate on /vms for mcp@pve!second
         warning: the cluster's members are unknown: GET /cluster/status: out of order (status 500)
-    "#]].assert_eq(made);
-    expect![[r#"
+    "]]
+    .assert_eq(made);
+    expect![[r"
         failed to use the new token mcp@pve!second: GET /version: out of order (status 500)
         Made before that; to take it back:
           here    rm OUT/secrets/again.token
@@ -190,7 +190,8 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
           server  pveum acl delete / --tokens 'mcp@pve!second' --roles McpRead
           server  pveum acl delete / --tokens 'mcp@pve!second' --roles PVEAuditor
           server  pveum user token remove mcp@pve second
-    "#]].assert_eq(&masked(&error, lab, &out));
+    "]]
+    .assert_eq(&masked(&error, lab, &out));
 
     // A second try changes nothing: the table is there.
     let mut terminal = Scripted::answering(&["yes", PASSWORD]);
@@ -231,7 +232,8 @@ async fn read_only_leaves_out_what_changes_guests() {
         addresses of virtual machines, whose privilege on PVE 8 can run commands in them, too:
           pveum role add McpMonitor --privs "VM.Monitor"
           pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!reader' --roles McpMonitor
-    "#]].assert_eq(left_out.split("\nWritten").next().unwrap_or_default());
+    "#]]
+    .assert_eq(left_out.split("\nWritten").next().unwrap_or_default());
     let settings = load(out);
     let client = pve_client::Client::connect(settings.pve.values().next().unwrap()).unwrap();
     let held = client.call(pve_client::access::permissions(None, None)).await.unwrap();
@@ -258,7 +260,7 @@ async fn a_backup_server_gets_a_token_that_audits() {
     let mut terminal = Scripted::answering(&["Yes", PASSWORD]);
     add(&mut terminal, &args, &addresses(vault, &[])).await.unwrap();
     assert_no_secret(&terminal, Some(out.join("secrets/vault.token")));
-    expect![[r#"
+    expect![[r"
         vault: PBS 4.2 answers the token mcp@pbs!helper.
 
         The token may:
@@ -285,17 +287,16 @@ async fn a_backup_server_gets_a_token_that_audits() {
         made   token mcp@pbs!helper
         made   permission Audit on / for mcp@pbs
         made   permission Audit on / for mcp@pbs!helper
-    "#]]
+    "]]
     .assert_eq(&masked(&terminal.everything(), vault, out));
-    expect![[r#"
-
+    expect![[r##"
         # Added by `proxmox-mcp config add`.
         [pbs.vault]
         endpoints = ["https://127.0.0.1:PORT-vault"]
         token_id = "mcp@pbs!helper"
         token_file = "../secrets/vault.token"
         fingerprint = "PRINT-vault"
-    "#]]
+    "##]]
     .assert_eq(&masked(&read(&out.join("conf.d/vault.toml")), vault, out));
     assert_eq!(read(&out.join("config.toml")), "[server]\nmode = \"read-only\"\n");
 
@@ -334,7 +335,7 @@ async fn nothing_is_made_without_consent_password_or_room() {
         text.push_str(&error);
         text.push('\n');
     }
-    expect![[r#"
+    expect![[r"
         not confirmed; nothing was sent and nothing was changed
         nobody is at the terminal to compare the fingerprint; nothing was sent: compare it and give it with --fingerprint
         https://127.0.0.1:PORT-alder shows another certificate than --fingerprint names; nothing was sent
@@ -345,7 +346,7 @@ async fn nothing_is_made_without_consent_password_or_room() {
         no password was given; nothing was changed
         the token mcp@pve!agent exists, and its secret cannot be read again; nothing was changed: choose another name with --token-name, or remove it in the server's shell with: pveum user token remove mcp@pve agent
         OUT/config.toml has a table [pbs.taken]; nothing was changed: choose another --key
-    "#]].assert_eq(&masked(&text, lab, out).replace(&other, "OTHER"));
+    "]].assert_eq(&masked(&text, lab, out).replace(&other, "OTHER"));
     assert!(!out.join("conf.d/home.toml").exists() && !out.join("secrets/home.token").exists());
 }
 
@@ -371,7 +372,7 @@ async fn what_was_made_before_a_failure_is_told_with_the_way_back() {
     });
     let error = add(&mut terminal, &args, &addresses(lab, &[])).await.unwrap_err();
     assert_no_secret(&terminal, None);
-    expect![[r#"
+    expect![[r"
         failed to make the permission McpOperate on /vms for mcp@pve and mcp@pve!helper: PUT /access/acl: cfs-lock 'file-user_cfg' error: no quorum! (status 500)
         Made before that; to take it back:
           server  pveum acl delete / --users mcp@pve --tokens 'mcp@pve!helper' --roles McpRead
@@ -379,7 +380,7 @@ async fn what_was_made_before_a_failure_is_told_with_the_way_back() {
           server  pveum user token remove mcp@pve helper
           server  pveum role delete McpOperate
           server  pveum role delete McpRead
-    "#]].assert_eq(&masked(&error, lab, out));
+    "]].assert_eq(&masked(&error, lab, out));
 }
 
 #[tokio::test]
@@ -427,9 +428,9 @@ async fn a_second_factor_is_asked_for_and_a_lack_of_privilege_is_told() {
     let error = add(&mut terminal, &args, &addresses(lab, &[])).await.unwrap_err();
     assert!(terminal.err.contains("second factor"), "{}", terminal.err);
     assert!(!terminal.everything().contains(&password) && !error.contains(&password));
-    expect![[r#"
+    expect![[r"
         failed to look at users and roles: GET /access/users/mcp%40pve/token: Permission check failed (status 403); nothing was changed: totp@pve may not do that; name an administrator with --admin
-    "#]].assert_eq(&masked(&error, lab, folder.path()));
+    "]].assert_eq(&masked(&error, lab, folder.path()));
 
     let mut terminal = Scripted::answering(&["yes", &password, "000000"]);
     let error = add(&mut terminal, &args, &addresses(lab, &[])).await.unwrap_err();

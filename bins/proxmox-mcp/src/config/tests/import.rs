@@ -102,7 +102,7 @@ async fn check(env: &str, expected: Expect) {
 
 #[tokio::test]
 async fn standalone_nodes() {
-    check(STANDALONE, expect![[r##"
+    check(STANDALONE, expect![[r#"
         # Made from lab.env of the earlier server.
 
         [server]
@@ -138,12 +138,12 @@ async fn standalone_nodes() {
         etc/proxmox-mcp/secrets/pbs1.token
         warning: lab.env:16: VERIFY_SSL switches off the checking of certificates (insecure = true); put `fingerprint` or `ca_file` in its place: `proxmox-mcp test` shows the fingerprints that it sees
         Next: proxmox-mcp test --config etc/proxmox-mcp/config.toml
-    "##]]).await;
+    "#]]).await;
 }
 
 #[tokio::test]
 async fn a_cluster() {
-    check(CLUSTERED, expect![[r##"
+    check(CLUSTERED, expect![[r#"
         # Made from lab.env of the earlier server.
 
         [server]
@@ -161,14 +161,14 @@ async fn a_cluster() {
         warning: lab.env:9: ENABLE_EVENT_LISTENERS (with ENABLED_EVENT_LISTENERS) listed the event listeners, which this release does not have; each will be a table [input.<name>], which is on when it is there
         warning: lab.env:11: EVENT_SYSLOG_ENABLED set up listening for syslog, which this release does not do; it will be an [input.<name>] of type syslog, which tells the formats apart by itself; keep the port
         Next: proxmox-mcp test --config etc/proxmox-mcp/config.toml
-    "##]]).await;
+    "#]]).await;
 }
 
 #[tokio::test]
 async fn both() {
     check(
         MIXED,
-        expect![[r##"
+        expect![[r#"
         # Made from lab.env of the earlier server.
 
         [server]
@@ -197,7 +197,7 @@ async fn both() {
         etc/proxmox-mcp/secrets/edge.token
         etc/proxmox-mcp/secrets/vault.token
         Next: proxmox-mcp test --config etc/proxmox-mcp/config.toml
-    "##]],
+    "#]],
     )
     .await;
 }

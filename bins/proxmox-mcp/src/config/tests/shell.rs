@@ -16,7 +16,7 @@ async fn check(args: &[&str], expected: Expect) {
 async fn a_cluster() {
     check(
         &["https://pve1.lan:8006", "--key", "home"],
-        expect![[r##"
+        expect![[r#"
         # For a root shell on pve1.lan. Nothing was contacted and nothing was changed.
         pveum user add mcp@pve --comment "proxmox-mcp"
         pveum role add McpRead --privs "Sys.Syslog"
@@ -47,7 +47,7 @@ async fn a_cluster() {
         token_id = "mcp@pve!agent"
         token_file = "../secrets/home.token"
         fingerprint = "AB:CD:…"
-    "##]],
+    "#]],
     )
     .await;
 }
@@ -56,7 +56,7 @@ async fn a_cluster() {
 async fn a_cluster_that_is_read_only_and_lists_backups() {
     check(
         &["pve1.lan:8006", "--read-only", "--backup-lists", "--token-name", "reader"],
-        expect![[r##"
+        expect![[r#"
             # For a root shell on pve1.lan. Nothing was contacted and nothing was changed.
             pveum user add mcp@pve --comment "proxmox-mcp"
             pveum role add McpRead --privs "Sys.Syslog"
@@ -87,7 +87,7 @@ async fn a_cluster_that_is_read_only_and_lists_backups() {
             token_id = "mcp@pve!reader"
             token_file = "../secrets/pve1.token"
             fingerprint = "AB:CD:…"
-        "##]],
+        "#]],
     )
     .await;
 }
@@ -96,7 +96,7 @@ async fn a_cluster_that_is_read_only_and_lists_backups() {
 async fn a_backup_server() {
     check(
         &["https://pbs1.lan:8007", "--key", "vault"],
-        expect![[r##"
+        expect![[r#"
         # For a root shell on pbs1.lan. Nothing was contacted and nothing was changed.
         proxmox-backup-manager user create mcp@pbs --comment "proxmox-mcp"
         # The next line prints the token's secret, once.
@@ -118,7 +118,7 @@ async fn a_backup_server() {
         token_id = "mcp@pbs!agent"
         token_file = "../secrets/vault.token"
         fingerprint = "AB:CD:…"
-    "##]],
+    "#]],
     )
     .await;
 }
