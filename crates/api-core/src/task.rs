@@ -1,6 +1,6 @@
 //! Following a task to its end: its status, its log, and the truth about both.
 //!
-//! The course is a plain state machine ([`Course`]) that says what to ask next and what it all
+//! The course is a plain state machine (`Course`) that says what to ask next and what it all
 //! means; [`follow`] asks. Being out of reach for a while is no end: the task runs on without us.
 
 mod course;
