@@ -5,6 +5,7 @@ mod agent;
 mod backup;
 mod cluster;
 mod config;
+mod disks;
 mod guests;
 mod ha;
 mod jobs;
@@ -27,6 +28,7 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     backup::HANDLERS,
     cluster::HANDLERS,
     config::HANDLERS,
+    disks::HANDLERS,
     guests::HANDLERS,
     ha::HANDLERS,
     jobs::HANDLERS,

@@ -6,6 +6,6 @@ mod kind;
 mod publish;
 mod table;
 
-pub(crate) use kind::{Kind, Param};
+pub(crate) use kind::Kind;
 pub(crate) use publish::apidoc;
 pub(crate) use table::{Clause, Method, Permission, Table};

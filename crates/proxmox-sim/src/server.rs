@@ -386,6 +386,9 @@ fn incoming(
             let parsed =
                 parse_multipart(body, boundary).ok_or_else(|| Fault::bare(400, "Bad Request"))?;
             params.extend(parsed.0);
+            if let Some(file) = &parsed.1 {
+                params.insert("filename".to_owned(), Value::from(file.filename.as_str()));
+            }
             upload = parsed.1;
         } else {
             for (key, value) in parse_form(&String::from_utf8_lossy(body)) {
@@ -496,7 +499,10 @@ async fn spoil(response: Response<Body>, faults: &Faults) -> Response<Body> {
         }
         Ok(Frame::data(chunk))
     });
-    let cut =
-        futures::stream::iter(truncate.then(|| Err(io::Error::other("a lever cuts this body"))));
+    // What has been written goes out while the stream waits, and only then is cut off.
+    let cut = futures::stream::iter(truncate.then_some(())).then(|()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(io::Error::other("a lever cuts this body"))
+    });
     Response::from_parts(parts, StreamBody::new(pieces.chain(cut)).boxed_unsync())
 }

@@ -255,12 +255,6 @@ impl Grants {
 
 // === impl Principal ===
 
-impl Principal {
-    pub(crate) fn root() -> Self {
-        Self { user: "root@pam".to_owned(), token: None }
-    }
-}
-
 impl std::fmt::Display for Principal {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.token {

@@ -99,14 +99,6 @@ impl GuestKind {
             Self::Lxc => "CT",
         }
     }
-
-    /// The prefix of task types: `qmstart`, `vzstart`.
-    pub(crate) fn task(self) -> &'static str {
-        match self {
-            Self::Qemu => "qm",
-            Self::Lxc => "vz",
-        }
-    }
 }
 
 // === impl Guest ===

@@ -1,0 +1,11 @@
+//! The simulator over its own wire: what clients will meet, down to reason phrases.
+
+mod access;
+mod guests;
+mod levers;
+mod replay;
+mod schema;
+mod tasks;
+mod transport;
+mod vault;
+mod wire;
