@@ -52,7 +52,7 @@ async fn every_simulated_reply_is_read() {
             Err(error) => wrong.push(format!("{} as {}: {error}", case.template, case.reply)),
             Ok(fields) if fields.is_empty() => {}
             Ok(fields) => {
-                println_for_people(&format!("{}: no field for {fields:?}", case.template))
+                println_for_people(&format!("{}: no field for {fields:?}", case.template));
             }
         }
     }

@@ -181,7 +181,7 @@ fn node_wide() -> Vec<Written> {
         written(
             r#"{"name": "rpool", "health": "DEGRADED", "size": 498216206336, "alloc": 120259084288, "free": 377957122048, "frag": 12, "dedup": 1}"#,
             |pool: &disks::ZfsPool| {
-                assert_eq!((pool.health.as_str(), pool.free_bytes), ("DEGRADED", 377_957_122_048))
+                assert_eq!((pool.health.as_str(), pool.free_bytes), ("DEGRADED", 377_957_122_048));
             },
         ),
         written(
@@ -205,7 +205,7 @@ fn node_wide() -> Vec<Written> {
         written(
             r#"{"volid": "nas:backup/vzdump-qemu-100-2026_11_22-02_30_00.vma.zst", "ctime": 1795370000, "mark": "remove", "type": "qemu", "vmid": 100}"#,
             |mark: &storage::PruneMark| {
-                assert_eq!((mark.mark.as_str(), mark.vmid.map(VmId::get)), ("remove", Some(100)))
+                assert_eq!((mark.mark.as_str(), mark.vmid.map(VmId::get)), ("remove", Some(100)));
             },
         ),
         written(
@@ -236,7 +236,7 @@ fn node_wide() -> Vec<Written> {
             r#"[{"time": 1795369140, "cpu": 0.05, "maxcpu": 2, "memused": 2594234368.5, "memtotal": 25276502016, "loadavg": 0.14, "iowait": 0.001,
                 "rootused": 1, "roottotal": 2, "netin": 10.5, "netout": 3, "pressurecpusome": 0}, {"time": 1795369200}]"#,
             |points: &Vec<rrd::NodePoint>| {
-                assert_eq!((points[0].max_cpu, points[1].cpu), (Some(2.0), None))
+                assert_eq!((points[0].max_cpu, points[1].cpu), (Some(2.0), None));
             },
         ),
     ]
