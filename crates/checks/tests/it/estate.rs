@@ -232,7 +232,8 @@ async fn an_endpoint_that_is_away_does_not_hide_the_others() {
         Fail closed https://127.0.0.1:PORT reach: nothing listens on port PORT of 127.0.0.1
              - on the server: `systemctl status proxmox-backup-proxy`
              - Proxmox Backup Server listens on port 8007 unless told otherwise
-    "#]].assert_eq(&told(&away, &[]).replace(&port, "PORT"));
+    "#]]
+    .assert_eq(&told(&away, &[]).replace(&port, "PORT"));
     let nameless = findings.iter().find(|one| one.subject.starts_with("nameless")).unwrap();
     assert!(
         nameless.detail.starts_with("pbs.invalid has no address here: "),
