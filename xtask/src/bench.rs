@@ -32,11 +32,13 @@ mod goal {
 }
 
 /// Builds what is measured, measures, prints a table.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(rebuild: bool) -> Result<()> {
     let root = crate::workspace::root();
-    build(&root)?;
+    if rebuild {
+        build(root)?;
+    }
     let folder = tempfile::tempdir().context("make a folder for the run")?;
-    let sim = Sim::start(&root, folder.path())?;
+    let sim = Sim::start(root, folder.path())?;
     let server = root.join("target/release/proxmox-mcp");
     let config = folder.path().join("bench.toml");
     let settings = std::fs::read_to_string(folder.path().join("settings.toml"))?;

@@ -78,7 +78,11 @@ enum Task {
     /// Let real MCP clients talk to the real binary on the demo.
     Clients,
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
-    Bench,
+    Bench {
+        /// Measure the release binaries as they are, without building them.
+        #[arg(long)]
+        no_build: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -104,7 +108,7 @@ fn main() -> ExitCode {
             ServicesAction::Status { services } => services::status(&services),
         },
         Task::Dist => dist::run(),
-        Task::Bench => bench::run(),
+        Task::Bench { no_build } => bench::run(!no_build),
         Task::Clients => clients::run_all(),
     };
     match done {

@@ -249,20 +249,24 @@ impl Need {
         }
     }
 
-    /// The line for the server's shell that grants it to `token`.
+    /// The line for the server's shell that grants it to `who`, a token or a user, on `path`.
     ///
-    /// A role of the product is used where one is no wider than needed. A token with privilege
-    /// separation holds at most what its user holds, so both get the line.
-    pub fn grant(&self, token: &str) -> String {
-        let path = self.path;
-        let user = token.split('!').next().unwrap_or(token);
+    /// The path is the caller's choice because a role further down replaces what comes from above
+    /// in both products: where something is held on `/`, this has to go there too. A role of the
+    /// product is used where one is no wider than needed. A token with privilege separation holds
+    /// at most what its user holds, so both get the line.
+    pub fn grant(&self, who: &str, path: &str) -> String {
+        let (user, token) = match who.split_once('!') {
+            Some((user, _)) => (user, Some(who)),
+            None => (who, None),
+        };
         match self.product {
             Product::Pbs => {
                 let role = self.role.unwrap_or("Audit");
-                format!(
-                    "proxmox-backup-manager acl update {path} {role} --auth-id '{user}' && \
-                     proxmox-backup-manager acl update {path} {role} --auth-id '{token}'"
-                )
+                let lines = [Some(user), token].into_iter().flatten().map(|id| {
+                    format!("proxmox-backup-manager acl update {path} {role} --auth-id '{id}'")
+                });
+                lines.collect::<Vec<_>>().join(" && ")
             }
             Product::Pve => {
                 let privilege = self.privileges[0];
@@ -273,9 +277,8 @@ impl Need {
                         (format!("pveum role add {role} --privs {privilege}; "), role)
                     }
                 };
-                format!(
-                    "{make}pveum acl modify {path} --users '{user}' --tokens '{token}' --roles {role}"
-                )
+                let tokens = token.map(|token| format!(" --tokens '{token}'")).unwrap_or_default();
+                format!("{make}pveum acl modify {path} --users '{user}'{tokens} --roles {role}")
             }
         }
     }
@@ -324,7 +327,7 @@ mod tests {
     fn a_grant_is_a_line_to_paste() {
         let need = need("syslog").expect("it is in the table");
         assert_eq!(
-            need.grant("mcp@pve!agent"),
+            need.grant("mcp@pve!agent", "/"),
             "pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' \
              --tokens 'mcp@pve!agent' --roles McpSysSyslog"
         );

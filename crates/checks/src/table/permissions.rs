@@ -148,19 +148,7 @@ impl<'a> Grants<'a> {
             return None;
         }
         self.given.extend(need.role.map(|role| (path, role)));
-        let who = self.who;
-        let (line, place) = match need.product {
-            Product::Pve => (need.grant(who), "acl modify "),
-            Product::Pbs => (need.grant(who), "acl update "),
-        };
-        let line = line.replace(&format!("{place}{} ", need.path), &format!("{place}{path} "));
-        if self.is_token() {
-            return Some(line);
-        }
-        Some(match need.product {
-            Product::Pve => line.replace(&format!(" --tokens '{who}'"), ""),
-            Product::Pbs => line.split(" && ").next().unwrap_or_default().to_owned(),
-        })
+        Some(need.grant(self.who, path))
     }
 
     /// What each need is for, and its line; needs for the same thing share a hint.
