@@ -17,13 +17,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use estate::NodeName;
+use mcp_tools::needs;
+use mcp_tools::permissions::Permissions;
 use secrecy::ExposeSecret as _;
 use settings::Sources;
 use stdx::Chain;
 use stdx::tls::{Fingerprint, PresentedCertificate, peer_certificate};
 
 use self::members::{Candidate, Member};
-use self::plan::{Plan, Step};
+use self::plan::{PATH, Plan, Step};
 use self::server::{Credentials, Server, Survey};
 use self::table::Trust;
 use super::terminal::Terminal;
@@ -265,6 +267,12 @@ impl Work<'_> {
         let (table, version) =
             choice.with_context(|| format!("use the new token {}", plan.token_id()))?;
         let Table { endpoints, left_out, trust } = &table;
+        match server::held(plan, &endpoints[0], trust, &secret).await {
+            Ok(held) => say_missing(terminal, plan, &held),
+            Err(error) => {
+                terminal.say(&format!("warning: what the token holds is unknown: {error:#}"));
+            }
+        }
 
         if let Trust::Root(pem) = trust {
             files::write_new(&plan.ca_file(), pem.as_bytes(), files::PUBLIC)?;
@@ -411,6 +419,27 @@ impl Work<'_> {
             let _ = write!(text, "\n  {place:<6}  {}", shell::undo(self.plan, step));
         }
         text
+    }
+}
+
+/// Tells which grants do not come through: a permission on a deeper path replaces them there.
+fn say_missing(terminal: &mut dyn Terminal, plan: &Plan, held: &Permissions) {
+    let product = match plan.product {
+        ProductArg::Pve => needs::Product::Pve,
+        ProductArg::Pbs => needs::Product::Pbs,
+    };
+    let missing: Vec<String> = needs::unmet(product, held)
+        .filter(|need| plan.grants_need(need))
+        .map(|need| format!("{} on {}", need.privileges[0], need.path))
+        .collect();
+    if !missing.is_empty() {
+        terminal.say(&format!(
+            "warning: the token does not hold everywhere: {}; a permission of {} or of the token on \
+             a path below {PATH} replaces what was given there: {}",
+            missing.join(", "),
+            plan.user(),
+            shell::list_command(plan.product),
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use api_core::endpoint::{Disk, EndpointConfig, Target};
 use estate::ClusterKey;
+use mcp_tools::needs::Need;
 use settings::Sources;
 use stdx::tls::Fingerprint;
 
@@ -28,13 +29,16 @@ pub(super) struct Plan {
     is_usual_place: bool,
 }
 
-/// A role on paths, for the user and its token.
+/// Where every role is given. A role on a deeper path would replace the ones that are inherited:
+/// with `McpOperate` on `/vms`, nothing of `PVEAuditor` on `/` would hold there.
+pub(super) const PATH: &str = "/";
+
+/// A role on [`PATH`], for the user and its token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) role: &'static str,
     /// What the role holds; empty for one that comes with the product.
     pub(super) privileges: &'static [&'static str],
-    pub(super) paths: &'static [&'static str],
     pub(super) what_for: &'static str,
 }
 
@@ -44,10 +48,8 @@ pub(super) enum Step {
     User,
     Role(&'static Grant),
     Token,
-    /// The grant on one of its paths.
     Acl {
         grant: &'static Grant,
-        path: &'static str,
         who: Who,
     },
     /// A file on this machine.
@@ -65,38 +67,32 @@ pub(super) enum Who {
 pub(super) const PVE_AUDIT: Grant = Grant {
     role: "PVEAuditor",
     privileges: &[],
-    paths: &["/"],
     what_for: "look at nodes, guests, storages, tasks and backup jobs",
 };
 pub(super) const PVE_READ: Grant = Grant {
     role: "McpRead",
     privileges: &["Sys.Syslog"],
-    paths: &["/"],
     what_for: "read the nodes' logs and the whole cluster log",
 };
 pub(super) const PVE_BACKUP_LIST: Grant = Grant {
     role: "McpBackupList",
     privileges: &["Datastore.AllocateSpace", "VM.Backup"],
-    paths: &["/storage", "/vms"],
     what_for: "list backup files on PVE storages (these privileges can make and delete backups, too)",
 };
 pub(super) const PVE_OPERATE: Grant = Grant {
     role: "McpOperate",
     privileges: &["VM.PowerMgmt", "VM.Snapshot"],
-    paths: &["/vms"],
     what_for: "start, stop and snapshot guests",
 };
 /// On PVE 8; what PVE 9 has in its place comes with `PVEAuditor`.
 pub(super) const PVE_8_MONITOR: Grant = Grant {
     role: "McpMonitor",
     privileges: &["VM.Monitor"],
-    paths: &["/vms"],
     what_for: "read addresses of virtual machines (this privilege can run commands in them, too)",
 };
 const PBS_AUDIT: Grant = Grant {
     role: "Audit",
     privileges: &[],
-    paths: &["/"],
     what_for: "look at datastores, backups, jobs, tasks and the server's status",
 };
 
@@ -206,6 +202,15 @@ impl Plan {
         }
     }
 
+    /// Whether one of the grants is there for it.
+    pub(super) fn grants_need(&self, need: &Need) -> bool {
+        self.grants().iter().any(|grant| match grant.privileges {
+            // What a role of the product holds, the table of needs says.
+            [] => need.role.is_some() && !need.operate,
+            own => need.privileges.iter().any(|privilege| own.contains(privilege)),
+        })
+    }
+
     /// What is made on the server, in this order.
     pub(super) fn steps(&self) -> Vec<Step> {
         let grants = self.grants();
@@ -218,9 +223,7 @@ impl Plan {
             ProductArg::Pbs => &[Who::User, Who::Token],
         };
         for grant in grants {
-            for path in grant.paths {
-                steps.extend(who.iter().map(|&who| Step::Acl { grant, path, who }));
-            }
+            steps.extend(who.iter().map(|&who| Step::Acl { grant, who }));
         }
         steps
     }
@@ -235,13 +238,13 @@ impl Step {
             Self::User => format!("user {}", plan.user()),
             Self::Role(grant) => format!("role {} ({})", grant.role, grant.privileges.join(", ")),
             Self::Token => format!("token {}", plan.token_id()),
-            Self::Acl { grant, path, who } => {
+            Self::Acl { grant, who } => {
                 let who = match who {
                     Who::Both => format!("{} and {}", plan.user(), plan.token_id()),
                     Who::User => plan.user(),
                     Who::Token => plan.token_id(),
                 };
-                format!("permission {} on {path} for {who}", grant.role)
+                format!("permission {} on {PATH} for {who}", grant.role)
             }
             Self::File(path) => format!("file {}", path.display()),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use api_core::endpoint::{ConfigError, Credential, EndpointConfig, FileContent, OneOrMany};
 use api_core::{Error, FailoverOptions};
+use mcp_tools::permissions::Permissions;
 use secrecy::{ExposeSecret as _, SecretString};
 use stdx::SystemClock;
 use stdx::tls::Fingerprint;
@@ -15,7 +16,7 @@ use stdx::tls::Fingerprint;
 use super::super::refused;
 use super::MemberRow;
 use super::members::Candidate;
-use super::plan::{Plan, Step, Who, product_name, section};
+use super::plan::{PATH, Plan, Step, Who, product_name, section};
 use super::table::Trust;
 use crate::cli::ProductArg;
 
@@ -301,6 +302,30 @@ pub(super) async fn version(
     })
 }
 
+/// What the new token really holds.
+pub(super) async fn held(
+    plan: &Plan,
+    endpoint: &Candidate,
+    trust: &Trust,
+    secret: &SecretString,
+) -> anyhow::Result<Permissions> {
+    let options = Options::try_new(plan, endpoint, trust)?;
+    let credential = Credential::Token { id: plan.token_id(), secret: secret.clone() };
+    Ok(match options.connect(credential)? {
+        Server::Pve(client) => {
+            let held = client.call(pve_client::access::permissions(None, None)).await?.into_iter();
+            let plain = held.map(|(path, privileges)| {
+                let privileges = privileges.into_iter().map(|(name, below)| (name, below.0));
+                (path, privileges.collect())
+            });
+            Permissions::from(plain.collect::<BTreeMap<String, BTreeMap<String, bool>>>())
+        }
+        Server::Pbs(client) => {
+            Permissions::from(client.call(pbs_client::access::permissions(None, None)).await?)
+        }
+    })
+}
+
 async fn make_on_pve(
     client: &pve_client::Client,
     plan: &Plan,
@@ -322,11 +347,11 @@ async fn make_on_pve(
             let request = access::create_token(&plan.user(), &plan.token_name, options);
             return Ok(Some(client.call(request).await?.secret));
         }
-        Step::Acl { grant, path, who } => {
+        Step::Acl { grant, who } => {
             let users = (*who != Who::Token).then(|| plan.user());
             let tokens = (*who != Who::User).then(|| plan.token_id());
             let options = AclParams {
-                path: (*path).to_owned(),
+                path: PATH.to_owned(),
                 roles: [grant.role].into_iter().collect(),
                 users: users.into_iter().collect(),
                 tokens: tokens.into_iter().collect(),
@@ -357,10 +382,10 @@ async fn make_on_pbs(
             let request = access::create_token(&plan.user(), &plan.token_name, options);
             return Ok(Some(client.call(request).await?.secret));
         }
-        Step::Acl { grant, path, who } => {
+        Step::Acl { grant, who } => {
             let auth_id = if *who == Who::Token { plan.token_id() } else { plan.user() };
             let options = AclParams {
-                path: (*path).to_owned(),
+                path: PATH.to_owned(),
                 role: grant.role.to_owned(),
                 auth_id: Some(auth_id),
                 ..AclParams::default()
@@ -383,10 +408,9 @@ impl Survey {
             Step::Role(grant) => self.roles.contains_key(grant.role),
             Step::Token => self.has_token,
             Step::File(_) => false,
-            Step::Acl { grant, path, who } => {
-                let has = |id: String| {
-                    self.acl.contains(&((*path).to_owned(), grant.role.to_owned(), id))
-                };
+            Step::Acl { grant, who } => {
+                let has =
+                    |id: String| self.acl.contains(&(PATH.to_owned(), grant.role.to_owned(), id));
                 let lacks_user = *who != Who::Token && !has(plan.user());
                 let lacks_token = *who != Who::User && !has(plan.token_id());
                 let who = match (lacks_user, lacks_token) {
@@ -395,7 +419,7 @@ impl Survey {
                     (false, true) => Who::Token,
                     (false, false) => return None,
                 };
-                return Some(Step::Acl { grant, path, who });
+                return Some(Step::Acl { grant, who });
             }
         };
         (!has).then(|| step.clone())

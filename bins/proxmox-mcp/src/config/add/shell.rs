@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::members::Candidate;
-use super::plan::{Grant, PVE_8_MONITOR, PVE_BACKUP_LIST, PVE_OPERATE, Plan, Step, Who};
+use super::plan::{Grant, PATH, PVE_8_MONITOR, PVE_BACKUP_LIST, PVE_OPERATE, Plan, Step, Who};
 use super::table::{self, Trust};
 use crate::cli::ProductArg;
 
@@ -12,6 +12,14 @@ pub(super) fn fingerprint_command(product: ProductArg) -> &'static str {
     match product {
         ProductArg::Pve => "pvenode cert info",
         ProductArg::Pbs => "proxmox-backup-manager cert info",
+    }
+}
+
+/// The command that lists who holds what.
+pub(super) fn list_command(product: ProductArg) -> &'static str {
+    match product {
+        ProductArg::Pve => "pveum acl list",
+        ProductArg::Pbs => "proxmox-backup-manager acl list",
     }
 }
 
@@ -74,7 +82,7 @@ fn make(plan: &Plan, step: &Step) -> String {
             format!("proxmox-backup-manager user generate-token {user} {token}")
         }
         (_, Step::Role(grant)) => add_role(grant),
-        (product, Step::Acl { grant, path, who }) => acl(product, plan, grant, path, *who, true),
+        (product, Step::Acl { grant, who }) => acl(product, plan, grant, *who, true),
         (_, Step::File(path)) => format!("touch {}", quoted(&path.display().to_string())),
     }
 }
@@ -90,7 +98,7 @@ pub(super) fn undo(plan: &Plan, step: &Step) -> String {
             format!("proxmox-backup-manager user delete-token {user} {token}")
         }
         (_, Step::Role(grant)) => format!("pveum role delete {}", grant.role),
-        (product, Step::Acl { grant, path, who }) => acl(product, plan, grant, path, *who, false),
+        (product, Step::Acl { grant, who }) => acl(product, plan, grant, *who, false),
         (_, Step::File(path)) => format!("rm {}", quoted(&path.display().to_string())),
     }
 }
@@ -105,10 +113,7 @@ pub(super) fn left_out(plan: &Plan, release: Option<u32>) -> String {
     let mut lines = |about: &str, grant: &Grant| {
         let _ = writeln!(text, "{about}:");
         let _ = writeln!(text, "  {}", add_role(grant));
-        for path in grant.paths {
-            let _ =
-                writeln!(text, "  {}", acl(ProductArg::Pve, plan, grant, path, Who::Both, true));
-        }
+        let _ = writeln!(text, "  {}", acl(ProductArg::Pve, plan, grant, Who::Both, true));
     };
     if plan.read_only {
         lines("starting, stopping and snapshotting guests", &PVE_OPERATE);
@@ -132,14 +137,7 @@ fn add_role(grant: &Grant) -> String {
     format!("pveum role add {} --privs \"{}\"", grant.role, grant.privileges.join(" "))
 }
 
-fn acl(
-    product: ProductArg,
-    plan: &Plan,
-    grant: &Grant,
-    path: &str,
-    who: Who,
-    is_added: bool,
-) -> String {
+fn acl(product: ProductArg, plan: &Plan, grant: &Grant, who: Who, is_added: bool) -> String {
     let (user, token, role) = (plan.user(), plan.token_id(), grant.role);
     match product {
         ProductArg::Pve => {
@@ -149,12 +147,12 @@ fn acl(
                 Who::User => format!("--users {user}"),
                 Who::Token => format!("--tokens '{token}'"),
             };
-            format!("pveum acl {verb} {path} {who} --roles {role}")
+            format!("pveum acl {verb} {PATH} {who} --roles {role}")
         }
         ProductArg::Pbs => {
             let who = if who == Who::Token { token } else { user };
             let delete = if is_added { "" } else { " --delete true" };
-            format!("proxmox-backup-manager acl update {path} {role} --auth-id '{who}'{delete}")
+            format!("proxmox-backup-manager acl update {PATH} {role} --auth-id '{who}'{delete}")
         }
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use estate::NodeName;
 use expect_test::expect;
+use mcp_tools::needs;
+use mcp_tools::permissions::Permissions;
 use proxmox_sim::{PveRelease, Sim, SimConfig, SimTarget};
 use settings::Sources;
 use stdx::Clock as _;
@@ -111,7 +113,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         made   token mcp@pve!helper
         made   permission PVEAuditor on / for mcp@pve and mcp@pve!helper
         made   permission McpRead on / for mcp@pve and mcp@pve!helper
-        made   permission McpOperate on /vms for mcp@pve and mcp@pve!helper
+        made   permission McpOperate on / for mcp@pve and mcp@pve!helper
     "]]
     .assert_eq(&masked(&terminal.err, lab, &out));
     expect![[r#"
@@ -125,8 +127,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         Left out; in the server's shell:
         listing backup files on PVE storages, whose privileges can make and delete backups, too:
           pveum role add McpBackupList --privs "Datastore.AllocateSpace VM.Backup"
-          pveum acl modify /storage --users mcp@pve --tokens 'mcp@pve!helper' --roles McpBackupList
-          pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!helper' --roles McpBackupList
+          pveum acl modify / --users mcp@pve --tokens 'mcp@pve!helper' --roles McpBackupList
 
         Written:
           OUT/secrets/home.token
@@ -139,7 +140,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
           proxmox-mcp test --only home --config OUT/config.toml
           proxmox-mcp serve --mode trusted --config OUT/config.toml    to let tools start, stop and snapshot
     "#]].assert_eq(&masked(&terminal.out, lab, &out));
-    expect![[r##"
+    expect![[r#"
         # Added by `proxmox-mcp config add`.
         [pve.home]
         endpoints = ["https://127.0.0.1:PORT-alder", "https://127.0.0.1:PORT-birch"]
@@ -148,7 +149,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         ca_file = "../home-ca.pem"
         # Other members of the cluster, and why they are not among the endpoints:
         #   cedar https://127.0.0.1:1, fingerprint PRINT-cedar, does not answer from here
-    "##]]
+    "#]]
     .assert_eq(&masked(&read(&out.join("conf.d/home.toml")), lab, &out));
     assert_eq!(read(&out.join("home-ca.pem")), lab.ca_pem);
 
@@ -156,9 +157,12 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
     let options = settings.pve.values().next().unwrap();
     let client = pve_client::Client::connect(options).unwrap();
     let held = client.call(pve_client::access::permissions(None, None)).await.unwrap();
-    let on = |path: &str| held[path].keys().cloned().collect::<Vec<_>>().join(" ");
-    expect!["VM.PowerMgmt VM.Snapshot"].assert_eq(&on("/vms"));
-    assert!(held["/"].contains_key("Sys.Syslog"));
+    let held = held.into_iter().map(|(path, privileges)| {
+        (path, privileges.into_iter().map(|(name, below)| (name, below.0)).collect())
+    });
+    let held = Permissions::from(held.collect::<BTreeMap<String, BTreeMap<String, bool>>>());
+    let unmet: Vec<&str> = needs::unmet(needs::Product::Pve, &held).map(|need| need.id).collect();
+    assert_eq!(unmet, ["backup_volumes_storage", "backup_volumes_guest", "updates"]);
 
     // Another token beside it: what is there is kept, and stays when that fails.
     let again = [&args[..3], &["--key=again", "--token-name=second", "--out", args[8]]].concat();
@@ -178,7 +182,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         made   token mcp@pve!second
         made   permission PVEAuditor on / for mcp@pve!second
         made   permission McpRead on / for mcp@pve!second
-        made   permission McpOperate on /vms for mcp@pve!second
+        made   permission McpOperate on / for mcp@pve!second
         warning: the cluster's members are unknown: GET /cluster/status: out of order (status 500)
     "]]
     .assert_eq(made);
@@ -186,7 +190,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         failed to use the new token mcp@pve!second: GET /version: out of order (status 500)
         Made before that; to take it back:
           here    rm OUT/secrets/again.token
-          server  pveum acl delete /vms --tokens 'mcp@pve!second' --roles McpOperate
+          server  pveum acl delete / --tokens 'mcp@pve!second' --roles McpOperate
           server  pveum acl delete / --tokens 'mcp@pve!second' --roles McpRead
           server  pveum acl delete / --tokens 'mcp@pve!second' --roles PVEAuditor
           server  pveum user token remove mcp@pve second
@@ -228,10 +232,10 @@ async fn read_only_leaves_out_what_changes_guests() {
         ; in the server's shell:
         starting, stopping and snapshotting guests:
           pveum role add McpOperate --privs "VM.PowerMgmt VM.Snapshot"
-          pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!reader' --roles McpOperate
+          pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles McpOperate
         addresses of virtual machines, whose privilege on PVE 8 can run commands in them, too:
           pveum role add McpMonitor --privs "VM.Monitor"
-          pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!reader' --roles McpMonitor
+          pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles McpMonitor
     "#]]
     .assert_eq(left_out.split("\nWritten").next().unwrap_or_default());
     let settings = load(out);
@@ -240,6 +244,50 @@ async fn read_only_leaves_out_what_changes_guests() {
     let names: Vec<&String> = held.values().flat_map(BTreeMap::keys).collect();
     assert!(names.iter().all(|name| !["VM.PowerMgmt", "VM.Snapshot"].contains(&name.as_str())));
     assert!(names.iter().any(|name| name.as_str() == "VM.Backup"));
+}
+
+/// A role on a deeper path replaces what is inherited from `/`: not ours to change, but to tell.
+#[tokio::test]
+async fn a_permission_that_is_in_the_way_is_told() {
+    let sim = sim().await;
+    let edge = sim.target("edge");
+    let (url, fingerprint) = (&edge.nodes[0].url, &edge.nodes[0].fingerprint);
+    let mut sources = Sources::default();
+    let text = format!(
+        "[pve.edge]\nendpoints = [\"{url}\"]\nfingerprint = \"{fingerprint}\"\n\
+         username = \"root@pam\"\npassword = \"{PASSWORD}\"\n"
+    );
+    sources.texts.push(("the administrator's settings".to_owned(), text));
+    let settings = settings::load(&sources).unwrap_or_else(|errors| panic!("{errors}")).settings;
+    let admin = pve_client::Client::connect(settings.pve.values().next().unwrap()).unwrap();
+    let narrow = pve_client::access::AclParams {
+        path: "/vms".to_owned(),
+        roles: ["PVEDatastoreUser"].into_iter().collect(),
+        users: ["mcp@pve"].into_iter().collect(),
+        ..Default::default()
+    };
+    admin.call(pve_client::access::update_acl(narrow)).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let args = [
+        url,
+        "--product=pve",
+        "--key=edge",
+        "--token-name=helper",
+        "--out",
+        folder.path().to_str().unwrap(),
+    ];
+    let mut terminal = Scripted::answering(&["yes", PASSWORD]);
+    add(&mut terminal, &args, &addresses(edge, &[])).await.unwrap();
+    let warnings: String = terminal
+        .err
+        .lines()
+        .filter(|line| line.starts_with("warning"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    expect![[r"
+        warning: the token does not hold everywhere: Sys.Audit on /, VM.Audit on /vms, Sys.Syslog on /, VM.PowerMgmt on /vms, VM.Snapshot on /vms; a permission of mcp@pve or of the token on a path below / replaces what was given there: pveum acl list
+    "]].assert_eq(&warnings);
 }
 
 #[tokio::test]
@@ -289,14 +337,14 @@ async fn a_backup_server_gets_a_token_that_audits() {
         made   permission Audit on / for mcp@pbs!helper
     "]]
     .assert_eq(&masked(&terminal.everything(), vault, out));
-    expect![[r##"
+    expect![[r#"
         # Added by `proxmox-mcp config add`.
         [pbs.vault]
         endpoints = ["https://127.0.0.1:PORT-vault"]
         token_id = "mcp@pbs!helper"
         token_file = "../secrets/vault.token"
         fingerprint = "PRINT-vault"
-    "##]]
+    "#]]
     .assert_eq(&masked(&read(&out.join("conf.d/vault.toml")), vault, out));
     assert_eq!(read(&out.join("config.toml")), "[server]\nmode = \"read-only\"\n");
 
@@ -373,7 +421,7 @@ async fn what_was_made_before_a_failure_is_told_with_the_way_back() {
     let error = add(&mut terminal, &args, &addresses(lab, &[])).await.unwrap_err();
     assert_no_secret(&terminal, None);
     expect![[r"
-        failed to make the permission McpOperate on /vms for mcp@pve and mcp@pve!helper: PUT /access/acl: cfs-lock 'file-user_cfg' error: no quorum! (status 500)
+        failed to make the permission McpOperate on / for mcp@pve and mcp@pve!helper: PUT /access/acl: cfs-lock 'file-user_cfg' error: no quorum! (status 500)
         Made before that; to take it back:
           server  pveum acl delete / --users mcp@pve --tokens 'mcp@pve!helper' --roles McpRead
           server  pveum acl delete / --users mcp@pve --tokens 'mcp@pve!helper' --roles PVEAuditor

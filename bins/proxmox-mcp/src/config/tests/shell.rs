@@ -17,37 +17,36 @@ async fn a_cluster() {
     check(
         &["https://pve1.lan:8006", "--key", "home"],
         expect![[r#"
-        # For a root shell on pve1.lan. Nothing was contacted and nothing was changed.
-        pveum user add mcp@pve --comment "proxmox-mcp"
-        pveum role add McpRead --privs "Sys.Syslog"
-        pveum role add McpOperate --privs "VM.PowerMgmt VM.Snapshot"
-        # The next line prints the token's secret, once.
-        pveum user token add mcp@pve agent --privsep 1 --output-format json
-        pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles PVEAuditor
-        pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles McpRead
-        pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!agent' --roles McpOperate
-        # The certificate's fingerprint, for the table below:
-        pvenode cert info
+            # For a root shell on pve1.lan. Nothing was contacted and nothing was changed.
+            pveum user add mcp@pve --comment "proxmox-mcp"
+            pveum role add McpRead --privs "Sys.Syslog"
+            pveum role add McpOperate --privs "VM.PowerMgmt VM.Snapshot"
+            # The next line prints the token's secret, once.
+            pveum user token add mcp@pve agent --privsep 1 --output-format json
+            pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles PVEAuditor
+            pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles McpRead
+            pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles McpOperate
+            # The certificate's fingerprint, for the table below:
+            pvenode cert info
 
-        # Left out:
-        # listing backup files on PVE storages, whose privileges can make and delete backups, too:
-        #   pveum role add McpBackupList --privs "Datastore.AllocateSpace VM.Backup"
-        #   pveum acl modify /storage --users mcp@pve --tokens 'mcp@pve!agent' --roles McpBackupList
-        #   pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!agent' --roles McpBackupList
+            # Left out:
+            # listing backup files on PVE storages, whose privileges can make and delete backups, too:
+            #   pveum role add McpBackupList --privs "Datastore.AllocateSpace VM.Backup"
+            #   pveum acl modify / --users mcp@pve --tokens 'mcp@pve!agent' --roles McpBackupList
 
-        # On the machine of proxmox-mcp: the secret alone into a file that only you can read.
-        mkdir -p /etc/proxmox-mcp/conf.d
-        install -d -m 700 /etc/proxmox-mcp/secrets
-        (umask 077; cat > /etc/proxmox-mcp/secrets/home.token)    # paste the secret, Enter, Ctrl-D
+            # On the machine of proxmox-mcp: the secret alone into a file that only you can read.
+            mkdir -p /etc/proxmox-mcp/conf.d
+            install -d -m 700 /etc/proxmox-mcp/secrets
+            (umask 077; cat > /etc/proxmox-mcp/secrets/home.token)    # paste the secret, Enter, Ctrl-D
 
-        # And this into /etc/proxmox-mcp/conf.d/home.toml:
-        # Added by `proxmox-mcp config add`.
-        [pve.home]
-        endpoints = ["https://pve1.lan:8006"]
-        token_id = "mcp@pve!agent"
-        token_file = "../secrets/home.token"
-        fingerprint = "AB:CD:…"
-    "#]],
+            # And this into /etc/proxmox-mcp/conf.d/home.toml:
+            # Added by `proxmox-mcp config add`.
+            [pve.home]
+            endpoints = ["https://pve1.lan:8006"]
+            token_id = "mcp@pve!agent"
+            token_file = "../secrets/home.token"
+            fingerprint = "AB:CD:…"
+        "#]],
     )
     .await;
 }
@@ -65,15 +64,14 @@ async fn a_cluster_that_is_read_only_and_lists_backups() {
             pveum user token add mcp@pve reader --privsep 1 --output-format json
             pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles PVEAuditor
             pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles McpRead
-            pveum acl modify /storage --users mcp@pve --tokens 'mcp@pve!reader' --roles McpBackupList
-            pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!reader' --roles McpBackupList
+            pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles McpBackupList
             # The certificate's fingerprint, for the table below:
             pvenode cert info
 
             # Left out:
             # starting, stopping and snapshotting guests:
             #   pveum role add McpOperate --privs "VM.PowerMgmt VM.Snapshot"
-            #   pveum acl modify /vms --users mcp@pve --tokens 'mcp@pve!reader' --roles McpOperate
+            #   pveum acl modify / --users mcp@pve --tokens 'mcp@pve!reader' --roles McpOperate
 
             # On the machine of proxmox-mcp: the secret alone into a file that only you can read.
             mkdir -p /etc/proxmox-mcp/conf.d
