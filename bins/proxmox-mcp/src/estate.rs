@@ -8,8 +8,9 @@ use guard::Principal;
 use mcp_protocol::App;
 use mcp_tools::fleet::{Fleet, Traits};
 use proxmox_sim::{Sim, SimConfig};
+use secrecy::ExposeSecret;
 use settings::{Flag, Loaded, Sources};
-use store::{LazyStore, StoreUrl};
+use store::{InvalidStoreUrl, LazyStore, StoreUrl};
 
 use crate::{
     cli::{SourceArgs, SurfaceArgs},
@@ -67,10 +68,19 @@ impl Estate {
             );
         }
         let server = &loaded.settings.server;
-        let url = match &demo {
+        let url = match (&demo, &server.store_url) {
             // Nothing of a demo is kept.
-            Some(_) => StoreUrl::Memory,
-            None => StoreUrl::Sqlite(server.state_dir.join("store.db")),
+            (Some(_), _) => StoreUrl::Memory,
+            (None, Some(url)) => {
+                url.expose_secret().parse().map_err(|error: InvalidStoreUrl| {
+                    let hint = "it takes postgres://… or sqlite:///path/to/file";
+                    anyhow::anyhow!(
+                        "{}",
+                        loaded.error_at("server.store_url", error.to_string(), hint)
+                    )
+                })?
+            }
+            (None, None) => StoreUrl::Sqlite(server.state_dir.join("store.db")),
         };
         let store = LazyStore::new(url);
         let principal = local_principal();
@@ -121,8 +131,7 @@ pub(crate) fn sources(args: &SourceArgs) -> Sources {
 fn start_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
     let settings = &loaded.settings.log;
     let filter = log.unwrap_or_else(|| settings.directives()).to_owned();
-    let filter =
-        if filter.contains("rmcp") { filter } else { format!("{filter},rmcp=error") };
+    let filter = if filter.contains("rmcp") { filter } else { format!("{filter},rmcp=error") };
     let format = match settings.format {
         settings::LogFormat::Json => telemetry::Format::Json,
         _ => telemetry::Format::Auto,
@@ -146,16 +155,15 @@ async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)
 
 fn connect(loaded: &Loaded) -> anyhow::Result<Fleet> {
     let server = &loaded.settings.server;
-    let mut fleet =
-        Fleet::new(stdx::SystemClock::shared()).with_deadline(server.overview_deadline);
+    let mut fleet = Fleet::new(stdx::SystemClock::shared()).with_deadline(server.overview_deadline);
     for (key, options) in &loaded.settings.pve {
-        let client = pve_client::Client::connect(options)
-            .with_context(|| format!("set up [pve.{key}]"))?;
+        let client =
+            pve_client::Client::connect(options).with_context(|| format!("set up [pve.{key}]"))?;
         fleet = fleet.with_pve(key.clone(), &client, traits(options));
     }
     for (key, options) in &loaded.settings.pbs {
-        let client = pbs_client::Client::connect(options)
-            .with_context(|| format!("set up [pbs.{key}]"))?;
+        let client =
+            pbs_client::Client::connect(options).with_context(|| format!("set up [pbs.{key}]"))?;
         fleet = fleet.with_pbs(key.clone(), &client, traits(options));
     }
     Ok(fleet)

@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 /// `[server]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerSettings {
     /// How far the server goes for any caller.
@@ -35,6 +35,8 @@ pub struct ServerSettings {
     pub toolsets: Vec<String>,
     /// Where state is kept; it need not exist yet.
     pub state_dir: PathBuf,
+    /// The database that is used instead of a file in `state_dir`; it can hold a password.
+    pub store_url: Option<SecretString>,
     /// The ceiling of one answer, in bytes.
     pub answer_max_bytes: usize,
     /// How long a tool follows a task before it answers.
@@ -144,6 +146,8 @@ pub(crate) struct RawServer {
     mode: Mode,
     toolsets: Vec<String>,
     state_dir: Option<PathBuf>,
+    #[serde(default)]
+    store_url: Option<SecretString>,
     answer_max_bytes: usize,
     task_wait_secs: u64,
     overview_deadline_secs: u64,
@@ -173,7 +177,8 @@ impl Settings {
     /// Every secret of every endpoint, for the redactor.
     pub fn secrets(&self) -> Vec<SecretString> {
         let pve = self.pve.values().flat_map(|options| options.secrets());
-        pve.chain(self.pbs.values().flat_map(|options| options.secrets())).collect()
+        let pbs = self.pbs.values().flat_map(|options| options.secrets());
+        pve.chain(pbs).chain(self.server.store_url.clone()).collect()
     }
 }
 
@@ -206,6 +211,7 @@ impl RawServer {
             mode: self.mode,
             toolsets: self.toolsets,
             state_dir: self.state_dir.unwrap_or(default_state_dir),
+            store_url: self.store_url,
             answer_max_bytes: self.answer_max_bytes,
             task_wait: Duration::from_secs(self.task_wait_secs),
             overview_deadline: Duration::from_secs(self.overview_deadline_secs),

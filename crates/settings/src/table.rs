@@ -73,6 +73,15 @@ const SERVER: &[Key] = &[
               `~/.local/state/proxmox-mcp`, else `/var/lib/proxmox-mcp`.",
     },
     Key {
+        name: "store_url",
+        kind: Kind::Secret,
+        default: None,
+        example: "\"postgres://mcp:password@db.lan/mcp\"",
+        required: false,
+        doc: "The database that keeps them instead: `postgres://…`, or `sqlite:///path/to/file`. \
+              Unset, it is SQLite, `store.db` in `state_dir`.",
+    },
+    Key {
         name: "answer_max_bytes",
         kind: Kind::Integer(2048, 1_048_576),
         default: Some("16384"),
