@@ -114,8 +114,12 @@ pub(crate) async fn watch(
             let task = task.map(|task| task.upid);
             return Wish::Done { state, task, failed: failed.map(|(task, _)| task) };
         }
-        let gave_up = matches!(ha_state.as_deref(), Some("error" | "fence" | "disabled"))
-            && !(ha_state.as_deref() == Some("disabled") && !up);
+        let gave_up = match ha_state.as_deref() {
+            Some("error" | "fence") => true,
+            // Of a guest that is to be off, it is what was wished.
+            Some("disabled") => up,
+            _ => false,
+        };
         if let Some((task, patience)) = &failed
             && running.is_none()
             && (gave_up || patience.is_over())

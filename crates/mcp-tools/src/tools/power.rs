@@ -32,6 +32,9 @@ use crate::{
 /// How long a guest has to be in its new state after the task has ended.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// The same for a guest that was shut down to be started again.
+const RESTART: Duration = Duration::from_secs(20);
+
 /// Turns a guest on or off.
 pub struct GuestPower;
 
@@ -398,7 +401,7 @@ impl Run<'_> {
     async fn settled(&self) -> Result<State, api_core::Error> {
         // A reboot's task ends with the shutdown; starting again comes after it.
         let until = match self.action {
-            Action::Reboot => self.until.or_at_least(SETTLE),
+            Action::Reboot => self.until.at_most(RESTART).or_at_least(SETTLE),
             _ => self.until.at_most(SETTLE).or_at_least(Duration::from_secs(1)),
         };
         let mut pace = Pace::new();

@@ -215,14 +215,12 @@ fn lead(query: &Query, shown: usize, total: usize, running: usize, failed: usize
     }
     let of = if total > shown { format!(" of {total}") } else { String::new() };
     let plural = if shown == 1 && total == 1 { "" } else { "s" };
-    let mut lead = format!("{shown}{of} {word}task{plural}, newest first");
-    if query.wanted != Wanted::Running && running > 0 {
-        lead.push_str(&format!("; {running} running"));
-    }
-    if query.wanted != Wanted::Failed && failed > 0 {
-        lead.push_str(&format!("; {failed} failed"));
-    }
-    lead
+    let also = |count: usize, what: &str, is_wanted: bool| {
+        if is_wanted && count > 0 { format!("; {count} {what}") } else { String::new() }
+    };
+    let running = also(running, "running", query.wanted != Wanted::Running);
+    let failed = also(failed, "failed", query.wanted != Wanted::Failed);
+    format!("{shown}{of} {word}task{plural}, newest first{running}{failed}")
 }
 
 /// Whom to ask. A guest or node belongs to one cluster; without them both products are asked.

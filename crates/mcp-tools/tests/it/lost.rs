@@ -21,7 +21,7 @@ use mcp_tools::{
     fleet::{Fleet, Traits},
     tool::Cx,
 };
-use proxmox_sim::{Sim, SimConfig};
+use proxmox_sim::{Sim, SimConfig, TaskSpec};
 use serde_json::json;
 
 use crate::estate::Estate;
@@ -35,6 +35,8 @@ enum Loss {
     GivenUp,
     /// The request never got there, and nobody can tell.
     Vanished,
+    /// The answer names a task that is done, and nothing has happened.
+    Pretended,
 }
 
 /// Loses the answers to changes.
@@ -43,6 +45,8 @@ struct Lossy {
     authorization: String,
     loss: Loss,
     sent: AtomicU32,
+    /// The task that [`Loss::Pretended`] names.
+    pretended: String,
 }
 
 #[async_trait]
@@ -60,6 +64,10 @@ impl Transport for Lossy {
         let closed = || TransportError::new(TransportErrorKind::Closed, Sent::Maybe, "pve");
         match self.loss {
             Loss::Vanished => Err(closed()),
+            Loss::Pretended => {
+                let body = format!("{{\"data\": \"{}\"}}", self.pretended).into_bytes();
+                Ok(http::Response::new(Body::from(body)))
+            }
             Loss::Closed => {
                 self.inner.send(request).await?;
                 Err(closed())
@@ -90,9 +98,13 @@ async fn start(loss: Loss) -> (Estate, Arc<Lossy>) {
     let clock = stdx::SystemClock::shared();
     let inner = Arc::new(options.transport(FailoverOptions::default(), Arc::clone(&clock)));
     let authorization = format!("PVEAPIToken={}={}", token.id, token.secret);
-    let lossy = Arc::new(Lossy { inner, authorization, loss, sent: AtomicU32::new(0) });
+    let done = TaskSpec::finished("qmstart", "125", "OK");
+    let pretended = sim.levers().add_task("lab", "alder", &done).expect("a task");
+    let lossy = Lossy { inner, authorization, loss, sent: AtomicU32::new(0), pretended };
+    let lossy = Arc::new(lossy);
     let client = pve_client::Client::new(Arc::clone(&lossy) as Arc<dyn Transport>);
-    let fleet = Fleet::new(clock).with_pve("lab".parse().unwrap(), &client, Traits::default());
+    let fleet =
+        Fleet::new(clock).with_pve("lab".parse().expect("a key"), &client, Traits::default());
     let cx = Cx {
         fleet: Arc::new(fleet),
         call: CallContext::detached(Caller::new("local:0")),
@@ -134,4 +146,20 @@ async fn an_outcome_that_nobody_knows_is_said_to_be_unknown() {
         next: guest_get {"guest":"lab/125"}
         next: tasks_list {"cluster":"lab","guest":"lab/125"}"#]].assert_eq(&answer.text);
     assert_eq!(lossy.sent.load(Ordering::Relaxed), 1, "nothing is sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ended_well_without_effect_is_contradicted() {
+    let (estate, _) = start(Loss::Pretended).await;
+    let answer = estate.ask("guest_power", json!({"guest": "lab/125", "action": "start"})).await;
+    assert!(answer.failed, "{}", answer.text);
+    assert_eq!(answer.object["state"], "stopped");
+    let text = answer.text.lines().next().unwrap();
+    expect!["start of lab/125 dev-bela: the task ended OK, but the guest is stopped"]
+        .assert_eq(text);
+    let args = json!({"guest": "lab/100", "action": "reboot", "timeout_s": 1});
+    let text = estate.failure("guest_power", args).await;
+    assert!(text.contains("the task ended OK, but the guest has been running for"), "{text}");
+    let text = estate.failure("snapshot_create", json!({"guest": "lab/100", "name": "a1"})).await;
+    assert!(text.contains("the task ended OK, but the snapshot is not in the list"), "{text}");
 }

@@ -6,6 +6,7 @@ mod estate;
 mod look;
 mod lost;
 mod power;
+mod progress;
 mod snapshots;
 mod tasks;
 mod truth;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use proxmox_sim::SimConfig;
+use proxmox_sim::{PveRelease, SimConfig};
 use serde_json::json;
 use testkit::{Progress, wait_for};
 
@@ -76,7 +76,7 @@ async fn what_cannot_be_done_is_refused_with_the_way_to_do_it() {
         answers.push_str(&text);
         answers.push('\n');
     }
-    expect![[r#"
+    expect![[r"
         start of lab/9000 tpl-debian-13 was not tried: it is a template
         note: clone it and start the clone
         reset of lab/130 proxy was not tried: containers have no reset
@@ -92,7 +92,7 @@ async fn what_cannot_be_done_is_refused_with_the_way_to_do_it() {
         note: name one as cluster/vmid
         no guest `lab/555` in lab, as far as the token sees
         next: guests_list {}
-    "#]]
+    "]]
     .assert_eq(&answers);
 }
 
@@ -214,6 +214,43 @@ async fn a_node_that_is_away_cannot_start_its_guests() {
     let text = estate.failure("guest_power", json!({"guest": "lab/108", "action": "start"})).await;
     assert!(text.contains("cedar"), "{text}");
     assert!(text.contains("nodes_list"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_is_locked_is_left_alone() {
+    let estate = Estate::of(SimConfig::fast().with_task_speed(0.4), "agent", 16 * 1024).await;
+    let create = json!({"guest": "lab/100", "name": "a1"});
+    let create = estate.ask("snapshot_create", create);
+    let stop = async {
+        let running = json!({"cluster": "lab", "state": "running"});
+        wait_for("the snapshot to begin", Duration::from_secs(30), async || {
+            let tasks = estate.ask("tasks_list", running.clone()).await;
+            if tasks.text.contains(":qmsnapshot:100:") {
+                Progress::Ready(())
+            } else {
+                Progress::Pending(tasks.text)
+            }
+        })
+        .await;
+        estate.failure("guest_power", json!({"guest": "lab/100", "action": "stop"})).await
+    };
+    let (created, stopped) = tokio::join!(create, stop);
+    assert!(!created.failed, "{}", created.text);
+    expect![[r#"
+        stop of lab/100 web-01 was not tried: it is locked (snapshot): something is at work on it, or was broken off
+        note: look at its running tasks, and try again when they are done
+        next: tasks_list {"guest":"lab/100","state":"running"}"#]].assert_eq(&stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_release_does_the_same() {
+    let config = SimConfig::fast().with_pve_release(PveRelease::V8_4);
+    let estate = Estate::of(config, "agent", 16 * 1024).await;
+    estate.text("guest_power", json!({"guest": "lab/125", "action": "start"})).await;
+    estate.text("guest_power", json!({"guest": "lab/104", "action": "stop"})).await;
+    estate.text("snapshot_create", json!({"guest": "lab/125", "name": "a1"})).await;
+    estate.text("tasks_list", json!({"guest": "lab/125"})).await;
+    estate.text("check_node_health", json!({})).await;
 }
 
 /// Seconds of a run become `AGE`.

@@ -9,11 +9,11 @@ use crate::estate::{Estate, steady};
 async fn a_tree_and_what_others_wrote_into_it() {
     let estate = Estate::start("agent").await;
     let text = estate.text("snapshot_list", json!({"guest": "lab/104"})).await;
-    expect![[r#"
+    expect![[r"
         lab/104 db-main has 2 snapshots and stands after weekly-2
         snapshot parent time memory state
         weekly-1 - TIME(AGE) no -
-        weekly-2 weekly-1 TIME(AGE) no -"#]]
+        weekly-2 weekly-1 TIME(AGE) no -"]]
     .assert_eq(&steady(&text));
     let text = estate.text("snapshot_list", json!({"guest": "web-01"})).await;
     let marked = text.split("<<<untrusted").nth(1).expect("a marked part");
@@ -64,7 +64,7 @@ async fn what_cannot_be_done_is_refused() {
         answers.push_str(&estate.failure("snapshot_create", args).await);
         answers.push('\n');
     }
-    expect![[r#"
+    expect![[r"
         `1st` cannot name a snapshot: a character is not allowed there
         note: use 2 to 40 characters: a letter, then letters, digits, _ or -
         `current` cannot name a snapshot: the word is reserved
@@ -73,7 +73,7 @@ async fn what_cannot_be_done_is_refused() {
         note: leave include_memory out
         snapshot a1 of lab/9000 tpl-debian-13 was not tried: it is a template
         note: clone it instead: a template never changes
-    "#]]
+    "]]
     .assert_eq(&answers);
     // What the storage cannot do is the task's own cause.
     let cause = "snapshot feature is not available";

@@ -8,7 +8,7 @@ use crate::estate::{Answer, Estate, steady};
 
 fn rows(answer: &Answer) -> Vec<Value> {
     assert!(!answer.failed, "{}", answer.text);
-    answer.object["tasks"]["rows"].as_array().unwrap().clone()
+    answer.object["tasks"]["rows"].as_array().expect("rows").clone()
 }
 
 fn of<'a>(rows: &'a [Value], column: usize) -> Vec<&'a str> {
@@ -97,12 +97,12 @@ async fn one_task_wherever_it_is() {
     assert_eq!(answer.object["status"], "failed");
     assert_eq!(answer.object["cluster"], "lab");
     let text = steady(&answer.text.replace(&upid, "UPID"));
-    expect![[r#"
+    expect![[r"
         qmstart 108 on lab/cedar, begun AGE ago, failed: start failed: QEMU exited with code 1
         <<<untrusted log of UPID, last 2 of 2 lines
         kvm: -device vfio-pci,host=0000:01:00.0,id=hostpci0,bus=ich9-pcie-port-1,addr=0x0: vfio 0000:01:00.0: failed to open /dev/vfio/17: Device or resource busy
         TASK ERROR: start failed: QEMU exited with code 1
-        untrusted>>>"#]].assert_eq(&text);
+        untrusted>>>"]].assert_eq(&text);
 
     // Both clusters have a node called alder; only one knows the task.
     let levers = estate.sim.levers();
@@ -122,9 +122,9 @@ async fn one_task_wherever_it_is() {
             json!({"upid": "UPID:cedar:00000001:00000001:6B033EDA:qmstart:1:root@pam:"}),
         )
         .await;
-    expect![[r#"
+    expect![[r"
         lab does not know the task UPID:cedar:00000001:00000001:6B033EDA:qmstart:1:root@pam:
-        note: old tasks are forgotten; tasks_list shows those that are kept"#]]
+        note: old tasks are forgotten; tasks_list shows those that are kept"]]
     .assert_eq(&text);
     let text = estate
         .failure(
