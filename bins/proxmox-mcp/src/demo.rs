@@ -16,10 +16,26 @@ use crate::{
 /// What is asked, and why; the last field says whether it is meant to fail.
 const TOUR: &[(&str, &str, &str)] = &[
     ("What is the state of everything?", "fleet_overview", "{}"),
-    ("Which machines are stopped on the cluster?", "guests_list", r#"{"cluster":"lab","status":"stopped"}"#),
-    ("Start one of them, and tell me when it runs.", "guest_power", r#"{"guest":"lab/123","action":"start"}"#),
-    ("Start another. (This one cannot start.)", "guest_power", r#"{"guest":"lab/108","action":"start"}"#),
-    ("Start 104. (Two clusters have a 104, so it asks instead of guessing.)", "guest_power", r#"{"guest":"104","action":"start"}"#),
+    (
+        "Which machines are stopped on the cluster?",
+        "guests_list",
+        r#"{"cluster":"lab","status":"stopped"}"#,
+    ),
+    (
+        "Start one of them, and tell me when it runs.",
+        "guest_power",
+        r#"{"guest":"lab/123","action":"start"}"#,
+    ),
+    (
+        "Start another. (This one cannot start.)",
+        "guest_power",
+        r#"{"guest":"lab/108","action":"start"}"#,
+    ),
+    (
+        "Start 104. (Two clusters have a 104, so it asks instead of guessing.)",
+        "guest_power",
+        r#"{"guest":"104","action":"start"}"#,
+    ),
 ];
 
 /// Runs the tour.
