@@ -5,6 +5,9 @@ use serde_json::json;
 use super::{Spec, add, iso, new_cluster, object, storage};
 use crate::state::{Cluster, GuestKind, Node};
 
+/// Id, kind, name, cores, memory MiB, disk GiB, tags, running, agent answers.
+type Row = (u32, char, &'static str, u64, u64, u64, &'static str, bool, bool);
+
 /// Builds the node; without guests and jobs if it is not to be `full`.
 pub(super) fn cluster(now: i64, full: bool) -> Cluster {
     let mut edge = new_cluster("edge", None);
@@ -50,7 +53,7 @@ pub(super) fn cluster(now: i64, full: bool) -> Cluster {
     if !full {
         return edge;
     }
-    let rows: &[(u32, char, &'static str, u64, u64, u64, &'static str, bool, bool)] = &[
+    let rows: &[Row] = &[
         (100, 'q', "pos-server", 4, 8192, 80, "prod", true, true),
         (101, 'q', "camera-nvr", 4, 8192, 300, "prod", true, false),
         (102, 'q', "router", 2, 2048, 8, "infra", true, true),

@@ -91,10 +91,22 @@ fn backups(estate: &mut Estate, at: usize) {
     }
 }
 
+/// Node, type, id, user, seconds ago, seconds taken, status, log.
+type Row = (
+    usize,
+    &'static str,
+    &'static str,
+    &'static str,
+    i64,
+    i64,
+    &'static str,
+    &'static [&'static str],
+);
+
 fn lab(estate: &mut Estate) {
     let now = estate.now / 1000;
     let Some(cluster) = estate.clusters.first_mut() else { return };
-    let rows: &[(usize, &str, &str, &str, i64, i64, &str, &[&str])] = &[
+    let rows: &[Row] = &[
         (0, "aptupdate", "", "root@pam", 30_000, 9, "OK", &["starting apt-get update"]),
         (
             1,
@@ -178,32 +190,18 @@ fn lab(estate: &mut Estate) {
             log,
         });
         let failed = status != "OK" && !status.starts_with("WARN");
-        cluster.note(start, &name, user, "pvedaemon", 6, format!("starting task {upid}"));
+        cluster.note(start, &name, user, "pvedaemon", 6, &format!("starting task {upid}"));
         cluster.note(
             start + seconds,
             &name,
             user,
             "pvedaemon",
             if failed { 3 } else { 6 },
-            format!("end task {upid} {status}"),
+            &format!("end task {upid} {status}"),
         );
     }
-    cluster.note(
-        now - 5_000,
-        "cedar",
-        "",
-        "pvestatd",
-        4,
-        "status update time (7.412 seconds)".to_owned(),
-    );
-    cluster.note(
-        now - 600,
-        "alder",
-        "",
-        "pvedaemon",
-        6,
-        "successful auth for user 'root@pam'".to_owned(),
-    );
+    cluster.note(now - 5_000, "cedar", "", "pvestatd", 4, "status update time (7.412 seconds)");
+    cluster.note(now - 600, "alder", "", "pvedaemon", 6, "successful auth for user 'root@pam'");
 }
 
 fn vault(estate: &mut Estate) {

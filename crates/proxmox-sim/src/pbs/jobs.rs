@@ -68,7 +68,7 @@ fn one(jobs: &[Map<String, Value>], key: &str, name: &str, word: &str) -> Answer
 
 /// When a schedule fires next, near enough: the coming night.
 pub(super) fn next(call: &Call<'_>, schedule: &str) -> i64 {
-    let days = if schedule.starts_with("s") || schedule == "weekly" { 4 } else { 1 };
+    let days = if schedule.starts_with('s') || schedule == "weekly" { 4 } else { 1 };
     (call.estate.seconds() / 86_400 + days) * 86_400
 }
 

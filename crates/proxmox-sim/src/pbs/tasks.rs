@@ -124,7 +124,7 @@ fn status(call: &mut Call<'_>) -> Answer {
 fn log(call: &mut Call<'_>) -> Answer {
     let task = find(call)?;
     if call.flag("download") == Some(true) {
-        return Ok(Reply::text(task.log.iter().map(|line| format!("{line}\n")).collect()));
+        return Ok(Reply::text(task.log.join("\n") + "\n"));
     }
     let start = call.int("start").unwrap_or(0) as usize;
     let limit = match call.int("limit").unwrap_or(50) {

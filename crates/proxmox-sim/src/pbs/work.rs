@@ -129,7 +129,7 @@ fn check(
                 let shown = format!("{name}:{}", backup.path());
                 match &backup.verified {
                     Some((true, _)) if skip => {
-                        lines.push(format!("SKIPPED: verify {shown} (recently verified)"))
+                        lines.push(format!("SKIPPED: verify {shown} (recently verified)"));
                     }
                     Some((false, _)) => {
                         lines.push(format!("verify {shown}"));

@@ -475,7 +475,7 @@ fn ticket(call: &mut Call<'_>) -> Answer {
         let text = format!(
             "authentication failure; rhost={address} user={user} msg=no such user ('{user}')"
         );
-        call.cluster_mut().note(now, &name, "root@pam", "pvedaemon", 3, text);
+        call.cluster_mut().note(now, &name, "root@pam", "pvedaemon", 3, &text);
         return Err(Fault::bare(401, "authentication failure").after(delay));
     };
     if let Some(name) = &cluster.name {

@@ -339,7 +339,7 @@ fn nextid(call: &mut Call<'_>) -> Answer {
         }
         return data(vmid.to_string());
     }
-    let free = (100..).find(|vmid| !guests.contains_key(vmid)).unwrap_or(100);
+    let free = (100..1_000_000).find(|vmid| !guests.contains_key(vmid)).unwrap_or(100);
     data(free.to_string())
 }
 

@@ -50,7 +50,7 @@ fn free_name(estate: &Estate, at: usize, storage: &str, vmid: u32, format: &str)
     let taken = |volid: &String| {
         found.is_some_and(|storage| storage.volumes.iter().any(|volume| volume.volid == *volid))
     };
-    (0..).map(name).find(|volid| !taken(volid)).unwrap_or_default()
+    (0..10_000).map(name).find(|volid| !taken(volid)).unwrap_or_default()
 }
 
 /// Adds a volume and returns its id.
@@ -208,7 +208,7 @@ fn relocate(call: &mut Call<'_>, kind: GuestKind) -> Answer {
         if let Some(guest) = cluster.guests.get_mut(&vmid) {
             guest.config.insert(key, json!(text.replacen(&old, &new, 1)));
             if keep {
-                let free = (0..)
+                let free = (0..100)
                     .map(|n| format!("unused{n}"))
                     .find(|name| !guest.config.contains_key(name));
                 guest.config.insert(free.unwrap_or_default(), json!(old));

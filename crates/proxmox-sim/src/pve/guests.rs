@@ -176,7 +176,7 @@ fn config(call: &mut Call<'_>, kind: GuestKind) -> Answer {
         let found = guest.snapshots.iter().find(|snapshot| snapshot.name == name);
         let found =
             found.ok_or_else(|| Fault::internal(format!("snapshot '{name}' does not exist")))?;
-        config = found.config.clone();
+        config.clone_from(&found.config);
     }
     config.insert("digest".to_owned(), json!(guest.digest()));
     data(Value::Object(config))
@@ -208,8 +208,7 @@ fn pending(call: &mut Call<'_>, kind: GuestKind) -> Answer {
 pub(super) fn frame(call: &Call<'_>) -> (i64, i64) {
     match call.text("timeframe") {
         Some("day") => (if call.estate.release.is_9() { 60 } else { 1800 }, 48),
-        Some("week") => (1800, 70),
-        Some("month") => (1800, 70),
+        Some("week" | "month") => (1800, 70),
         Some("year" | "decade") => (86_400, 52),
         _ => (60, 70),
     }

@@ -100,7 +100,7 @@ fn settle(estate: &mut Estate, at: usize, sid: &str, state: &str) {
     if before != state {
         let node = cluster.nodes[0].name.clone();
         let text = format!("service '{sid}': state changed from '{before}' to '{state}'");
-        cluster.note(now, &node, "", "pve-ha-crm", if state == "error" { 3 } else { 6 }, text);
+        cluster.note(now, &node, "", "pve-ha-crm", if state == "error" { 3 } else { 6 }, &text);
     }
 }
 

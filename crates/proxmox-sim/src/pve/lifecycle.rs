@@ -248,10 +248,9 @@ fn clone(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     let mut source = guest.config.clone();
     if let Some(name) = &snapname {
         let found = guest.snapshots.iter().find(|snapshot| snapshot.name == *name);
-        source = found
-            .ok_or_else(|| Fault::internal(format!("snapshot '{name}' does not exist")))?
-            .config
-            .clone();
+        let found =
+            found.ok_or_else(|| Fault::internal(format!("snapshot '{name}' does not exist")))?;
+        source.clone_from(&found.config);
     }
     let storage = call.text("storage").map(str::to_owned);
     let pool = call.text("pool").map(str::to_owned).or_else(|| guest.pool.clone());

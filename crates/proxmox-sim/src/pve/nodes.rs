@@ -129,9 +129,10 @@ fn time(call: &mut Call<'_>) -> Answer {
 }
 
 fn hosts(call: &mut Call<'_>) -> Answer {
+    use std::fmt::Write as _;
     let mut text = "127.0.0.1 localhost\n".to_owned();
     for node in &call.cluster().nodes {
-        text.push_str(&format!("{0} {1}.example.internal {1}\n", node.address, node.name));
+        let _ = writeln!(text, "{0} {1}.example.internal {1}", node.address, node.name);
     }
     data(json!({"digest": crate::state::digest40(&text), "data": text}))
 }

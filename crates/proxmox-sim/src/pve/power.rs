@@ -169,10 +169,7 @@ pub(crate) fn plan(
         }
         Action::Stop if !running && kind == Lxc => fail(format!("CT {vmid} not running")),
         Action::Stop => Plan::new(name, vmid, 700.0, set(Power::Stopped)),
-        Action::Shutdown if !running => fail(match kind {
-            Qemu => format!("VM {vmid} not running"),
-            Lxc => format!("CT {vmid} not running"),
-        }),
+        _ if !running => fail(format!("{short} {vmid} not running")),
         Action::Shutdown | Action::Reboot if guest.quirk == Quirk::IgnoresShutdown && running => {
             let seconds = timeout.unwrap_or(60).clamp(1, 600);
             // At demo pace nobody wants to wait the whole minute.
@@ -193,7 +190,6 @@ pub(crate) fn plan(
             Plan::new(name, vmid, ms, end).lines(vec![line])
         }
         Action::Shutdown => Plan::new(name, vmid, 3000.0, set(Power::Stopped)),
-        Action::Reboot | Action::Reset if !running => fail(format!("{short} {vmid} not running")),
         Action::Reboot | Action::Reset => {
             let ms = if action == Action::Reset { 200.0 } else { 4000.0 };
             Plan::new(name, vmid, ms, move |estate: &mut Estate| {
@@ -207,7 +203,6 @@ pub(crate) fn plan(
                 Outcome::ok()
             })
         }
-        Action::Suspend | Action::Resume if !running => fail(format!("{short} {vmid} not running")),
         Action::Suspend => Plan::new(name, vmid, 300.0, set(Power::Paused)),
         Action::Resume => Plan::new(name, vmid, 300.0, set(Power::Running)),
     }

@@ -161,7 +161,7 @@ fn status(call: &mut Call<'_>) -> Answer {
 fn log(call: &mut Call<'_>) -> Answer {
     let task = find(call)?;
     if call.flag("download") == Some(true) {
-        return Ok(Reply::text(task.log.iter().map(|line| format!("{line}\n")).collect()));
+        return Ok(Reply::text(task.log.join("\n") + "\n"));
     }
     if task.log.is_empty() {
         return Ok(Reply::from(json!([{"n": 1, "t": "no content"}])).with("total", 1));

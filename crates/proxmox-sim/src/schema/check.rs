@@ -153,7 +153,7 @@ fn properties(props: &[Prop], name: &str, text: &str) -> Vec<String> {
     wrong
 }
 
-fn bounds<T: PartialOrd + std::fmt::Display>(
+fn bounds<T: PartialOrd + std::fmt::Display + Copy>(
     value: T,
     min: Option<T>,
     max: Option<T>,

@@ -130,7 +130,7 @@ impl Cluster {
         user: &str,
         tag: &str,
         priority: u8,
-        text: String,
+        text: &str,
     ) {
         self.log_uid += 1;
         let uid = self.log_uid.to_string();

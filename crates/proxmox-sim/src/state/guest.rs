@@ -310,7 +310,7 @@ pub(crate) fn parse_size(text: &str) -> u64 {
 /// `32G`, `512M`: the reverse.
 pub(crate) fn show_size(bytes: u64) -> String {
     for (shift, unit) in [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')] {
-        if bytes >= 1 << shift && bytes % (1 << shift) == 0 {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

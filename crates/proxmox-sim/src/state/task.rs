@@ -77,7 +77,7 @@ impl Outcome {
 impl Plan {
     pub(crate) fn new(
         kind: &'static str,
-        id: impl ToString,
+        id: impl std::fmt::Display,
         ms: f64,
         end: impl FnOnce(&mut Estate) -> Outcome + Send + 'static,
     ) -> Self {
@@ -221,7 +221,7 @@ impl Estate {
         let upid = self.tasks(home).open(now, booted, &name, plan.kind, &plan.id, user);
         if let Home::Pve(at) = home {
             let text = format!("starting task {upid}");
-            self.clusters[at].note(now / 1000, &name, user, "pvedaemon", 6, text);
+            self.clusters[at].note(now / 1000, &name, user, "pvedaemon", 6, &text);
         }
         if let (Some((vmid, lock)), Home::Pve(at)) = (plan.lock, home)
             && let Some(guest) = self.clusters[at].guests.get_mut(&vmid)
@@ -286,7 +286,7 @@ impl Estate {
             }
             let failed = status != "OK" && !status.starts_with("WARNINGS");
             let text = format!("end task {upid} {status}");
-            cluster.note(now / 1000, &node, &user, "pvedaemon", if failed { 3 } else { 6 }, text);
+            cluster.note(now / 1000, &node, &user, "pvedaemon", if failed { 3 } else { 6 }, &text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The simulator over its own wire: what clients will meet, down to reason phrases.
 
 mod access;
+mod console;
 mod guests;
 mod levers;
 mod replay;

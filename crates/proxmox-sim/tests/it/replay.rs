@@ -20,10 +20,15 @@ fn recorded() -> Option<Value> {
             let required =
                 option_env!("REQUIRE_FIXTURES").is_some() || env_is_set("REQUIRE_FIXTURES");
             assert!(!required, "{}: {error}", file.display());
-            println!("skipped: {} is not here", file.display());
+            tell(&format!("skipped: {} is not here", file.display()));
             None
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "a skip must be seen")]
+fn tell(text: &str) {
+    println!("{text}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch, not a setting")]
@@ -39,10 +44,10 @@ async fn replay(
     upids: &BTreeMap<String, String>,
 ) -> Got {
     let map = |text: &str| rename(text, names, upids);
-    let verb = request["method"].as_str().unwrap();
+    let verb = request["method"].as_str().expect("a method");
     let path: Vec<String> = request["path"]
         .as_str()
-        .unwrap()
+        .expect("a path")
         .split('/')
         .map(|segment| {
             let plain =

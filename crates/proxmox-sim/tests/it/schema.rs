@@ -33,11 +33,20 @@ fn find<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
     None
 }
 
+/// Verb, path, parameters, the parameter at fault, what is said of it.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static str,
+);
+
 #[tokio::test]
 async fn parameters_are_refused_in_the_servers_own_words() {
     let sim = demo().await;
     let admin = Caller::admin(&sim, "lab").await;
-    let cases: &[(&str, &str, &[(&str, &str)], &str, &str)] = &[
+    let cases: &[Case] = &[
         (
             "POST",
             "/nodes/alder/qemu",

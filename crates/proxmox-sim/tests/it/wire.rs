@@ -1,6 +1,7 @@
 //! A tiny HTTP/1.1 client that hides nothing: reason phrase, headers and body as they came.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,48 +16,48 @@ use tokio_rustls::client::TlsStream;
 
 /// What came back.
 #[derive(Debug)]
-pub struct Got {
-    pub status: u16,
-    pub reason: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
     /// Whether all of the announced body arrived.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Got {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    pub fn data(&self) -> Value {
+    pub(crate) fn data(&self) -> Value {
         assert_eq!(self.status, 200, "{} {}", self.reason, self.text());
         self.json()["data"].clone()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn connection(&self) -> &str {
+    pub(crate) fn connection(&self) -> &str {
         self.headers.get("connection").map_or("", String::as_str)
     }
 
     /// Status and reason in one line, for tables of expectations.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{} {}", self.status, self.reason)
     }
 }
 
 /// A connection that stays open.
-pub struct Wire {
+pub(crate) struct Wire {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
 }
 
 impl Wire {
-    pub async fn open(target: &SimTarget, node: usize) -> std::io::Result<Self> {
+    pub(crate) async fn open(target: &SimTarget, node: usize) -> std::io::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(target.ca_pem.as_bytes()).expect("a certificate");
         roots.add(ca).expect("a root");
@@ -73,14 +74,19 @@ impl Wire {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
-    pub fn fingerprint(&self) -> String {
+    /// The encrypted stream itself, for other protocols.
+    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+        self.stream
+    }
+
+    pub(crate) fn fingerprint(&self) -> String {
         use sha2::Digest as _;
         let certificates = self.stream.get_ref().1.peer_certificates().expect("certificates");
         let digest = sha2::Sha256::digest(&certificates[0]);
         digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &mut self,
         verb: &str,
         path: &str,
@@ -89,10 +95,10 @@ impl Wire {
     ) -> std::io::Result<Got> {
         let mut text = format!("{verb} {path} HTTP/1.1\r\nHost: sim\r\n");
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(text, "{name}: {value}\r\n");
         }
         if !body.is_empty() {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            let _ = write!(text, "Content-Length: {}\r\n", body.len());
         }
         text.push_str("\r\n");
         text.push_str(body);
@@ -101,7 +107,7 @@ impl Wire {
     }
 
     async fn more(&mut self) -> std::io::Result<bool> {
-        let mut chunk = [0; 16 << 10];
+        let mut chunk = vec![0; 16 << 10];
         let count = self.stream.read(&mut chunk).await?;
         self.buffer.extend_from_slice(&chunk[..count]);
         Ok(count > 0)
@@ -145,15 +151,15 @@ impl Wire {
 
 /// One caller of one target, a new connection for each request.
 #[derive(Clone)]
-pub struct Caller {
-    pub target: SimTarget,
-    pub node: usize,
-    pub auth: Vec<(&'static str, String)>,
+pub(crate) struct Caller {
+    pub(crate) target: SimTarget,
+    pub(crate) node: usize,
+    pub(crate) auth: Vec<(&'static str, String)>,
 }
 
 impl Caller {
     /// With one of the target's tokens, by its short name.
-    pub fn token(sim: &Sim, key: &str, name: &str) -> Self {
+    pub(crate) fn token(sim: &Sim, key: &str, name: &str) -> Self {
         let target = sim.target(key).clone();
         let token = target.token(name);
         let value = match target.product {
@@ -164,7 +170,7 @@ impl Caller {
     }
 
     /// Logged in as the administrator.
-    pub async fn admin(sim: &Sim, key: &str) -> Self {
+    pub(crate) async fn admin(sim: &Sim, key: &str) -> Self {
         let target = sim.target(key).clone();
         let nobody = Self { target, node: 0, auth: Vec::new() };
         let (user, password) = nobody.target.admin.clone();
@@ -183,15 +189,15 @@ impl Caller {
         }
     }
 
-    pub fn nobody(sim: &Sim, key: &str) -> Self {
+    pub(crate) fn nobody(sim: &Sim, key: &str) -> Self {
         Self { target: sim.target(key).clone(), node: 0, auth: Vec::new() }
     }
 
-    pub fn on(&self, node: usize) -> Self {
+    pub(crate) fn on(&self, node: usize) -> Self {
         Self { node, ..self.clone() }
     }
 
-    pub async fn try_send(
+    pub(crate) async fn try_send(
         &self,
         verb: &str,
         path: &str,
@@ -204,23 +210,23 @@ impl Caller {
         wire.send(verb, path, &all, body).await
     }
 
-    pub async fn get(&self, path: &str) -> Got {
+    pub(crate) async fn get(&self, path: &str) -> Got {
         self.try_send("GET", &format!("/api2/json{path}"), &[], "").await.expect("a response")
     }
 
-    pub async fn delete(&self, path: &str) -> Got {
+    pub(crate) async fn delete(&self, path: &str) -> Got {
         self.try_send("DELETE", &format!("/api2/json{path}"), &[], "").await.expect("a response")
     }
 
-    pub async fn post(&self, path: &str, params: &[(&str, &str)]) -> Got {
+    pub(crate) async fn post(&self, path: &str, params: &[(&str, &str)]) -> Got {
         self.form("POST", path, params).await
     }
 
-    pub async fn put(&self, path: &str, params: &[(&str, &str)]) -> Got {
+    pub(crate) async fn put(&self, path: &str, params: &[(&str, &str)]) -> Got {
         self.form("PUT", path, params).await
     }
 
-    pub async fn form(&self, verb: &str, path: &str, params: &[(&str, &str)]) -> Got {
+    pub(crate) async fn form(&self, verb: &str, path: &str, params: &[(&str, &str)]) -> Got {
         let pairs: Vec<String> =
             params.iter().map(|(key, value)| format!("{key}={}", escape(value))).collect();
         let kind = [("Content-Type", "application/x-www-form-urlencoded".to_owned())];
@@ -229,7 +235,7 @@ impl Caller {
             .expect("a response")
     }
 
-    pub async fn json(&self, verb: &str, path: &str, body: &Value) -> Got {
+    pub(crate) async fn json(&self, verb: &str, path: &str, body: &Value) -> Got {
         let kind = [("Content-Type", "application/json".to_owned())];
         self.try_send(verb, &format!("/api2/json{path}"), &kind, &body.to_string())
             .await
@@ -237,7 +243,7 @@ impl Caller {
     }
 
     /// Waits for a task and returns its status and its log.
-    pub async fn finish(&self, upid: &str) -> (String, Vec<String>) {
+    pub(crate) async fn finish(&self, upid: &str) -> (String, Vec<String>) {
         let node = match self.target.product {
             Product::Pve => upid.split(':').nth(1).expect("a node").to_owned(),
             Product::Pbs => "localhost".to_owned(),
@@ -252,13 +258,13 @@ impl Caller {
     }
 
     /// Starts something that must be a task, and waits for it.
-    pub async fn run(&self, got: Got) -> (String, Vec<String>) {
+    pub(crate) async fn run(&self, got: Got) -> (String, Vec<String>) {
         let upid = got.data();
         self.finish(upid.as_str().expect("a UPID")).await
     }
 
     /// Asks again until the data satisfies.
-    pub async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..2000 {
             let data = self.get(path).await.data();
             if good(&data) {
@@ -271,7 +277,7 @@ impl Caller {
 }
 
 /// Escapes everything that is not plainly safe.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| {
             if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
@@ -284,6 +290,6 @@ pub fn escape(text: &str) -> String {
 }
 
 /// The demo estate at a pace for tests.
-pub async fn demo() -> Sim {
+pub(crate) async fn demo() -> Sim {
     Sim::start(SimConfig::fast()).await.expect("a simulator")
 }

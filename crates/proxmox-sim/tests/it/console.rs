@@ -1,0 +1,65 @@
+//! Consoles over WebSocket, and the program.
+
+use futures::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use crate::wire::{Caller, Wire, demo, escape};
+
+/// The next message as text.
+async fn next<S>(socket: &mut S) -> String
+where
+    S: futures::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
+    let message = socket.next().await.expect("a message").expect("no error");
+    String::from_utf8(message.into_data().to_vec()).expect("text")
+}
+
+#[tokio::test]
+async fn a_shell_on_a_node_echoes() {
+    let sim = demo().await;
+    let admin = Caller::admin(&sim, "lab").await;
+    let opened = admin.post("/nodes/alder/termproxy", &[]).await.data();
+    let (port, ticket) = (opened["port"].as_str().unwrap(), opened["ticket"].as_str().unwrap());
+    let path =
+        format!("/api2/json/nodes/alder/vncwebsocket?port={port}&vncticket={}", escape(ticket));
+    // Another caller may not use it.
+    let mut other = Caller::token(&sim, "lab", "nothing");
+    other.auth.push(("X-Unused", "1".to_owned()));
+    assert_ne!(other.try_send("GET", &path, &[], "").await.unwrap().status, 200);
+    let url = format!("{}{path}", sim.target("lab").nodes[0].url.replace("https", "wss"));
+    let mut request = url.into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "binary".parse().unwrap());
+    for (name, value) in &admin.auth {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let wire = Wire::open(sim.target("lab"), 0).await.unwrap();
+    let (mut socket, response) =
+        tokio_tungstenite::client_async(request, wire.into_stream()).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "binary");
+    let login = format!("{}:{ticket}\n", opened["user"].as_str().unwrap());
+    socket.send(Message::text(login)).await.unwrap();
+    assert_eq!(next(&mut socket).await, "OK");
+    assert_eq!(next(&mut socket).await, "root@alder:~# ");
+    socket.send(Message::text("1:80:24:")).await.unwrap();
+    socket.send(Message::text("0:8:echo hi\r")).await.unwrap();
+    assert_eq!(next(&mut socket).await, "echo hi\r\nhi\r\nroot@alder:~# ");
+}
+
+#[tokio::test]
+async fn the_settings_point_at_private_files() {
+    let sim = demo().await;
+    let dir = tempfile::tempdir().unwrap();
+    let text = sim.settings_toml(dir.path()).unwrap();
+    for table in ["[pve.lab]", "[pve.edge]", "[pbs.vault]"] {
+        assert!(text.contains(table), "{text}");
+    }
+    let token = std::fs::read_to_string(dir.path().join("lab.token")).unwrap();
+    assert_eq!(token, sim.target("lab").token("agent").secret);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(dir.path().join("lab.token")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
