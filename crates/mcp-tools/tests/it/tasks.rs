@@ -11,7 +11,7 @@ fn rows(answer: &Answer) -> Vec<Value> {
     answer.object["tasks"]["rows"].as_array().expect("rows").clone()
 }
 
-fn of<'a>(rows: &'a [Value], column: usize) -> Vec<&'a str> {
+fn of(rows: &[Value], column: usize) -> Vec<&str> {
     rows.iter().map(|row| row[column].as_str().unwrap_or_default()).collect()
 }
 
