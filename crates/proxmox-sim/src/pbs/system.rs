@@ -98,7 +98,7 @@ fn network(_call: &mut Call<'_>) -> Answer {
         {"iface": "vmbr0", "name": "vmbr0", "type": "bridge", "method": "static", "active": true, "autostart": true,
          "cidr": "10.40.0.50/24", "gateway": "10.40.0.1", "bridge_ports": ["eno1"], "digest": digest},
     ]);
-    Ok(Reply::from(rows).with("digest", digest))
+    data(rows)
 }
 
 fn services(_call: &mut Call<'_>) -> Answer {

@@ -15,7 +15,8 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/vzdump/defaults", |_| {
         data(json!({
             "all": 0, "bwlimit": 0, "compress": "0", "lockwait": 180, "mode": "snapshot", "prune-backups": "keep-all=1",
-            "quiet": 0, "stopwait": 10, "storage": "local", "zstd": 1,
+            "quiet": 0, "stopwait": 10, "storage": "local", "zstd": 1, "ionice": 7, "pigz": 0, "remove": 1,
+            "stdexcludes": 1, "stop": 0, "mailnotification": "always", "notification-mode": "auto",
         }))
     }),
 ];

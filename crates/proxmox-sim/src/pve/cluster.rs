@@ -366,7 +366,7 @@ fn totem(cluster: &Cluster) -> Value {
     let Some(name) = &cluster.name else { return json!({}) };
     json!({
         "cluster_name": name, "config_version": cluster.nodes.len().to_string(), "version": "2",
-        "ip_version": "ipv4-6", "secauth": "on", "link_mode": "passive",
+        "ip_version": "ipv4-6", "secauth": "on", "link_mode": "passive", "token_coefficient": "125",
         "interface": {"0": {"linknumber": "0"}},
     })
 }

@@ -61,11 +61,7 @@ fn show(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
 }
 
 fn read(call: &mut Call<'_>) -> Answer {
-    let mut pool = show(call, call.arg("poolid"))?;
-    if let Some(map) = pool.as_object_mut() {
-        map.shift_remove("poolid");
-    }
-    data(pool)
+    data(show(call, call.arg("poolid"))?)
 }
 
 fn create(call: &mut Call<'_>) -> Answer {

@@ -147,6 +147,7 @@ fn show_volume(volume: &Volume) -> Value {
     }
     if matches!(volume.content, "images" | "rootdir") {
         row["parent"] = Value::Null;
+        row["used"] = json!(volume.size / 20);
     }
     if let Some(subtype) = volume.subtype {
         row["subtype"] = json!(subtype);
