@@ -9,12 +9,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Try it without a Proxmox at hand: `proxmox-mcp demo`.
 #[derive(Debug, Parser)]
 #[command(name = "proxmox-mcp", version, max_term_width = 100, after_help = EXIT_CODES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(crate) log: LogArgs,
 }
 
 const EXIT_CODES: &str = "\
@@ -23,7 +23,7 @@ Standard output carries answers only; logs go to standard error.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve MCP on standard input and output (what a client starts).
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
@@ -63,85 +63,85 @@ Examples:
 
 /// Where the settings come from.
 #[derive(Clone, Debug, Default, Args)]
-pub struct SourceArgs {
+pub(crate) struct SourceArgs {
     /// The settings file; `conf.d/*.toml` beside it is read as well [env: PROXMOX_MCP_CONFIG] [default: ~/.config/proxmox-mcp/config.toml, then /etc/proxmox-mcp/config.toml]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Read the earlier server's `.env` file instead of a settings file
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
-    pub env_file: Option<PathBuf>,
+    pub(crate) env_file: Option<PathBuf>,
 }
 
 /// What is served.
 #[derive(Clone, Debug, Default, Args)]
-pub struct SurfaceArgs {
+pub(crate) struct SurfaceArgs {
     #[command(flatten)]
-    pub source: SourceArgs,
+    pub(crate) source: SourceArgs,
     /// Toolsets to offer, separated by commas: default, classic, all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub toolsets: Option<Vec<String>>,
+    pub(crate) toolsets: Option<Vec<String>>,
     /// How far it goes: read-only hides actions, guarded refuses them, trusted runs reversible ones
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
-    pub mode: Option<guard::Mode>,
+    pub(crate) mode: Option<guard::Mode>,
     /// Use a simulated estate that runs inside this process
     #[arg(long, conflicts_with_all = ["config", "env_file"])]
-    pub demo: bool,
+    pub(crate) demo: bool,
     /// Listen on this loopback address for the demo's levers: a node offline, a task that fails, …
     #[arg(long, value_name = "ADDR", requires = "demo")]
-    pub demo_levers: Option<std::net::SocketAddr>,
+    pub(crate) demo_levers: Option<std::net::SocketAddr>,
 }
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[command(flatten)]
-    pub surface: SurfaceArgs,
+    pub(crate) surface: SurfaceArgs,
 }
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
-pub struct CallArgs {
+pub(crate) struct CallArgs {
     /// The tool (see `proxmox-mcp tools`)
-    pub tool: String,
+    pub(crate) tool: String,
     /// Its arguments; a value that is JSON is taken as such
     #[arg(value_name = "KEY=VALUE")]
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Print the structured answer instead of the text
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub surface: SurfaceArgs,
+    pub(crate) surface: SurfaceArgs,
 }
 
 /// Arguments of `tools`.
 #[derive(Debug, Args)]
-pub struct ToolsArgs {
+pub(crate) struct ToolsArgs {
     /// Print the tools as clients get them
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    pub surface: SurfaceArgs,
+    pub(crate) surface: SurfaceArgs,
 }
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// Print one JSON document instead of a table
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Only this cluster or server (repeatable)
     #[arg(long, value_name = "KEY")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// How long one check may take
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
-    pub timeout: u64,
+    pub(crate) timeout: u64,
     #[command(flatten)]
-    pub surface: SurfaceArgs,
+    pub(crate) surface: SurfaceArgs,
 }
 
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Write a commented settings file to start from
     Init {
         /// Where to; standard output without it
@@ -186,41 +186,41 @@ Examples:
 
 /// Arguments of `config add`.
 #[derive(Debug, Args)]
-pub struct AddArgs {
+pub(crate) struct AddArgs {
     /// The server, such as https://pve1.lan:8006 (PVE) or https://pbs1.lan:8007 (PBS)
-    pub url: String,
+    pub(crate) url: String,
     /// The name of the settings table [default: the host's first label]
     #[arg(long, value_name = "KEY")]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Which product answers there [default: by port, 8006 is PVE and 8007 PBS]
     #[arg(long, value_enum)]
-    pub product: Option<ProductArg>,
+    pub(crate) product: Option<ProductArg>,
     /// The administrator who makes user, role and token
     #[arg(long, value_name = "USER@REALM", default_value = "root@pam")]
-    pub admin: String,
+    pub(crate) admin: String,
     /// The fingerprint that you compared on the node already; no question is asked then
     #[arg(long, value_name = "AB:CD:…")]
-    pub fingerprint: Option<String>,
+    pub(crate) fingerprint: Option<String>,
     /// Let the token read only
     #[arg(long)]
-    pub read_only: bool,
+    pub(crate) read_only: bool,
     /// Let the token list backup files on PVE storages; the privileges for that can make and delete backups, too
     #[arg(long)]
-    pub backup_lists: bool,
+    pub(crate) backup_lists: bool,
     /// The token's name
     #[arg(long, value_name = "NAME", default_value = "agent")]
-    pub token_name: String,
+    pub(crate) token_name: String,
     /// Print the commands for the node's shell and change nothing
     #[arg(long)]
-    pub print: bool,
+    pub(crate) print: bool,
     /// The folder of the settings [default: the settings file's folder]
     #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// A product by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProductArg {
+pub(crate) enum ProductArg {
     /// Proxmox VE
     Pve,
     /// Proxmox Backup Server
@@ -229,10 +229,10 @@ pub enum ProductArg {
 
 /// Logs.
 #[derive(Clone, Debug, Args)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as api_core=debug [default: warn]
     #[arg(long, global = true, value_name = "LEVEL")]
-    pub log: Option<String>,
+    pub(crate) log: Option<String>,
 }
 
 fn parse_mode(text: &str) -> Result<guard::Mode, String> {

@@ -152,6 +152,11 @@ impl App {
         self.inner.tools.iter().map(|entry| entry.tool.spec())
     }
 
+    /// The resources, if there are any: for embedders that read them without a client.
+    pub fn resources(&self) -> Option<&Arc<dyn Resources>> {
+        self.inner.resources.as_ref()
+    }
+
     /// Who calls when the transport does not say.
     pub fn caller(&self) -> &Caller {
         &self.inner.caller

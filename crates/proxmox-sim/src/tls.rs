@@ -4,14 +4,14 @@ use std::sync::{Arc, RwLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
-use crate::error::SimError;
+use crate::{clock, error::SimError};
 
 /// The certificate authority of one target.
 pub(crate) struct Authority {
@@ -62,6 +62,10 @@ impl Authority {
         ];
         let mut params = CertificateParams::new(names).map_err(SimError::Certificate)?;
         params.distinguished_name = subject("Simulated Proxmox", node);
+        // Two years, as a real node's certificate has.
+        let year = clock::utc(clock::now_ms() / 1000, "%Y").parse().unwrap_or(2030);
+        params.not_before = date_time_ymd(year - 1, 1, 1);
+        params.not_after = date_time_ymd(year + 1, 12, 31);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(SimError::Certificate)?;

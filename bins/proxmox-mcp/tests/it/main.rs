@@ -1,3 +1,4 @@
 //! The whole program.
 
+mod serve;
 mod tester;

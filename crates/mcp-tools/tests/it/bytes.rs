@@ -12,7 +12,7 @@ fn listed(toolset: &str) -> Vec<(String, usize)> {
         let listed = json!({
             "name": definition.name, "description": definition.description, "inputSchema": schema,
         });
-        (definition.name.to_owned(), serde_json::to_string(&listed).unwrap().len())
+        (definition.name.to_owned(), listed.to_string().len())
     });
     tools.collect()
 }

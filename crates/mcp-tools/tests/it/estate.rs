@@ -63,8 +63,11 @@ impl Estate {
         redaction::report(&mut report);
         let rendered = report.render(self.cx.ceiling);
         assert!(rendered.text.len() <= self.cx.ceiling, "{tool}: {}", rendered.text.len());
-        let object = serde_json::to_string(&rendered.structured).unwrap();
+        let object = serde_json::to_string(&rendered.structured).expect("an object is JSON");
         assert!(object.len() <= self.cx.ceiling, "{tool}: {}", object.len());
+        if !failed {
+            fits_output_schema(tool, &rendered.structured);
+        }
         Answer { failed, text: rendered.text, object: rendered.structured }
     }
 
@@ -80,6 +83,29 @@ impl Estate {
         let answer = self.ask(tool, args).await;
         assert!(answer.failed, "{}", answer.text);
         answer.text
+    }
+}
+
+/// What a tool declares of its answer is so, as far as types go.
+fn fits_output_schema(name: &str, object: &JsonObject) {
+    let schema = tool(name).definition().output.build();
+    for (key, value) in object {
+        let declared = match &schema["properties"][key]["type"] {
+            Value::String(one) => vec![one.as_str()],
+            Value::Array(some) => some.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        let is = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let fits = declared.contains(&is) || is == "integer" && declared.contains(&"number");
+        assert!(fits, "{name}: {key} is declared {declared:?}, and is {value}");
     }
 }
 
@@ -119,7 +145,7 @@ fn fleet(sim: &Sim, token: &str) -> Fleet {
     fleet
 }
 
-/// Replaces what changes from run to run: shares, ages and times.
+/// Replaces what changes from run to run: shares, loads, ages and times.
 pub(crate) fn steady(text: &str) -> String {
     let words = text.split_inclusive([' ', '\n', '(', ')', ',']);
     words.map(steady_word).collect()
@@ -131,7 +157,12 @@ fn steady_word(word: &str) -> String {
     let number =
         |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let is_unit = |unit| word.strip_suffix(unit).is_some_and(number);
-    let shown = if is_unit('%') {
+    let is_load = word.split_once('.').is_some_and(|(whole, part)| {
+        part.len() == 2 && number(whole) && part.bytes().all(|b| b.is_ascii_digit())
+    });
+    let shown = if is_load {
+        "LOAD"
+    } else if is_unit('%') {
         "N%"
     } else if ['s', 'm', 'h', 'd'].into_iter().any(is_unit) {
         "AGE"

@@ -1,5 +1,6 @@
 //! The tools over the real clients, against the simulator.
 
+mod backups;
 mod bytes;
 mod classic;
 mod estate;
@@ -8,5 +9,6 @@ mod lost;
 mod power;
 mod progress;
 mod snapshots;
+mod surface;
 mod tasks;
 mod truth;

@@ -55,7 +55,7 @@ async fn a_cluster_that_is_away_is_listed_while_the_others_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_late_does_not_hold_the_others_up() {
     let estate = Estate::start("agent").await.within(Duration::from_secs(1));
-    estate.sim.levers().latency("vault", Duration::from_secs(60)).unwrap();
+    estate.sim.levers().latency("vault", Duration::from_mins(1)).unwrap();
     let text = estate.text("fleet_overview", json!({})).await;
     assert!(text.contains("unreachable: vault (no answer within 1 s)"), "{text}");
     assert!(text.contains("lab ok 3/3"), "{text}");
@@ -94,6 +94,8 @@ async fn an_empty_list_that_may_not_be_seen_says_so() {
         assert!(text.contains("note: lab: the token has no privileges"), "{tool}: {text}");
     }
     let text = estate.text("log_recent", json!({})).await;
+    assert!(text.contains("note: lab: the token has no privileges"), "{text}");
+    let text = estate.failure("guest_get", json!({"guest": "lab/100"})).await;
     assert!(text.contains("note: lab: the token has no privileges"), "{text}");
 }
 
@@ -162,6 +164,8 @@ async fn logs_are_marked_and_filtered() {
         let text = estate.text("log_recent", args).await;
         assert!(text.contains("<<<untrusted cluster log of"), "{text}");
     }
+    let text = estate.text("log_recent", json!({"node": "birch", "limit": 3})).await;
+    assert!(text.starts_with("3 lines") && !text.contains("\ns="), "{text}");
     let text = estate.text("log_recent", json!({"text": "no such words"})).await;
     assert!(text.starts_with("0 lines"), "{text}");
     let text = estate.failure("log_recent", json!({"since": "yesterday"})).await;

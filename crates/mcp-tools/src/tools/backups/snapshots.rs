@@ -108,11 +108,13 @@ impl EstateTool for BackupSnapshots {
             let held = sight::of_pbs(member, now).await;
             report = sight::tell(report, member.key.as_str(), held.as_deref(), &["pbs_datastores"]);
         }
-        if places.is_empty() && !gathered.is_partial() {
-            let what = wanted.map_or("no datastore".to_owned(), |name| {
-                format!("no datastore is called {:?}", stdx::untrusted::line(name, 60))
-            });
-            return Err(ToolError::new(format!("{what}, as far as the token sees")));
+        if let Some(name) = wanted
+            && places.is_empty()
+            && !gathered.is_partial()
+        {
+            let name = stdx::untrusted::line(name, 60);
+            report.lead = format!("no datastore is called {name:?}, as far as the token sees");
+            return Err(ToolError::from_report(report));
         }
         let tally = Tally::of(&rows);
         report.lead = tally.sentence(places.len());

@@ -4,7 +4,7 @@ use estate::TaskStatus;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{ClusterFacts, DAY_HOURS, ServerFacts, day_before, only, quorate};
+use super::{ClusterFacts, DAY_HOURS, Quorum, ServerFacts, day_before, only, quorum};
 use crate::{
     fleet::Traits,
     report::{age, bytes, percent},
@@ -62,7 +62,7 @@ pub(super) fn of_cluster(
         out.push(Problem { rank, what, text, next });
     };
     let view = &facts.view;
-    if quorate(facts) == Some(Some(false)) {
+    if quorum(facts) == Quorum::Lost {
         let next = Some(("cluster_status", Value::Object(only(key))));
         add(Rank::Critical, key.to_owned(), "no quorum: nothing can be changed".to_owned(), next);
     }
@@ -71,7 +71,11 @@ pub(super) fn of_cluster(
         if traits.expects_off(node.name.as_str()) {
             add(Rank::Notice, what, format!("{}, as expected", node.status), None);
         } else {
-            let guests = view.guests.iter().filter(|guest| guest.node == node.name).count();
+            let guests = view
+                .guests
+                .iter()
+                .filter(|guest| guest.node == node.name && !guest.is_template())
+                .count();
             let text = format!("node {}; {guests} guests there are unknown", node.status);
             let next = Some(("cluster_status", Value::Object(only(key))));
             add(Rank::Critical, what, text, next);
@@ -119,7 +123,7 @@ pub(super) fn of_cluster(
         failures(key, ended, now, &mut add);
         if running > 0 {
             let text = format!("{running} task{} running", if running == 1 { "" } else { "s" });
-            let next = Some(("tasks_list", json!({"cluster": key, "status": "running"})));
+            let next = Some(("tasks_list", json!({"cluster": key, "state": "running"})));
             add(Rank::Notice, key.to_owned(), text, next);
         }
     }
@@ -195,6 +199,6 @@ fn failures<'a>(
         "{count} recent task{plural} failed ({DAY_HOURS}h), last {kind}{id} {} ago: {cause}",
         age(*time, now)
     );
-    let next = Some(("tasks_list", json!({"cluster": key, "status": "error"})));
+    let next = Some(("tasks_list", json!({"cluster": key, "state": "failed"})));
     add(Rank::Warning, key.to_owned(), text, next);
 }
