@@ -18,6 +18,10 @@ pub fn line(given: &str, max: usize) -> Cow<'_, str> {
 }
 
 fn clean(given: &str, max: usize, one_line: bool) -> Cow<'_, str> {
+    // Nearly every text is short and of plain letters.
+    if given.len() <= max && given.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(given);
+    }
     let harmless = |c: char| !(is_unseen(c) || c == '\r' || one_line && c.is_ascii_control());
     if given.chars().all(harmless) && given.chars().nth(max).is_none() {
         return Cow::Borrowed(given);
