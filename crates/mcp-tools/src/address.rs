@@ -12,6 +12,7 @@ use crate::{
     error::ToolError,
     fleet::{Fleet, GATHER_DEADLINE, Gathered, Pve},
     report::{Cell, Table},
+    sight,
     view::{Guest, Node, View},
 };
 
@@ -70,7 +71,17 @@ impl Fleet {
                     notes: notes.collect(),
                 })
             }
-            [] => Err(no_such_guest(&gathered, text)),
+            [] => {
+                let mut error = no_such_guest(&gathered, text);
+                for (member, _) in &gathered.answers {
+                    let held = sight::of_pve(member, self.now()).await;
+                    let key = member.key.as_str();
+                    let report = error.into_report();
+                    let report = sight::tell(report, key, held.as_deref(), &["guests"]);
+                    error = ToolError::from_report(report);
+                }
+                Err(error)
+            }
             several => Err(ambiguous_guest(several, text)),
         }
     }
@@ -146,10 +157,10 @@ pub fn node_among<'a>(
     }
 }
 
-fn matching<'a>(
-    gathered: &'a Gathered<Pve, View>,
+fn matching(
+    gathered: &Gathered<Pve, View>,
     is_meant: impl Fn(&Guest) -> bool,
-) -> Vec<(&'a Arc<Pve>, &'a Guest)> {
+) -> Vec<(&Arc<Pve>, &Guest)> {
     let mut found = Vec::new();
     for (member, view) in &gathered.answers {
         found.extend(view.guests.iter().filter(|g| is_meant(g)).map(|guest| (member, guest)));

@@ -3,6 +3,8 @@
 //! A cursor belongs to the arguments that it was given with; with others it is refused rather than
 //! misread. It holds no data of the estate and needs no memory on our side.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 /// A cursor that was made elsewhere, or for other arguments.
@@ -30,7 +32,10 @@ pub fn decode(cursor: Option<&str>, args: &Map<String, Value>) -> Result<usize, 
 fn digest(args: &Map<String, Value>) -> u32 {
     let mut pairs: Vec<_> = args.iter().filter(|(key, _)| *key != "cursor").collect();
     pairs.sort_by_key(|(key, _)| key.as_str());
-    let text = pairs.iter().map(|(key, value)| format!("{key}={value};")).collect::<String>();
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let _ = write!(text, "{key}={value};");
+    }
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 

@@ -73,10 +73,10 @@ impl Transport for Scripted {
 }
 
 /// What a tool has at hand with one cluster.
-pub(crate) fn cx(name: &str, client: pve_client::Client) -> Cx {
+pub(crate) fn cx(name: &str, client: &pve_client::Client) -> Cx {
     let fleet = Fleet::new(stdx::SystemClock::shared());
     Cx {
-        fleet: Arc::new(fleet.with_pve(key(name), &client, Traits::default())),
+        fleet: Arc::new(fleet.with_pve(key(name), client, Traits::default())),
         call: CallContext::detached(Caller::new("local:0")),
         mode: guard::Mode::ReadOnly,
         ceiling: 16 * 1024,

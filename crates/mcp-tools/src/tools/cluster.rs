@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api_core::{Error, Request, path};
 use async_trait::async_trait;
-use estate::Access;
+use estate::{Access, NodeName};
 use jiff::Timestamp;
 use mcp_protocol::JsonObject;
 use pve_client::{
@@ -161,7 +161,7 @@ fn report(gathered: &Gathered<Pve, Facts>, now: Timestamp) -> Report {
             match jobs {
                 Ok(jobs) => {
                     failing += jobs.iter().filter(|job| is_failing(job)).count();
-                    jobs.iter().for_each(|job| copies.push(copy_row(key, job, now)));
+                    copies.rows.extend(jobs.iter().map(|job| copy_row(key, job, now)));
                 }
                 Err(error) => {
                     let what = format!("{key}/{node}");
@@ -178,10 +178,13 @@ fn report(gathered: &Gathered<Pve, Facts>, now: Timestamp) -> Report {
     }
     let managed = wrong.len() + fine.len();
     if managed > 0 {
-        summary.push(format!("{managed} HA services, {} with problems", wrong.len()));
+        let plural = if managed == 1 { "" } else { "s" };
+        summary.push(format!("{managed} HA service{plural}, {} with problems", wrong.len()));
     }
     if !copies.rows.is_empty() {
-        summary.push(format!("{} replication jobs, {failing} failing", copies.rows.len()));
+        let count = copies.rows.len();
+        let plural = if count == 1 { "" } else { "s" };
+        summary.push(format!("{count} replication job{plural}, {failing} failing"));
     }
     services.rows = wrong.into_iter().chain(fine).collect();
     copies.rows.sort_by_key(|row| row[5].is_none());
@@ -239,7 +242,7 @@ fn service_row(key: &str, row: &HaStatus) -> (bool, Vec<Cell>) {
         Cell::text(format!("{key}/{sid}")),
         Cell::text(state),
         Cell::text(wished),
-        Cell::opt(row.node.as_ref().map(|node| node.as_str())),
+        Cell::opt(row.node.as_ref().map(NodeName::as_str)),
         Cell::opt(problem),
     ];
     (problem.is_some(), row)
@@ -258,7 +261,7 @@ fn copy_row(key: &str, job: &ReplicationStatus, now: Timestamp) -> Vec<Cell> {
     vec![
         Cell::text(format!("{key}/{}", job.id)),
         Cell::number(job.guest.get()),
-        Cell::opt(job.target.as_ref().map(|node| node.as_str())),
+        Cell::opt(job.target.as_ref().map(NodeName::as_str)),
         Cell::opt(last),
         Cell::number(job.fail_count),
         Cell::opt(error),

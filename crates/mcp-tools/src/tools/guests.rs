@@ -45,6 +45,9 @@ struct Args {
     cursor: Option<String>,
 }
 
+/// What a further column shows of a guest.
+type ShowFn = fn(&Guest) -> Cell;
+
 /// A cluster's rows and what its token may see.
 type Seen = (View, Option<Arc<Permissions>>);
 
@@ -186,7 +189,7 @@ fn report(args: &Args, query: JsonObject, offset: usize, gathered: &Gathered<Pve
 fn table(args: &Args, query: JsonObject, offset: usize, chosen: &[&Guest]) -> Table {
     let mut columns = vec!["guest", "name", "kind", "node", "status", "cpu", "mem", "maxmem"];
     // What is sorted by is shown.
-    let extra: Option<(&'static str, fn(&Guest) -> Cell)> = match args.sort.as_deref() {
+    let extra: Option<(&str, ShowFn)> = match args.sort.as_deref() {
         Some("disk") => Some(("disk", |guest| Cell::bytes(guest.disk.max(guest.max_disk)))),
         Some("uptime") => Some(("uptime", |guest| {
             if guest.status.is_on() { Cell::span(guest.uptime) } else { Cell::none() }

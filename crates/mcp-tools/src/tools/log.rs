@@ -148,7 +148,8 @@ fn line(key: &str, entry: &LogEntry, time: Timestamp) -> String {
         4 => " WARNING",
         _ => "",
     };
-    format!("{} {key}/{node} {} {}{level}: {message}", rfc3339(time), entry.tag, entry.user)
+    let user = if entry.user.is_empty() { "-" } else { entry.user.as_str() };
+    format!("{} {key}/{node} {} {user}{level}: {message}", rfc3339(time), entry.tag)
 }
 
 /// One node's journal, the newest line last.
@@ -183,7 +184,10 @@ async fn journal(
         }
     };
     // The first and the last line are cursors for the next call, not log.
-    let lines = lines.iter().map(String::as_str).filter(|line| !is_cursor(line));
+    let ends = [0, lines.len().saturating_sub(1)];
+    let lines = lines.iter().enumerate();
+    let lines = lines.filter(|(at, line)| !(ends.contains(at) && is_cursor(line)));
+    let lines = lines.map(|(_, line)| line.as_str());
     let lines: Vec<&str> = lines.filter(|line| args.fits(line)).collect();
     let found = lines.len();
     let shown = &lines[found.saturating_sub(args.limit())..];
@@ -205,5 +209,5 @@ async fn journal(
 
 /// `s=0639…;i=4ca;b=…`
 fn is_cursor(line: &str) -> bool {
-    line.starts_with("s=") && line.contains(";i=") && line.contains(";b=")
+    line.starts_with("s=") && line.contains(";i=") && !line.contains(' ')
 }

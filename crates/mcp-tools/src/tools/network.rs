@@ -1,5 +1,7 @@
 //! `network_list`: a node's interfaces and bridges, and what waits to be applied.
 
+use std::fmt::Write as _;
+
 use async_trait::async_trait;
 use estate::Access;
 use mcp_protocol::JsonObject;
@@ -133,7 +135,7 @@ fn report(at: &str, interfaces: &[Interface]) -> Report {
     let down: Vec<String> = down.filter_map(|interface| interface.name.clone()).collect();
     let mut lead = format!("{at}: {} interfaces, {} bridges", interfaces.len(), bridges.count());
     if !down.is_empty() {
-        lead.push_str(&format!("; down although they should start: {}", down.join(", ")));
+        let _ = write!(lead, "; down although they should start: {}", down.join(", "));
     }
     Report::new(lead).fact("node", at).table(table)
 }

@@ -4,7 +4,7 @@
 
 mod problems;
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use api_core::Error;
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use crate::{
     error::ToolError,
     fleet::{GATHER_DEADLINE, Gathered, Pbs, Pve},
     permissions::Permissions,
-    report::{Cell, Report, Table, Unreachable, percent, used_of},
+    report::{Cell, Report, Table, Unreachable, used_of},
     schema::{Input, Output},
     sight,
     tool::{Cx, Definition, EstateTool},
@@ -49,6 +49,17 @@ pub(crate) struct ClusterFacts {
     pub(crate) status: Result<Vec<ClusterStatus>, Error>,
     pub(crate) tasks: Result<Vec<ClusterTask>, Error>,
     pub(crate) permissions: Option<Arc<Permissions>>,
+}
+
+/// Whether a cluster may decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quorum {
+    Held,
+    Lost,
+    /// A node that is no cluster.
+    Single,
+    /// The token may not see it.
+    Unseen,
 }
 
 /// What one backup server says.
@@ -200,17 +211,30 @@ fn lead(
     let nodes = clusters.answers.iter().flat_map(|(_, facts)| &facts.view.nodes);
     let (online, nodes) =
         nodes.fold((0, 0), |(on, all), node| (on + usize::from(node.is_online()), all + 1));
+    let is_blind = clusters.answers.iter().map(|(_, facts)| &facts.permissions);
+    let is_blind = is_blind.flatten().any(|held| held.is_empty());
     let (clusters, servers) = (clusters.answers.len(), servers.answers.len());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let mut lead = format!(
-        "{tally}; {online}/{nodes} nodes online in {clusters} PVE cluster{}, {servers} PBS",
-        plural(clusters),
-    );
-    let serious = problems.iter().filter(|problem| problem.rank < Rank::Notice).count();
-    match serious {
+    let mut parts = Vec::new();
+    if clusters > 0 {
+        parts.push(format!(
+            "{tally}; {online}/{nodes} nodes online in {clusters} PVE cluster{}",
+            plural(clusters)
+        ));
+    }
+    if servers > 0 {
+        parts.push(format!("{servers} PBS"));
+    }
+    if parts.is_empty() {
+        parts.push("nothing answered".to_owned());
+    }
+    let mut lead = parts.join(", ");
+    match problems.iter().filter(|problem| problem.rank < Rank::Notice).count() {
+        0 if is_blind => lead.push_str("; the token sees too little to tell problems"),
         0 => lead.push_str("; no problems seen"),
-        1 => lead.push_str("; 1 problem"),
-        several => lead.push_str(&format!("; {several} problems")),
+        count => {
+            let _ = write!(lead, "; {count} problem{}", plural(count));
+        }
     }
     lead
 }
@@ -243,28 +267,34 @@ fn cluster_table(clusters: &Gathered<Pve, ClusterFacts>) -> Table {
         let share = if cpus > 0.0 { busy / cpus } else { 0.0 };
         table.push(vec![
             Cell::text(member.key.as_str()),
-            match quorate(facts) {
-                Some(Some(true)) => Cell::with(true, "ok"),
-                Some(Some(false)) => Cell::with(false, "LOST"),
-                Some(None) => Cell::text("single"),
-                None => Cell::none(),
+            match quorum(facts) {
+                Quorum::Held => Cell::with(true, "ok"),
+                Quorum::Lost => Cell::with(false, "LOST"),
+                Quorum::Single => Cell::text("single"),
+                Quorum::Unseen => Cell::none(),
             },
             Cell::text(format!("{online}/{}", nodes.len())),
             Cell::number(tally.guests() as u64),
             Cell::number(tally.running as u64),
-            Cell::with((share * 1000.0).round() / 1000.0, percent(share)),
-            Cell::with(json!({"used": mem, "max": max}), used_of(mem, max)),
+            if max > 0 { Cell::share(share) } else { Cell::none() },
+            if max > 0 {
+                Cell::with(json!({"used": mem, "max": max}), used_of(mem, max))
+            } else {
+                Cell::none()
+            },
         ]);
     }
     table
 }
 
-/// Whether the cluster has quorum; `Some(None)` for a node that is no cluster, `None` if that
-/// cannot be seen.
-pub(super) fn quorate(facts: &ClusterFacts) -> Option<Option<bool>> {
-    let rows = facts.status.as_ref().ok()?;
-    let cluster = rows.iter().find(|row| row.kind == MemberKind::Cluster);
-    Some(cluster.map(|row| row.quorate.unwrap_or(false)))
+/// Whether the cluster may decide.
+pub(super) fn quorum(facts: &ClusterFacts) -> Quorum {
+    let Ok(rows) = facts.status.as_ref() else { return Quorum::Unseen };
+    match rows.iter().find(|row| row.kind == MemberKind::Cluster) {
+        None => Quorum::Single,
+        Some(row) if row.quorate == Some(true) => Quorum::Held,
+        Some(_) => Quorum::Lost,
+    }
 }
 
 fn datastore_table(servers: &Gathered<Pbs, ServerFacts>) -> Table {

@@ -136,10 +136,13 @@ fn all(
         .filter(|(_, storage, _)| storage.plugin != "pbs")
         .fold((0, 0), |(used, size), (_, storage, _)| (used + storage.used, size + storage.size));
     let away = rows.iter().filter(|(_, storage, _)| !storage.is_available()).count();
-    let mut lead =
-        format!("{} storages, {} of {} used (without PBS)", rows.len(), bytes(used), bytes(size));
+    let mut lead = Vec::new();
+    if !clusters.answers.is_empty() || servers.answers.is_empty() {
+        let (used, size) = (bytes(used), bytes(size));
+        lead.push(format!("{} storages, {used} of {size} used (without PBS)", rows.len()));
+    }
     if away > 0 {
-        lead.push_str(&format!("; {away} not available"));
+        lead.push(format!("{away} not available"));
     }
     let mut stores = Table::new("datastores", &["datastore", "use", "used", "size", "error"]);
     for (member, (usage, _)) in &servers.answers {
@@ -156,10 +159,10 @@ fn all(
             ]);
         }
     }
-    if !stores.rows.is_empty() {
-        lead.push_str(&format!("; {} backup datastores", stores.rows.len()));
+    if !servers.answers.is_empty() {
+        lead.push(format!("{} backup datastores", stores.rows.len()));
     }
-    let mut report = Report::new(lead).fact("count", rows.len()).table(table);
+    let mut report = Report::new(lead.join("; ")).fact("count", rows.len()).table(table);
     if !stores.rows.is_empty() {
         report = report.table(stores);
     }

@@ -24,7 +24,7 @@ async fn the_estate_at_a_glance() {
         datastore use used
         vault/main N% 11/20T
         vault/archive N% 8.6/39T
-        next: tasks_list {"cluster":"lab","status":"error"}"#]].assert_eq(&steady(&text));
+        next: tasks_list {"cluster":"lab","state":"failed"}"#]].assert_eq(&steady(&text));
 }
 
 #[tokio::test(flavor = "multi_thread")]

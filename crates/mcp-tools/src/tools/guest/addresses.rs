@@ -13,7 +13,7 @@ use crate::{
 /// An address on an interface.
 struct Address {
     interface: String,
-    address: String,
+    text: String,
     mac: Option<String>,
 }
 
@@ -56,14 +56,9 @@ pub(super) async fn tell(report: Report, spot: &Spot, now: &Now, agent: bool) ->
     };
     let mut table = Table::new("addresses", &["interface", "address", "mac"]);
     for one in found {
-        let useful =
-            one.interface != "lo" && !one.address.to_ascii_lowercase().starts_with("fe80:");
+        let useful = one.interface != "lo" && !one.text.to_ascii_lowercase().starts_with("fe80:");
         if useful {
-            table.push(vec![
-                Cell::text(one.interface),
-                Cell::text(one.address),
-                Cell::opt(one.mac),
-            ]);
+            table.push(vec![Cell::text(one.interface), Cell::text(one.text), Cell::opt(one.mac)]);
         }
     }
     if table.rows.is_empty() {
@@ -78,7 +73,7 @@ fn of_machine(interface: agent::AgentInterface) -> Vec<Address> {
         .into_iter()
         .map(|one| Address {
             interface: name.clone(),
-            address: with_prefix(one.address, one.prefix),
+            text: with_prefix(one.address, one.prefix),
             mac: hardware_address.clone(),
         })
         .collect()
@@ -93,7 +88,7 @@ fn of_container(interface: lxc::LxcInterface) -> Vec<Address> {
     }
     found
         .into_iter()
-        .map(|address| Address { interface: name.clone(), address, mac: hardware_address.clone() })
+        .map(|text| Address { interface: name.clone(), text, mac: hardware_address.clone() })
         .collect()
 }
 

@@ -1,5 +1,7 @@
 //! A guest's snapshots as the tree that they are.
 
+use std::fmt::Write as _;
+
 use estate::GuestRef;
 use jiff::Timestamp;
 use pve_client::guest::Snapshot;
@@ -19,7 +21,7 @@ pub(crate) fn tell(report: Report, at: &GuestRef, all: &[Snapshot], now: Timesta
             Cell::opt(snapshot.state.clone()),
         ]);
         if let Some(text) = snapshot.description.as_deref().filter(|text| !text.trim().is_empty()) {
-            texts.push_str(&format!("{}: {}\n", snapshot.name, text.trim()));
+            let _ = writeln!(texts, "{}: {}", snapshot.name, text.trim());
         }
     }
     let current = all.iter().find(|snapshot| snapshot.is_current());

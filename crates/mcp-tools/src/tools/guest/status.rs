@@ -1,5 +1,7 @@
 //! What a guest does just now.
 
+use std::fmt::Write as _;
+
 use estate::GuestRef;
 use pve_client::{guest::GuestHa, lxc::LxcStatus, qemu::QemuStatus};
 use serde_json::json;
@@ -80,10 +82,10 @@ pub(super) fn lead(at: &GuestRef, place: &Place, now: &Now) -> Report {
     let name = if now.name.is_empty() { String::new() } else { format!(" {}", now.name) };
     let mut lead = format!("{at}{name}: {} {} on {node}", kind_word(*kind), now.status.as_str());
     if now.status.is_on() {
-        lead.push_str(&format!(" for {}", span(now.uptime)));
+        let _ = write!(lead, " for {}", span(now.uptime));
     }
     if let Some(lock) = &now.lock {
-        lead.push_str(&format!(", locked ({lock})"));
+        let _ = write!(lead, ", locked ({lock})");
     }
     Report::new(lead)
         .fact("guest", at.to_string())

@@ -25,7 +25,7 @@ async fn a_known_guest_costs_one_call_and_a_moved_one_is_found_again() {
         ("/api2/json/cluster/resources", resources("alder")),
         ("/api2/json/nodes/alder/qemu/100/status/current", status()),
     ]);
-    let cx = testing::cx("home", wire.client());
+    let cx = testing::cx("home", &wire.client());
     let ask = async || {
         let args = json!({"guest": "home/100", "include": ["status"]});
         let args = args.as_object().cloned().unwrap();

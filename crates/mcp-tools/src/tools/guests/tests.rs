@@ -1,5 +1,7 @@
 //! Selecting, sorting and paging, over hand-written rows.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -14,10 +16,10 @@ fn small() -> Gathered<Pve, Seen> {
     .map(|view| (view, None))
 }
 
-fn render(query: Value) -> String {
-    let query = query.as_object().unwrap().clone();
-    let args: Args = serde_json::from_value(Value::Object(query.clone())).unwrap();
-    let offset = cursor::decode(args.cursor.as_deref(), &query).unwrap();
+fn render(query: &Value) -> String {
+    let query = query.as_object().expect("an object").clone();
+    let args: Args = serde_json::from_value(Value::Object(query.clone())).expect("arguments");
+    let offset = cursor::decode(args.cursor.as_deref(), &query).expect("a cursor");
     let gathered = small();
     match check_filters(&args, &gathered) {
         Ok(()) => report(&args, query, offset, &gathered),
@@ -38,7 +40,7 @@ fn rows_are_compact_and_nothing_is_hidden() {
         home/102 far vm birch unknown - - 1G
         home/900 tpl vm alder template - - 1G
         note: locked: home/100 (backup)"#]]
-    .assert_eq(&render(json!({})));
+    .assert_eq(&render(&json!({})));
 }
 
 #[test]
@@ -50,35 +52,35 @@ fn filters_combine_and_a_wrong_one_says_what_there_is() {
         home/100 www vm alder running 50% 2G 4G
         note: locked: home/100 (backup)
         next: guest_get {"guest":"home/100"}"#]]
-    .assert_eq(&render(json!({"kind": "vm", "status": "running", "tag": "web"})));
+    .assert_eq(&render(&json!({"kind": "vm", "status": "running", "tag": "web"})));
     expect![[r#"
         no guest has the tag `nope`
         note: tags in use: prod, web"#]]
-    .assert_eq(&render(json!({"tag": "nope"})));
+    .assert_eq(&render(&json!({"tag": "nope"})));
     expect![[r#"
         no guest has the pool `nope`
         note: pools in use: web"#]]
-    .assert_eq(&render(json!({"pool": "nope"})));
+    .assert_eq(&render(&json!({"pool": "nope"})));
     expect![[r#"
         node `alder` is in 2 clusters
         node status
         home/alder online
         edge/alder online
         note: name one as cluster/node, or give cluster"#]]
-    .assert_eq(&render(json!({"node": "alder"})));
+    .assert_eq(&render(&json!({"node": "alder"})));
     expect![[r#"
         no node is called `nope`
         node status
         home/alder online
         home/birch offline
         edge/alder online"#]]
-    .assert_eq(&render(json!({"node": "nope"})));
+    .assert_eq(&render(&json!({"node": "nope"})));
     expect![[r#"
         0 guests, of 4 in all
         unreachable: home/birch (node offline)
         note: no guest fits all filters
         next: guests_list {}"#]]
-    .assert_eq(&render(json!({"text": "nothing like it"})));
+    .assert_eq(&render(&json!({"text": "nothing like it"})));
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn sorting_shows_what_it_sorts_by() {
         home/102 far vm birch unknown - - 1G -
         note: locked: home/100 (backup)
         next: guests_list {"sort":"uptime","limit":2,"cursor":"2.4518d6a4"}"#]]
-    .assert_eq(&render(json!({"sort": "uptime", "limit": 2})));
+    .assert_eq(&render(&json!({"sort": "uptime", "limit": 2})));
     expect![[r#"
         3 guests (1 unknown, 1 running, 1 stopped) and 1 template
         unreachable: home/birch (node offline)
@@ -101,7 +103,7 @@ fn sorting_shows_what_it_sorts_by() {
         home/100 www vm alder running 50% 2G 4G
         note: locked: home/100 (backup)
         next: guests_list {"sort":"status","limit":3,"cursor":"3.5108d107"}"#]]
-    .assert_eq(&render(json!({"sort": "status", "limit": 3})));
+    .assert_eq(&render(&json!({"sort": "status", "limit": 3})));
 }
 
 proptest! {

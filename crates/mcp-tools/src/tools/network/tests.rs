@@ -1,5 +1,7 @@
 //! What waits to be applied stands beside the list and must not be lost.
 
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use serde_json::json;
 
 use super::*;
@@ -18,7 +20,7 @@ async fn pending_changes_are_told_and_marked() {
         ),
         ("/api2/json/nodes/alder/network", json!({"data": list, "changes": "--- a\n+++ b\n"})),
     ]);
-    let cx = testing::cx("home", wire.client());
+    let cx = testing::cx("home", &wire.client());
     let args = json!({"node": "alder"}).as_object().cloned().unwrap();
     let text = NetworkList.call(&cx, args).await.unwrap().render(4096).text;
     expect_test::expect![[r#"
