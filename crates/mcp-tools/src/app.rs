@@ -1,6 +1,10 @@
 //! Puts the catalogue together: chosen toolsets, resources, prompts and completion over one fleet.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use mcp_protocol::{
     App, BuildError, CallContext, Caller, Implementation, JsonObject, Outcome, Tool,
@@ -55,10 +59,11 @@ pub enum AppError {
     Build(#[source] BuildError),
 }
 
-/// The tools of one server, callable by name from inside as well.
-#[derive(Clone)]
+/// All tools, callable by name from inside; put together when the first is called.
 pub(crate) struct Catalogue {
-    tools: Arc<Vec<Arc<Served>>>,
+    fleet: Arc<Fleet>,
+    options: Options,
+    tools: OnceLock<Vec<Served>>,
 }
 
 /// Builds the app.
@@ -67,15 +72,14 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     let mut served = Vec::new();
     for toolset in chosen(&options.toolsets)? {
         for tool in toolset.tools {
-            let one =
-                Arc::new(Served::new(*tool, Arc::clone(&fleet), options.clone()));
+            let one = Arc::new(Served::new(*tool, Arc::clone(&fleet), options.clone()));
             if options.mode.offers(one.access()) && names.insert(one.spec().name.clone()) {
                 served.push(one);
             }
         }
     }
     // Resources read through the same tools, offered or not, so that there is one way to an answer.
-    let reads = Catalogue::of_reads(&fleet, options);
+    let reads = Catalogue::of_reads(Arc::clone(&fleet), options);
     let implementation = Implementation {
         name: "proxmox-mcp".to_owned(),
         title: "Proxmox".to_owned(),
@@ -127,11 +131,18 @@ fn instructions(fleet: &Fleet, options: &Options) -> String {
 // === impl Catalogue ===
 
 impl Catalogue {
-    fn of_reads(fleet: &Arc<Fleet>, options: &Options) -> Self {
+    fn of_reads(fleet: Arc<Fleet>, options: &Options) -> Self {
         let options = Options { mode: guard::Mode::ReadOnly, ..options.clone() };
-        let tools = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
-        let tools = tools.map(|tool| Served::new(*tool, Arc::clone(fleet), options.clone()));
-        Self { tools: Arc::new(tools.map(Arc::new).collect()) }
+        Self { fleet, options, tools: OnceLock::new() }
+    }
+
+    fn tools(&self) -> &[Served] {
+        self.tools.get_or_init(|| {
+            let tools = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
+            tools
+                .map(|tool| Served::new(*tool, Arc::clone(&self.fleet), self.options.clone()))
+                .collect()
+        })
     }
 
     /// Runs a tool by name.
@@ -141,7 +152,7 @@ impl Catalogue {
         name: &str,
         args: JsonObject,
     ) -> Option<Outcome> {
-        let tool = self.tools.iter().find(|tool| tool.spec().name == name)?;
+        let tool = self.tools().iter().find(|tool| tool.spec().name == name)?;
         Some(tool.call(cx, args).await)
     }
 }

@@ -73,7 +73,8 @@ pub struct Cx {
 /// A tool as the protocol sees it.
 pub(crate) struct Served {
     tool: &'static dyn EstateTool,
-    definition: Definition,
+    name: &'static str,
+    access: Access,
     spec: ToolSpec,
     fleet: Arc<Fleet>,
     options: Options,
@@ -99,21 +100,21 @@ impl Cx {
 impl Served {
     pub(crate) fn new(tool: &'static dyn EstateTool, fleet: Arc<Fleet>, options: Options) -> Self {
         let definition = tool.definition();
-        let spec = spec_of(&definition);
-        Self { tool, definition, spec, fleet, options }
+        let (name, access) = (definition.name, definition.access);
+        Self { tool, name, access, spec: spec_of(definition), fleet, options }
     }
 
     /// The most that the tool can do.
     pub(crate) fn access(&self) -> Access {
-        self.definition.access
+        self.access
     }
 
     async fn run(&self, call: &CallContext, args: JsonObject) -> Result<Report, ToolError> {
-        let access = self.tool.access(&args).min(self.definition.access);
+        let access = self.tool.access(&args).min(self.access);
         self.options
             .mode
             .permits(access)
-            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.definition.name)))?;
+            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.name)))?;
         let cx = Cx {
             fleet: Arc::clone(&self.fleet),
             call: call.clone(),
@@ -127,14 +128,14 @@ impl Served {
         let entry = |step: &str, payload: serde_json::Value| Entry {
             time: cx.now(),
             principal: self.options.principal.clone(),
-            action: format!("{}.{step}", self.definition.name),
+            action: format!("{}.{step}", self.name),
             target: target_of(&args),
             payload,
         };
         let mut asked = serde_json::Value::Object(args.clone());
         redaction::json(&mut asked);
         journal.record(entry("begin", asked)).await.map_err(|why| {
-            ToolError::new(format!("{}: nothing was done: {why}", self.definition.name))
+            ToolError::new(format!("{}: nothing was done: {why}", self.name))
                 .hint("what changes the estate is written into the audit log first: make the state folder writable")
         })?;
         let result = self.tool.call(&cx, args.clone()).await;
@@ -144,7 +145,7 @@ impl Served {
         };
         redaction::text(&mut said);
         if let Err(why) = journal.record(entry(step, json!({"outcome": said}))).await {
-            warn!(tool = self.definition.name, why, "outcome is not in the audit log");
+            warn!(tool = self.name, why, "outcome is not in the audit log");
         }
         result
     }
@@ -167,11 +168,11 @@ impl mcp_protocol::Tool for Served {
     }
 
     async fn call(&self, call: &CallContext, args: JsonObject) -> Outcome {
-        let span = info_span!("mcp.tool", tool = self.definition.name);
+        let span = info_span!("mcp.tool", tool = self.name);
         let result = self.run(call, args).instrument(span).await;
         let failed = result.is_err();
         let mut report = result.unwrap_or_else(|error| {
-            info!(tool = self.definition.name, error = %error, "tool call failed");
+            info!(tool = self.name, error = %error, "tool call failed");
             error.into_report()
         });
         redaction::report(&mut report);
@@ -182,13 +183,13 @@ impl mcp_protocol::Tool for Served {
 }
 
 /// The protocol's description of a tool, annotations derived from its tier.
-pub(crate) fn spec_of(definition: &Definition) -> ToolSpec {
+fn spec_of(definition: Definition) -> ToolSpec {
     ToolSpec {
         name: definition.name.to_owned(),
         title: definition.title.to_owned(),
         description: definition.description.to_owned(),
-        input_schema: definition.input.clone().build(),
-        output_schema: Some(definition.output.clone().build()),
+        input_schema: definition.input.build(),
+        output_schema: Some(definition.output.build()),
         annotations: Annotations {
             read_only: definition.access == Access::Read,
             // Stopping a guest can lose what it had not written, so everything that is not a pure

@@ -1,12 +1,31 @@
 //! One cell of a row: what a program reads and what a person reads.
 
+use std::{borrow::Cow, fmt::Write as _};
+
 use serde_json::Value;
 
-/// A value and, where it differs, its short form for the text.
+use super::units;
+
+/// A value and how it looks in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     value: Value,
-    text: Option<String>,
+    look: Look,
+}
+
+/// What people read of a value. Figures are put into words only when they are printed.
+#[derive(Clone, Debug, PartialEq)]
+enum Look {
+    /// The value itself.
+    Plain,
+    /// A size in bytes.
+    Bytes,
+    /// A share of one.
+    Share(f64),
+    /// Seconds.
+    Span,
+    /// Words of its own.
+    Words(String),
 }
 
 // === impl Cell ===
@@ -14,37 +33,37 @@ pub struct Cell {
 impl Cell {
     /// Nothing: `null`, printed `-`.
     pub fn none() -> Self {
-        Self { value: Value::Null, text: None }
+        Self { value: Value::Null, look: Look::Plain }
     }
 
     /// A word.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { value: Value::String(text.into()), text: None }
+        Self { value: Value::String(text.into()), look: Look::Plain }
     }
 
     /// A value with its own short form.
     pub fn with(value: impl Into<Value>, text: impl Into<String>) -> Self {
-        Self { value: value.into(), text: Some(text.into()) }
+        Self { value: value.into(), look: Look::Words(text.into()) }
     }
 
     /// A number that prints as it is.
     pub fn number(value: impl Into<Value>) -> Self {
-        Self { value: value.into(), text: None }
+        Self { value: value.into(), look: Look::Plain }
     }
 
     /// A size: bytes for programs, an IEC unit for people.
     pub fn bytes(size: u64) -> Self {
-        Self::with(size, super::bytes(size))
+        Self { value: size.into(), look: Look::Bytes }
     }
 
     /// A share of one: three digits for programs, whole percents for people.
     pub fn share(share: f64) -> Self {
-        Self::with((share * 1000.0).round() / 1000.0, super::percent(share))
+        Self { value: ((share * 1000.0).round() / 1000.0).into(), look: Look::Share(share) }
     }
 
     /// A time span: seconds for programs.
     pub fn span(seconds: u64) -> Self {
-        Self::with(seconds, super::span(seconds))
+        Self { value: seconds.into(), look: Look::Span }
     }
 
     /// A moment: RFC 3339 for programs, and its age beside it for people.
@@ -66,14 +85,14 @@ impl Cell {
 
     /// Whether it is nothing.
     pub fn is_none(&self) -> bool {
-        self.value.is_null() && self.text.is_none()
+        self.value.is_null() && self.look == Look::Plain
     }
 
     /// Rewrites what the cell says, in both forms.
-    pub fn edit(&mut self, rewrite: impl Fn(&str) -> std::borrow::Cow<'_, str>) {
+    pub fn edit(&mut self, rewrite: impl Fn(&str) -> Cow<'_, str>) {
         edit_strings(&mut self.value, &rewrite);
-        if let Some(text) = &mut self.text
-            && let std::borrow::Cow::Owned(clean) = rewrite(text)
+        if let Look::Words(text) = &mut self.look
+            && let Cow::Owned(clean) = rewrite(text)
         {
             *text = clean;
         }
@@ -84,29 +103,46 @@ impl Cell {
         &self.value
     }
 
-    /// What people read. Blanks become `_` unless it is the last of its row.
-    pub(super) fn print(&self, last: bool) -> String {
-        let text = match (&self.text, &self.value) {
-            (Some(text), _) | (None, Value::String(text)) => text.clone(),
-            (None, Value::Null) => String::new(),
-            (None, other) => other.to_string(),
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            return "-".to_owned();
+    /// The same, when the cell is not needed any more.
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// Writes what people read. Blanks become `_` unless it is the last of its row.
+    pub(super) fn print(&self, out: &mut String, last: bool) {
+        let number = self.value.as_u64().unwrap_or_default();
+        match (&self.look, &self.value) {
+            (Look::Bytes, _) => units::write_bytes(out, number),
+            (Look::Share(share), _) => units::write_percent(out, *share),
+            (Look::Span, _) => units::write_span(out, number),
+            (Look::Words(text), _) | (Look::Plain, Value::String(text)) => word(out, text, last),
+            (Look::Plain, Value::Null) => out.push('-'),
+            (Look::Plain, Value::Number(number)) => {
+                let _ = write!(out, "{number}");
+            }
+            (Look::Plain, other) => word(out, &other.to_string(), last),
         }
-        let line_breaks = |c: char| c == '\n' || c == '\r' || c == '\t';
-        if last {
-            return text.replace(line_breaks, " ");
-        }
-        text.replace(char::is_whitespace, "_")
     }
 }
 
-fn edit_strings(value: &mut Value, rewrite: &impl Fn(&str) -> std::borrow::Cow<'_, str>) {
+/// Writes a text so that it stays one cell.
+fn word(out: &mut String, text: &str, last: bool) {
+    let text = text.trim();
+    if text.is_empty() {
+        out.push('-');
+    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        out.push_str(text);
+    } else if last {
+        out.extend(text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c }));
+    } else {
+        out.extend(text.chars().map(|c| if c.is_whitespace() { '_' } else { c }));
+    }
+}
+
+fn edit_strings(value: &mut Value, rewrite: &impl Fn(&str) -> Cow<'_, str>) {
     match value {
         Value::String(text) => {
-            if let std::borrow::Cow::Owned(clean) = rewrite(text) {
+            if let Cow::Owned(clean) = rewrite(text) {
                 *text = clean;
             }
         }

@@ -1,8 +1,10 @@
 //! Renders a report within its ceiling.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
-use super::{Paging, Rendered, Report, Table};
+use super::{Cell, Paging, Rendered, Report, Table};
 use crate::cursor;
 
 /// What stands around text that nobody vouches for. The closing mark cannot occur inside.
@@ -15,12 +17,14 @@ const RESERVE: usize = 320;
 pub(super) fn render(mut report: Report, ceiling: usize) -> Rendered {
     fit_untrusted(&mut report, ceiling);
     // Rows are what grows: take as many as fit, then say how to get the rest.
-    let frame = text_of(&report, 0).len().max(object_size(&report, 0));
+    let frame = text_of(&report, &[]).len().max(object_size(&report));
     let mut room = ceiling.saturating_sub(frame + RESERVE);
     let mut next = std::mem::take(&mut report.next);
+    let mut lines = Vec::with_capacity(report.tables.len());
     for table in &mut report.tables {
-        let (fits, size) = rows_that_fit(table, room);
-        room = room.saturating_sub(size);
+        let (fits, used, text) = rows_that_fit(table, room);
+        lines.push(text);
+        room = room.saturating_sub(used);
         let left = table.rows.len() - fits;
         table.rows.truncate(fits);
         let shown = table.paging.as_ref().map_or(0, |paging| paging.offset) + table.rows.len();
@@ -37,8 +41,11 @@ pub(super) fn render(mut report: Report, ceiling: usize) -> Rendered {
         }
     }
     report.next = next;
-    let text = text_of(&report, usize::MAX);
-    Rendered { text, structured: object_of(&report, usize::MAX) }
+    let text = text_of(&report, &lines);
+    drop(lines);
+    let rows = report.tables.iter_mut().map(|table| values_of(std::mem::take(&mut table.rows)));
+    let rows = rows.collect();
+    Rendered { text, structured: object_of(&report, rows) }
 }
 
 fn next_page(paging: &Paging, shown: usize) -> super::Next {
@@ -48,17 +55,28 @@ fn next_page(paging: &Paging, shown: usize) -> super::Next {
     super::Next { tool: paging.tool, args }
 }
 
-/// How many of the table's rows fit into `room`, in the larger of both forms, and what they take.
-fn rows_that_fit(table: &Table, room: usize) -> (usize, usize) {
-    let (mut text, mut object) = (0, 0);
+/// How many of the table's rows fit into `room`, in the larger of both forms, what they take, and
+/// their lines, each after a line break.
+fn rows_that_fit(table: &Table, room: usize) -> (usize, usize, String) {
+    let mut lines = String::new();
+    let mut object = 0;
     for (index, row) in table.rows.iter().enumerate() {
-        text += line_of(row).len() + 1;
+        let before = lines.len();
+        lines.push('\n');
+        write_line(&mut lines, row);
         object += row.iter().map(|cell| json_size(cell.value()) + 1).sum::<usize>() + 2;
-        if text.max(object) > room {
-            return (index, room);
+        if lines.len().max(object) > room {
+            lines.truncate(before);
+            return (index, room, lines);
         }
     }
-    (table.rows.len(), text.max(object))
+    let used = lines.len().max(object);
+    (table.rows.len(), used, lines)
+}
+
+fn values_of(rows: Vec<Vec<Cell>>) -> Vec<Value> {
+    let values = |row: Vec<Cell>| row.into_iter().map(Cell::into_value).collect();
+    rows.into_iter().map(|row| Value::Array(values(row))).collect()
 }
 
 /// Cuts the middle out of long untrusted text: causes stand at the start or at the end of a log.
@@ -91,35 +109,32 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
-fn line_of(row: &[super::Cell]) -> String {
-    let mut line = String::new();
+fn write_line(out: &mut String, row: &[Cell]) {
     for (index, cell) in row.iter().enumerate() {
         if index > 0 {
-            line.push(' ');
+            out.push(' ');
         }
-        line.push_str(&cell.print(index + 1 == row.len()));
+        cell.print(out, index + 1 == row.len());
     }
-    line
 }
 
-fn text_of(report: &Report, rows: usize) -> String {
+/// The text; `lines` are those of each table's rows.
+fn text_of(report: &Report, lines: &[String]) -> String {
     let mut out = report.lead.clone();
     for part in &report.unreachable {
-        out.push_str(&format!("\nunreachable: {} ({})", part.what, part.why));
+        let _ = write!(out, "\nunreachable: {} ({})", part.what, part.why);
     }
     for (key, cell) in &report.details {
-        out.push_str(&format!("\n{key}: {}", cell.print(true)));
+        let _ = write!(out, "\n{key}: ");
+        cell.print(&mut out, true);
     }
-    for table in &report.tables {
+    for (index, table) in report.tables.iter().enumerate() {
         if table.rows.is_empty() {
             continue;
         }
         out.push('\n');
         out.push_str(&table.columns.join(" "));
-        for row in table.rows.iter().take(rows) {
-            out.push('\n');
-            out.push_str(&line_of(row));
-        }
+        out.push_str(lines.get(index).map_or("", String::as_str));
     }
     for note in &report.notes {
         out.push_str("\nnote: ");
@@ -127,28 +142,25 @@ fn text_of(report: &Report, rows: usize) -> String {
     }
     for part in &report.untrusted {
         let end = if part.text.ends_with('\n') { "" } else { "\n" };
-        out.push_str(&format!("\n{OPEN} {}\n{}{end}{CLOSE}", part.label, part.text));
+        let _ = write!(out, "\n{OPEN} {}\n{}{end}{CLOSE}", part.label, part.text);
     }
     for next in &report.next {
-        out.push_str(&format!("\nnext: {} {}", next.tool, Value::Object(next.args.clone())));
+        let _ = write!(out, "\nnext: {} {}", next.tool, Value::Object(next.args.clone()));
     }
     out
 }
 
-fn object_of(report: &Report, rows: usize) -> Map<String, Value> {
+/// The object; `rows` are those of each table.
+fn object_of(report: &Report, rows: Vec<Vec<Value>>) -> Map<String, Value> {
+    let mut rows = rows.into_iter();
     let mut out = report.facts.clone();
     for (key, cell) in &report.details {
         out.insert((*key).to_owned(), cell.value().clone());
     }
     for table in &report.tables {
-        let rows = table
-            .rows
-            .iter()
-            .take(rows)
-            .map(|row| Value::Array(row.iter().map(|cell| cell.value().clone()).collect()));
         let mut object = Map::new();
         object.insert("columns".to_owned(), json!(table.columns));
-        object.insert("rows".to_owned(), rows.collect());
+        object.insert("rows".to_owned(), Value::Array(rows.next().unwrap_or_default()));
         if let Some(total) = table.total {
             object.insert("total".to_owned(), json!(total));
         }
@@ -176,8 +188,9 @@ fn object_of(report: &Report, rows: usize) -> Map<String, Value> {
     out
 }
 
-fn object_size(report: &Report, rows: usize) -> usize {
-    json_size(&Value::Object(object_of(report, rows)))
+/// The size of the object without any rows.
+fn object_size(report: &Report) -> usize {
+    json_size(&Value::Object(object_of(report, Vec::new())))
 }
 
 fn json_size(value: &Value) -> usize {

@@ -1,5 +1,7 @@
 //! Sizes, shares, times and ages as people read them.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 
 const STEPS: [(&str, u64); 5] =
@@ -8,20 +10,19 @@ const STEPS: [(&str, u64); 5] =
 /// A size in IEC units, two or three figures: `512M`, `3.5G`, `1.2T`. The unit is binary, as
 /// everywhere in Proxmox.
 pub fn bytes(size: u64) -> String {
-    for (unit, step) in STEPS {
-        if size >= step {
-            return format!("{}{unit}", short(size as f64 / step as f64));
-        }
-    }
-    format!("{size}B")
+    written(|out| write_bytes(out, size))
 }
 
 /// Used and whole in the whole's unit: `3.1/8G`.
 pub fn used_of(used: u64, whole: u64) -> String {
     for (unit, step) in STEPS {
         if whole >= step {
-            let part = |size: u64| short(size as f64 / step as f64);
-            return format!("{}/{}{unit}", part(used), part(whole));
+            return written(|out| {
+                write_short(out, used as f64 / step as f64);
+                out.push('/');
+                write_short(out, whole as f64 / step as f64);
+                out.push_str(unit);
+            });
         }
     }
     format!("{used}/{whole}B")
@@ -29,16 +30,34 @@ pub fn used_of(used: u64, whole: u64) -> String {
 
 /// A share of one as whole percents: `0.034` is `3%`.
 pub fn percent(share: f64) -> String {
-    format!("{}%", (share * 100.0).round() as i64)
+    written(|out| write_percent(out, share))
 }
 
 /// A time span in its largest fitting unit: `45s`, `12m`, `3h`, `9d`.
 pub fn span(seconds: u64) -> String {
+    written(|out| write_span(out, seconds))
+}
+
+pub(super) fn write_bytes(out: &mut String, size: u64) {
+    match STEPS.iter().find(|(_, step)| size >= *step) {
+        Some((unit, step)) => {
+            write_short(out, size as f64 / *step as f64);
+            out.push_str(unit);
+        }
+        None => write(out, format_args!("{size}B")),
+    }
+}
+
+pub(super) fn write_percent(out: &mut String, share: f64) {
+    write(out, format_args!("{}%", (share * 100.0).round() as i64));
+}
+
+pub(super) fn write_span(out: &mut String, seconds: u64) {
     match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
+        0..120 => write(out, format_args!("{seconds}s")),
+        120..7_200 => write(out, format_args!("{}m", seconds / 60)),
+        7_200..172_800 => write(out, format_args!("{}h", seconds / 3_600)),
+        _ => write(out, format_args!("{}d", seconds / 86_400)),
     }
 }
 
@@ -55,7 +74,23 @@ pub fn rfc3339(time: Timestamp) -> String {
 }
 
 /// Two figures below ten, none after the point from there on; no trailing zero.
-fn short(number: f64) -> String {
-    let text = if number < 9.95 { format!("{number:.1}") } else { format!("{number:.0}") };
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+fn write_short(out: &mut String, number: f64) {
+    if number >= 9.95 {
+        return write(out, format_args!("{number:.0}"));
+    }
+    write(out, format_args!("{number:.1}"));
+    if out.ends_with(".0") {
+        out.truncate(out.len() - 2);
+    }
+}
+
+fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a `String` cannot fail.
+    let _ = out.write_fmt(text);
+}
+
+fn written(write: impl FnOnce(&mut String)) -> String {
+    let mut out = String::new();
+    write(&mut out);
+    out
 }
