@@ -69,9 +69,7 @@ fn private_key(text: &str, at: usize, found: &mut Vec<Range<usize>>) -> Option<u
 fn credentials_in_url(text: &str, at: usize, found: &mut Vec<Range<usize>>) {
     let from = at + 3;
     let authority = until(text, from, |c| {
-        c.is_whitespace()
-            || c.is_control()
-            || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>')
+        c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>')
     });
     let Some(host) = text[authority].rfind('@') else { return };
     let Some(colon) = text[from..from + host].find(':') else { return };
