@@ -122,7 +122,7 @@ pub(crate) async fn backup(
         let old = age(time, cx.now());
         report = report
             .note(format!("its last backup task failed {old} ago: {outcome}"))
-            .next("task_get", json!({"upid": task.upid.to_string()}));
+            .next("task_get", json!({"upid": task.upid.as_str(), "cluster": member.key.as_str()}));
     }
     report
 }
