@@ -1,16 +1,17 @@
 //! `proxmox-mcp call` and `tools`: the catalogue from a terminal.
 
-#![expect(clippy::print_stdout, reason = "the answer is what the command is for")]
-
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use guard::Principal;
 use mcp_protocol::{App, CallContext, JsonObject, Outcome};
+use mcp_tools::{Options, fleet::Fleet};
 use serde_json::{Value, json};
 
 use crate::{
     cli::{CallArgs, ToolsArgs},
     estate::Estate,
+    output,
 };
 
 /// Calls one tool and prints its answer.
@@ -21,32 +22,53 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
     let (answer, failed) = ask(&app, &args.tool, arguments).await?;
     if args.json {
         let structured = answer.structured.unwrap_or_default();
-        println!("{}", serde_json::to_string_pretty(&structured)?);
+        output::line(&serde_json::to_string_pretty(&structured)?)?;
     } else {
-        println!("{}", answer.plain_text());
+        output::line(&answer.plain_text())?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Lists the tools.
-pub(crate) async fn tools(args: ToolsArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
-    let estate = Estate::prepare(&args.surface, log).await?;
-    let app = estate.app()?;
+/// Lists the tools. No estate is needed for that: the catalogue is the same over any.
+pub(crate) fn tools(args: &ToolsArgs) -> anyhow::Result<ExitCode> {
+    let app = catalogue(args)?;
     if args.json {
         let tools = app.tool_specs().map(|spec| {
+            let hints = spec.annotations;
             json!({
                 "name": spec.name, "title": spec.title, "description": spec.description,
-                "inputSchema": spec.input_schema,
+                "inputSchema": spec.input_schema, "outputSchema": spec.output_schema,
+                "annotations": {
+                    "readOnlyHint": hints.read_only, "destructiveHint": hints.destructive,
+                    "idempotentHint": hints.idempotent, "openWorldHint": hints.open_world,
+                },
             })
         });
-        println!("{}", serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?);
+        output::line(&serde_json::to_string_pretty(&tools.collect::<Vec<_>>())?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut lines = Vec::new();
     for spec in app.tool_specs() {
         let kind = if spec.annotations.read_only { "reads" } else { "acts" };
-        println!("{:<22} {kind:<6} {}", spec.name, spec.description);
+        lines.push(format!("{:<22} {kind:<6} {}", spec.name, spec.description));
     }
+    output::line(&lines.join("\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The catalogue over no estate at all.
+fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
+    let fleet = Arc::new(Fleet::new(stdx::SystemClock::shared()));
+    let options = Options {
+        mode: args.mode.unwrap_or_default(),
+        toolsets: args.toolsets.clone().unwrap_or_else(|| vec!["default".to_owned()]),
+        ceiling: mcp_tools::DEFAULT_CEILING,
+        task_wait: Duration::from_secs(45),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        principal: Principal::local(0),
+        journal: None,
+    };
+    Ok(mcp_tools::build_app(fleet, &options)?)
 }
 
 /// Calls a tool as a client would; `true` if it failed.

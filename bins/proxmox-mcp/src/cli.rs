@@ -119,8 +119,12 @@ pub(crate) struct ToolsArgs {
     /// Print the tools as clients get them
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) surface: SurfaceArgs,
+    /// Toolsets to list, separated by commas: default, classic, all
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) toolsets: Option<Vec<String>>,
+    /// List as in this mode: read-only, guarded, trusted
+    #[arg(long, value_name = "MODE", value_parser = parse_mode)]
+    pub(crate) mode: Option<guard::Mode>,
 }
 
 /// Arguments of `test`.
@@ -201,9 +205,9 @@ pub(crate) struct AddArgs {
     /// The fingerprint that you compared on the node already; no question is asked then
     #[arg(long, value_name = "AB:CD:…")]
     pub(crate) fingerprint: Option<String>,
-    /// Let the token read only
+    /// Let the token start, stop and snapshot guests, too; it takes `--mode trusted` to use that
     #[arg(long)]
-    pub(crate) read_only: bool,
+    pub(crate) operate: bool,
     /// Let the token list backup files on PVE storages; the privileges for that can make and delete backups, too
     #[arg(long)]
     pub(crate) backup_lists: bool,

@@ -1,7 +1,5 @@
 //! `proxmox-mcp demo`: the main job on the simulated estate, told step by step.
 
-#![expect(clippy::print_stdout, reason = "the tour is what the command is for")]
-
 use std::{io::IsTerminal, process::ExitCode};
 
 use mcp_protocol::JsonObject;
@@ -11,6 +9,7 @@ use crate::{
     call::ask,
     cli::{SourceArgs, SurfaceArgs},
     estate::Estate,
+    output,
 };
 
 /// What is asked, and why; the last field says whether it is meant to fail.
@@ -50,29 +49,29 @@ pub(crate) async fn run(log: Option<&str>) -> anyhow::Result<ExitCode> {
     let estate = Estate::prepare(&surface, Some(log.unwrap_or("error"))).await?;
     let app = estate.app()?;
     let paint = Paint::new();
-    println!(
+    output::line(
         "A simulated estate: cluster lab (three nodes), standalone node edge, backup server vault.\n\
-         Each step is a call that an agent would make over MCP.\n"
-    );
+         Each step is a call that an agent would make over MCP.\n",
+    )?;
     for (question, tool, args) in TOUR {
         let args: JsonObject = match serde_json::from_str(args)? {
             Value::Object(args) => args,
             _ => JsonObject::new(),
         };
-        println!("{}", paint.bold(question));
-        println!("{}", paint.dim(&format!("  {tool} {}", json!(args))));
+        output::line(&paint.bold(question))?;
+        output::line(&paint.dim(&format!("  {tool} {}", json!(args))))?;
         let (answer, failed) = ask(&app, tool, args).await?;
         let mark = if failed { paint.red("✗") } else { paint.green("✓") };
         for (index, line) in answer.plain_text().lines().enumerate() {
             let lead = if index == 0 { format!("{mark} ") } else { "  ".to_owned() };
-            println!("{lead}{line}");
+            output::line(&format!("{lead}{line}"))?;
         }
-        println!();
+        output::line("")?;
     }
-    println!(
+    output::line(
         "Next: `proxmox-mcp serve --demo` is what an MCP client starts; \
-         `proxmox-mcp config add https://YOUR-NODE:8006` connects your own."
-    );
+         `proxmox-mcp config add https://YOUR-NODE:8006` connects your own.",
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod estate;
 mod journal;
+mod output;
 #[cfg(test)]
 mod reference;
 mod serve;
@@ -45,7 +46,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, log).await,
         Command::Demo => demo::run(log).await,
         Command::Call(args) => call::call(args, log).await,
-        Command::Tools(args) => call::tools(args, log).await,
+        Command::Tools(args) => call::tools(&args),
         Command::Test(args) => test::run(args, log).await,
         Command::Config(command) => config::run(command).await,
     }

@@ -13,10 +13,10 @@ use checks::{Finding, McpTarget, Plan, Summary, Topology};
 use crate::{
     cli::{SurfaceArgs, TestArgs},
     estate::Estate,
+    output,
 };
 
 /// Runs the checks and prints what they found.
-#[expect(clippy::print_stdout, reason = "the findings are what the command is for")]
 pub(crate) async fn run(args: TestArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let estate = Estate::prepare(&args.surface, log).await?;
     let plan = plan(&args, &estate)?;
@@ -25,9 +25,9 @@ pub(crate) async fn run(args: TestArgs, log: Option<&str>) -> anyhow::Result<Exi
     progress.clear();
     let summary = Summary::of(&findings);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&document(summary, &findings))?);
+        output::line(&serde_json::to_string_pretty(&document(summary, &findings))?)?;
     } else {
-        print!("{}", render::table(&findings, std::io::stdout().is_terminal()));
+        output::line(&render::table(&findings, std::io::stdout().is_terminal()))?;
     }
     Ok(if summary.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -396,7 +396,7 @@ impl Work<'_> {
         }
         let _ =
             write!(text, "\nNext:\n  proxmox-mcp test --only {}{}\n", plan.key, plan.config_flag());
-        if plan.product == ProductArg::Pve && !plan.read_only {
+        if plan.product == ProductArg::Pve && plan.operate {
             let _ = writeln!(
                 text,
                 "  proxmox-mcp serve --mode trusted{}    to let tools start, stop and snapshot",

@@ -30,12 +30,7 @@ pub(super) struct Console;
 impl Terminal for Console {
     fn answer(&mut self, text: &str) -> io::Result<()> {
         let text = stdx::untrusted::text(text, MAX_CHARS);
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        if !text.ends_with('\n') {
-            out.write_all(b"\n")?;
-        }
-        out.flush()
+        crate::output::line(&text)
     }
 
     fn say(&mut self, text: &str) {

@@ -21,7 +21,7 @@ pub(super) struct Plan {
     pub(super) token_name: String,
     /// What the certificate must be; unset, a person is asked.
     pub(super) fingerprint: Option<Fingerprint>,
-    pub(super) read_only: bool,
+    pub(super) operate: bool,
     pub(super) backup_lists: bool,
     /// The folder of the settings.
     pub(super) out: PathBuf,
@@ -129,7 +129,7 @@ impl Plan {
             admin: args.admin.clone(),
             token_name: args.token_name.clone(),
             fingerprint,
-            read_only: args.read_only,
+            operate: args.operate,
             backup_lists: args.backup_lists,
             out,
             is_usual_place,
@@ -194,7 +194,7 @@ impl Plan {
                 if self.backup_lists {
                     grants.push(&PVE_BACKUP_LIST);
                 }
-                if !self.read_only {
+                if self.operate {
                     grants.push(&PVE_OPERATE);
                 }
                 grants

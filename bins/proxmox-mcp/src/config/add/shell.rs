@@ -115,7 +115,7 @@ pub(super) fn left_out(plan: &Plan, release: Option<u32>) -> String {
         let _ = writeln!(text, "  {}", add_role(grant));
         let _ = writeln!(text, "  {}", acl(ProductArg::Pve, plan, grant, Who::Both, true));
     };
-    if plan.read_only {
+    if !plan.operate {
         lines("starting, stopping and snapshotting guests", &PVE_OPERATE);
     }
     if !plan.backup_lists {

@@ -84,6 +84,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         &lab.nodes[0].url,
         "--product",
         "pve",
+        "--operate",
         "--key",
         "home",
         "--token-name",
@@ -139,7 +140,8 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
         Next:
           proxmox-mcp test --only home --config OUT/config.toml
           proxmox-mcp serve --mode trusted --config OUT/config.toml    to let tools start, stop and snapshot
-    "#]].assert_eq(&masked(&terminal.out, lab, &out));
+    "#]]
+    .assert_eq(&masked(&terminal.out, lab, &out));
     expect![[r#"
         # Added by `proxmox-mcp config add`.
         [pve.home]
@@ -165,7 +167,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
     assert_eq!(unmet, ["backup_volumes_storage", "backup_volumes_guest", "updates"]);
 
     // Another token beside it: what is there is kept, and stays when that fails.
-    let again = [&args[..3], &["--key=again", "--token-name=second", "--out", args[8]]].concat();
+    let again = [&args[..4], &["--key=again", "--token-name=second", "--out", args[9]]].concat();
     let levers = sim.levers();
     let mut terminal = Scripted::answering(&["yes", PASSWORD]).on_say(move |text| {
         if text.starts_with("made   permission McpOperate") {
@@ -216,7 +218,6 @@ async fn read_only_leaves_out_what_changes_guests() {
         "--product=pve",
         "--key=edge",
         "--token-name=reader",
-        "--read-only",
         "--backup-lists",
         "--fingerprint",
         &edge.nodes[0].fingerprint,
@@ -286,7 +287,7 @@ async fn a_permission_that_is_in_the_way_is_told() {
         .flat_map(|line| [line, "\n"])
         .collect();
     expect![[r"
-        warning: the token does not hold everywhere: Sys.Audit on /, VM.Audit on /vms, Sys.Syslog on /, VM.PowerMgmt on /vms, VM.Snapshot on /vms; a permission of mcp@pve or of the token on a path below / replaces what was given there: pveum acl list
+        warning: the token does not hold everywhere: Sys.Audit on /, VM.Audit on /vms, Sys.Syslog on /; a permission of mcp@pve or of the token on a path below / replaces what was given there: pveum acl list
     "]].assert_eq(&warnings);
 }
 
@@ -408,6 +409,7 @@ async fn what_was_made_before_a_failure_is_told_with_the_way_back() {
         &lab.nodes[0].url,
         "--product=pve",
         "--key=home",
+        "--operate",
         "--token-name=helper",
         "--out",
         out.to_str().unwrap(),
@@ -462,6 +464,7 @@ async fn a_second_factor_is_asked_for_and_a_lack_of_privilege_is_told() {
         &lab.nodes[0].url,
         "--product=pve",
         "--key=home",
+        "--operate",
         "--token-name=helper",
         "--admin",
         &user,
