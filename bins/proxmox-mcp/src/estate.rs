@@ -25,8 +25,6 @@ pub(crate) struct Estate {
     pub(crate) fleet: Arc<Fleet>,
     /// What the catalogue is built with.
     pub(crate) options: mcp_tools::Options,
-    /// What survives a restart.
-    pub(crate) store: LazyStore,
     _demo: Option<Demo>,
 }
 
@@ -57,15 +55,15 @@ impl Estate {
         }
         let loaded = settings::load(&sources)?;
         start_log(&loaded, log)?;
-        for warning in &loaded.warnings {
-            tracing::warn!(%warning, "settings");
-        }
         if loaded.settings.is_empty() {
             bail!(
                 "no cluster or server is set up\n\
                  - to try it on a simulated estate: add --demo\n\
                  - to set one up: proxmox-mcp config add https://YOUR-NODE:8006"
             );
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "settings");
         }
         let server = &loaded.settings.server;
         let url = match (&demo, &server.store_url) {
@@ -91,10 +89,10 @@ impl Estate {
             task_wait: server.task_wait,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             principal,
-            journal: Some(Arc::new(AuditJournal::new(store.clone()))),
+            journal: Some(Arc::new(AuditJournal::new(store))),
         };
         let fleet = Arc::new(connect(&loaded)?);
-        Ok(Self { loaded, fleet, options, store, _demo: demo })
+        Ok(Self { loaded, fleet, options, _demo: demo })
     }
 
     /// The catalogue over this estate.
