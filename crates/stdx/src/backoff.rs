@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngExt as _;
 
 /// Pauses that double from `first` to `longest`, each shortened at random by up to half.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! HTTP clients, all made here.
 
-use std::time::Duration;
+use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::tls::{self, TlsError, TlsOptions};
 
@@ -20,15 +20,16 @@ pub struct HttpOptions {
     pub user_agent: String,
 }
 
-/// Whether requests go through a proxy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Whether requests go through a proxy. `Debug` leaves out a login in its address.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Proxy {
     /// Directly, whatever the environment says.
     #[default]
     None,
     /// As `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
     FromEnv,
-    /// Through this one: `http://host:port`.
+    /// Through this one: `http://host:port`, with `user:password@` before the host if it asks for
+    /// that.
     Url(String),
 }
 
@@ -39,9 +40,9 @@ pub enum HttpError {
     /// The TLS settings cannot be used.
     #[error("prepare TLS")]
     Tls(#[from] TlsError),
-    /// The proxy's address cannot be used.
-    #[error("use the proxy")]
-    Proxy(#[source] reqwest::Error),
+    /// The proxy's address cannot be used. Without the cause, which would quote it.
+    #[error("use the proxy: its address is not understood")]
+    Proxy,
     /// The client itself refused.
     #[error("build the HTTP client")]
     Build(#[source] reqwest::Error),
@@ -68,6 +69,31 @@ impl HttpOptions {
     }
 }
 
+// === impl Proxy ===
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::FromEnv => f.write_str("FromEnv"),
+            Self::Url(url) => f.debug_tuple("Url").field(&without_login(url)).finish(),
+        }
+    }
+}
+
+/// The address without a user name and password that stand in it, for messages and logs. Whatever
+/// comes before the last `@` is taken for them, whether or not the text is a proper address.
+pub fn without_login(address: &str) -> Cow<'_, str> {
+    let start = address.find("://").map_or(0, |at| at + "://".len());
+    match address[start..].rfind('@') {
+        None => Cow::Borrowed(address),
+        Some(at) => {
+            let (scheme, rest) = (&address[..start], &address[start + at..]);
+            Cow::Owned(format!("{scheme}[redacted]{rest}"))
+        }
+    }
+}
+
 /// Makes a client: HTTP/1.1, gzip, no redirects followed (one that comes is an answer to look at,
 /// not to obey), nothing kept longer than `pool_idle`.
 ///
@@ -91,7 +117,41 @@ pub fn client(options: &HttpOptions) -> Result<reqwest::Client, HttpError> {
     builder = match &options.proxy {
         Proxy::None => builder.no_proxy(),
         Proxy::FromEnv => builder,
-        Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url).map_err(HttpError::Proxy)?),
+        Proxy::Url(url) => builder.proxy(proxy(url)?),
     };
     builder.build().map_err(HttpError::Build)
+}
+
+fn proxy(url: &str) -> Result<reqwest::Proxy, HttpError> {
+    reqwest::Proxy::all(url).map_err(|_| HttpError::Proxy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Chain, tls::TlsPolicy};
+
+    #[test]
+    fn a_login_in_an_address_is_not_shown() {
+        for (address, shown) in [
+            ("http://proxy:3128", "http://proxy:3128"),
+            ("http://bob:planted@proxy:3128", "http://[redacted]@proxy:3128"),
+            ("http://bob:pl@nted/x?@proxy:3128", "http://[redacted]@proxy:3128"),
+            ("bob:planted@proxy", "[redacted]@proxy"),
+            ("", ""),
+        ] {
+            assert_eq!(without_login(address), shown);
+        }
+        let tls = TlsOptions { policy: TlsPolicy::Insecure, server_name: None };
+        let mut options = HttpOptions::with_tls(tls);
+        for address in
+            ["http://bob:planted@proxy:3128", "gopher://bob:planted@proxy", "bob:planted@[x"]
+        {
+            options.proxy = Proxy::Url(address.to_owned());
+            let refused = client(&options).err();
+            let told = refused.map(|error| format!("{error:?} {}", Chain(&error)));
+            let shown = format!("{options:?} {}", told.unwrap_or_default());
+            assert!(shown.contains("[redacted]@") && !shown.contains("planted"), "{shown}");
+        }
+    }
 }
