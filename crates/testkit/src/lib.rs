@@ -22,6 +22,8 @@
 //! *Invariant:* what a test needs and does not find is printed and counted, never silently passed
 //! over, and is a failure where the environment says that it must be there.
 
+#[cfg(feature = "calls")]
+pub mod calls;
 pub mod contract;
 pub mod fixtures;
 pub mod services;

@@ -15,7 +15,7 @@ use pbs_client::{
     tasks, traffic, version,
 };
 
-use crate::support::{Case, case, checked};
+use testkit::calls::{Case, case, checked};
 
 fn store() -> DatastoreName {
     "lab".parse().expect("a datastore's name")
@@ -34,12 +34,6 @@ fn upid() -> Upid {
     "UPID:vm:00000753:0004E502:00000008:6B032BCA:backup:lab\\x3ahost-secret:lab@pbs!ci:"
         .parse()
         .expect("a UPID")
-}
-
-/// A parameter makes the reply another one than the recorded.
-fn with_other_reply(mut case: Case) -> Case {
-    case.other_reply = true;
-    case
 }
 
 /// Every builder, by module.
@@ -154,10 +148,11 @@ fn backups() -> Vec<Case> {
         )
         .takes(groups::PruneGroupParams::NAMES)
         .takes(datastores::Keep::NAMES),
-        with_other_reply(case(
+        case(
             "/admin/datastore/{store}/prune",
             groups::prune_task(s, g, groups::PruneGroupParams::default()),
-        )),
+        )
+        .another_reply(),
         case("/admin/datastore/{store}/groups", groups::delete(s, g)),
         case("/admin/datastore/{store}/change-owner", groups::change_owner(s, g, "lab@pbs")),
         checked(

@@ -3,7 +3,7 @@
 use pbs_client::{access, datastores, groups, jobs, node, notifications, snapshots, traffic};
 use secrecy::ExposeSecret;
 
-use crate::support::{Written, written};
+use testkit::calls::{Written, written};
 
 /// One of each type at least.
 pub(crate) fn all() -> Vec<Written> {

@@ -4,5 +4,4 @@ mod calls;
 mod connected;
 mod recorded;
 mod simulated;
-mod support;
 mod written;

@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
-use crate::{calls, support, written};
+use testkit::calls::{assert_complete, assert_schema, read_recorded};
+
+use crate::{calls, written};
 
 #[test]
 fn every_builder_is_in_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    support::assert_complete(root, include_str!("calls.rs"));
+    assert_complete(root, include_str!("calls.rs"));
 }
 
 #[test]
 fn every_call_is_as_the_schema_has_it() {
     let Some(schema) = testkit::fixtures::json("api/pve-9.2.json") else { return };
-    support::assert_schema(&schema, &calls::all());
+    assert_schema(&schema, &calls::all());
 }
 
 #[test]
@@ -29,7 +31,7 @@ fn every_recorded_reply_is_read() {
     let Some(conversations) = testkit::fixtures::json("recorded/conversations.json") else {
         return;
     };
-    let coverage = support::read_recorded(&calls::all(), &replies, &conversations["pve"]);
+    let coverage = read_recorded(&calls::all(), &replies, &conversations["pve"]);
     let (table, share) = coverage.report();
     print(&table);
     assert!(share >= 90.0, "only {share:.1} % of the recorded fields have a name");

@@ -8,7 +8,7 @@ use pve_client::{
 };
 use secrecy::ExposeSecret;
 
-use crate::support::{Written, written};
+use testkit::calls::{Written, written};
 
 /// One of each type at least.
 pub(crate) fn all() -> Vec<Written> {
