@@ -68,14 +68,51 @@ impl ApiClient {
         &self,
         request: Request<T>,
     ) -> Result<Page<T>, Error> {
-        let operation = format!("{request:?}");
-        let node = request.meta().node.as_ref().map(ToString::to_string);
-        let bytes = self.call_bytes(request).await?;
+        self.page(&request, encode(&request)).await
+    }
+
+    /// Sends the request with this body in place of its parameters, and reads its `data`. A body
+    /// that streams is sent once: what goes wrong on the way is not tried anew elsewhere.
+    pub async fn send_body<T: DeserializeOwned>(
+        &self,
+        request: Request<T>,
+        content_type: HeaderValue,
+        body: Body,
+    ) -> Result<T, Error> {
+        let mut message = encode(&request);
+        message.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        *message.body_mut() = body;
+        Ok(self.page(&request, message).await?.data)
+    }
+
+    /// Sends the request and gives the answer's bytes as they came.
+    pub async fn call_bytes<T>(&self, request: Request<T>) -> Result<bytes::Bytes, Error> {
+        self.bytes(&request, encode(&request)).await
+    }
+
+    /// Sends the request and gives the answer as it streams in; refusals are read and returned as
+    /// errors.
+    pub async fn open<T>(&self, request: Request<T>) -> Result<http::Response<Body>, Error> {
+        self.answer(&request, encode(&request)).await
+    }
+
+    /// The transport, for what is not a typed call (consoles).
+    pub fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    async fn page<T: DeserializeOwned>(
+        &self,
+        request: &Request<T>,
+        message: http::Request<Body>,
+    ) -> Result<Page<T>, Error> {
+        let bytes = self.bytes(request, message).await?;
         // A 200 with an empty body is how some calls say null.
         let text: &[u8] = if bytes.is_empty() { b"{\"data\":null}" } else { &bytes };
         let envelope: Envelope<T> = serde_json::from_slice(text).map_err(|error| {
-            Error::new(ErrorKind::Decode, &operation, "the answer has another shape than expected")
-                .with_node(node)
+            let reason = "the answer has another shape than expected";
+            Error::new(ErrorKind::Decode, format!("{request:?}"), reason)
+                .with_node(node_of(request))
                 .with_source(error)
         })?;
         let total = envelope.total.and_then(|total| match total {
@@ -86,40 +123,38 @@ impl ApiClient {
         Ok(Page { data: envelope.data, total, digest: envelope.digest })
     }
 
-    /// Sends the request and gives the answer's bytes as they came.
-    pub async fn call_bytes<T>(&self, request: Request<T>) -> Result<bytes::Bytes, Error> {
-        let operation = format!("{request:?}");
-        let node = request.meta().node.as_ref().map(ToString::to_string);
+    async fn bytes<T>(
+        &self,
+        request: &Request<T>,
+        message: http::Request<Body>,
+    ) -> Result<bytes::Bytes, Error> {
         let end = Instant::now() + request.meta().deadline.unwrap_or(ANSWER_DEADLINE);
-        let response = self.open(request).await?;
+        let response = self.answer(request, message).await?;
         let collecting = response.into_body().collect(ANSWER_LIMIT);
         let collected = match time::timeout_at(end, collecting).await {
             Ok(collected) => collected,
             // A body that trickles in would otherwise never be too late.
             Err(_) => Err(TransportError::new(TransportErrorKind::Timeout, Sent::Maybe, "")),
         };
-        collected.map_err(|error| Error::transport(operation, error).with_node(node))
+        collected.map_err(|error| {
+            Error::transport(format!("{request:?}"), error).with_node(node_of(request))
+        })
     }
 
-    /// Sends the request and gives the answer as it streams in; refusals are read and returned as
-    /// errors.
-    pub async fn open<T>(&self, request: Request<T>) -> Result<http::Response<Body>, Error> {
+    async fn answer<T>(
+        &self,
+        request: &Request<T>,
+        message: http::Request<Body>,
+    ) -> Result<http::Response<Body>, Error> {
         let operation = format!("{request:?}");
-        let node = request.meta().node.as_ref().map(ToString::to_string);
-        let response = self
-            .transport
-            .send(encode(&request))
-            .await
-            .map_err(|error| Error::transport(&operation, error).with_node(node.clone()))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(self.refusal(operation, response).await.with_node(node))
-    }
-
-    /// The transport, for what is not a typed call (consoles).
-    pub fn transport(&self) -> &Arc<dyn Transport> {
-        &self.transport
+        let response = match self.transport.send(message).await {
+            Ok(response) if response.status().is_success() => return Ok(response),
+            Ok(response) => response,
+            Err(error) => {
+                return Err(Error::transport(operation, error).with_node(node_of(request)));
+            }
+        };
+        Err(self.refusal(operation, response).await.with_node(node_of(request)))
     }
 
     async fn refusal(&self, operation: String, response: http::Response<Body>) -> Error {
@@ -143,6 +178,10 @@ impl fmt::Debug for ApiClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiClient").finish_non_exhaustive()
     }
+}
+
+fn node_of<T>(request: &Request<T>) -> Option<String> {
+    request.meta().node.as_ref().map(ToString::to_string)
 }
 
 /// The reason phrase as the server wrote it; the status's usual one if it wrote none.

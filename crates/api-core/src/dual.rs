@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use estate::Upid;
+use http::HeaderValue;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -84,6 +85,16 @@ impl DualClient {
         request: Request<T>,
     ) -> Result<Page<T>, Error> {
         self.client_for(&request).call_page(request).await
+    }
+
+    /// Sends the request with this body in place of its parameters: see [`ApiClient::send_body`].
+    pub async fn send_body<T: DeserializeOwned>(
+        &self,
+        request: Request<T>,
+        content_type: HeaderValue,
+        body: Body,
+    ) -> Result<T, Error> {
+        self.client_for(&request).send_body(request, content_type, body).await
     }
 
     /// Sends the request and gives the answer's bytes as they came.

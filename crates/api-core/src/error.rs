@@ -24,7 +24,8 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A parameter is wrong: see [`Error::params`].
+    /// A parameter is wrong: see [`Error::params`]. Or the file that was to be uploaded could not be
+    /// read.
     Parameter,
     /// The credentials were refused.
     Unauthorized,
@@ -79,6 +80,7 @@ impl Error {
             TransportErrorKind::Connect | TransportErrorKind::Closed => ErrorKind::Unreachable,
             TransportErrorKind::Tls => ErrorKind::Tls,
             TransportErrorKind::Timeout => ErrorKind::Timeout,
+            TransportErrorKind::RequestBody => ErrorKind::Parameter,
             TransportErrorKind::TooLarge | TransportErrorKind::Protocol => ErrorKind::Decode,
         };
         Self::new(kind, operation, "").with_source(error)

@@ -29,6 +29,7 @@ pub mod endpoint;
 mod error;
 mod failover;
 mod limits;
+pub mod multipart;
 mod path;
 mod request;
 pub mod task;
@@ -41,5 +42,7 @@ pub use error::{Error, ErrorKind};
 pub use failover::{Endpoint, EndpointHealth, Failover, FailoverOptions, Health};
 pub use path::{Path, Segment};
 pub use request::{Params, Request, RequestMeta, Retry};
-pub use transport::{Body, ByteStream, Sent, Transport, TransportError, TransportErrorKind};
+pub use transport::{
+    Body, ByteStream, Sent, Transport, TransportError, TransportErrorKind, read_pieces,
+};
 pub use wire::HttpTransport;

@@ -39,7 +39,7 @@ pub struct RequestMeta {
 /// Whether a request may be sent a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Sending it twice is the same as once: every read, and writes that set a value.
+    /// Sending it twice is the same as once: nearly every read, and writes that set a value.
     Idempotent,
     /// Only when the first certainly never left.
     Unsent,
@@ -48,7 +48,7 @@ pub enum Retry {
 // === impl Request ===
 
 impl<T> Request<T> {
-    /// A read.
+    /// A read: taken as repeatable until [`Request::once`] says otherwise.
     pub fn get(path: Path) -> Self {
         Self::new(Method::GET, path, Retry::Idempotent)
     }
@@ -120,6 +120,14 @@ impl<T> Request<T> {
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.meta.retry = Retry::Idempotent;
+        self
+    }
+
+    /// Says that it must not be sent again once it may have arrived: for reads that take away what
+    /// they tell.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.meta.retry = Retry::Unsent;
         self
     }
 
@@ -256,6 +264,10 @@ mod tests {
         assert_eq!(request.uri(), "/a?x=1%262&full=1");
         let request: Request<()> = Request::delete(path!["a"]).param("purge", 1);
         assert_eq!(request.uri(), "/a?purge=1");
+        assert_eq!(request.meta().retry, Retry::Unsent);
+        let reads = [Request::<()>::get(path!["a"]), Request::get(path!["a"]).once()];
+        let retries = reads.map(|request| request.meta().retry);
+        assert_eq!(retries, [Retry::Idempotent, Retry::Unsent]);
         let request: Request<()> = Request::post(path!["a"]).param("password", "s3cret");
         assert_eq!(request.uri(), "/a");
         assert_eq!(format!("{request:?} {:?}", request.parameters()), "POST /a [\"password\"]");

@@ -3,8 +3,9 @@
 use std::{error::Error as StdError, fmt, pin::Pin};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::Stream;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, stream};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A body on its way out or in.
 pub enum Body {
@@ -56,6 +57,8 @@ pub enum TransportErrorKind {
     Closed,
     /// The answer is larger than the caller takes.
     TooLarge,
+    /// The request's own body could not be read to its end, or was not of the size that was said.
+    RequestBody,
     /// Anything else, such as an answer that is no HTTP.
     Protocol,
 }
@@ -67,6 +70,25 @@ pub enum Sent {
     No,
     /// Perhaps: only what is idempotent may be sent again.
     Maybe,
+}
+
+/// How much of a file is read at once.
+const PIECE: usize = 64 << 10;
+
+/// What the reader gives, such as an open file, in pieces as they are asked for.
+pub fn read_pieces(reader: impl AsyncRead + Send + Unpin + 'static) -> ByteStream {
+    let pieces = stream::try_unfold(reader, |mut reader| async move {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        match reader.read_buf(&mut piece).await {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some((piece.freeze(), reader))),
+            Err(error) => {
+                let unread = TransportErrorKind::RequestBody;
+                Err(TransportError::new(unread, Sent::Maybe, "").with_source(error))
+            }
+        }
+    });
+    Box::pin(pieces)
 }
 
 /// The same request once more, if its body is at hand. Extensions are copied as far as transports
@@ -191,6 +213,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::Timeout => "get an answer in time",
             TransportErrorKind::Closed => "get a whole answer before the connection closed",
             TransportErrorKind::TooLarge => "take an answer of this size",
+            TransportErrorKind::RequestBody => "send the request's body",
             TransportErrorKind::Protocol => "understand the answer",
         })?;
         if self.endpoint.is_empty() { Ok(()) } else { write!(f, " ({})", self.endpoint) }

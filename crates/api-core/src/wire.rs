@@ -1,6 +1,15 @@
 //! The transport that really sends: one endpoint, over HTTP/1.1.
 
-use std::{error::Error as StdError, fmt, io, sync::OnceLock, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -18,7 +27,8 @@ pub struct HttpTransport {
     base: String,
     options: HttpOptions,
     client: OnceLock<Result<reqwest::Client, String>>,
-    /// How long the answer's head may take, and then each further piece of its body.
+    /// How long the answer's head may take, and then each further piece of its body. While a body
+    /// streams out the time begins anew as long as it moves.
     timeout: Duration,
 }
 
@@ -62,6 +72,7 @@ impl Transport for HttpTransport {
         let method = parts.method.clone();
         let mut builder =
             client.request(parts.method, format!("{}{path}", self.base)).headers(parts.headers);
+        let sent_pieces = Arc::new(AtomicU64::new(0));
         builder = match body {
             Body::Full(bytes) if bytes.is_empty() && method.is_safe() => builder,
             Body::Full(bytes) if bytes.is_empty() => builder.header(header::CONTENT_LENGTH, 0),
@@ -70,12 +81,16 @@ impl Transport for HttpTransport {
                 if let Some(size) = size {
                     builder = builder.header(header::CONTENT_LENGTH, size);
                 }
-                builder.body(reqwest::Body::wrap_stream(stream))
+                let counter = Arc::clone(&sent_pieces);
+                let counted = stream.inspect(move |_| {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                });
+                builder.body(reqwest::Body::wrap_stream(counted))
             }
         };
-        let answer = time::timeout(self.timeout, builder.send()).await;
+        let answer = while_it_moves(builder.send(), self.timeout, &sent_pieces).await;
         let mut answer = answer
-            .map_err(|_| TransportError::new(Kind::Timeout, Sent::Maybe, &*self.base))?
+            .ok_or_else(|| TransportError::new(Kind::Timeout, Sent::Maybe, &*self.base))?
             .map_err(|error| self.error(error))?;
 
         let size = answer.content_length();
@@ -114,6 +129,26 @@ impl fmt::Debug for HttpTransport {
     }
 }
 
+/// What comes of `work`; `None` if a `timeout` passes in which `moved` does not grow.
+async fn while_it_moves<T>(
+    work: impl Future<Output = T>,
+    timeout: Duration,
+    moved: &AtomicU64,
+) -> Option<T> {
+    let mut work = pin!(work);
+    let mut before = 0;
+    loop {
+        if let Ok(done) = time::timeout(timeout, &mut work).await {
+            return Some(done);
+        }
+        let now = moved.load(Ordering::Relaxed);
+        if now == before {
+            return None;
+        }
+        before = now;
+    }
+}
+
 /// Says in our words what went wrong. While connecting nothing of the request has been sent;
 /// afterwards any of it may have been.
 fn translate(error: &reqwest::Error, endpoint: &str) -> TransportError {
@@ -121,6 +156,11 @@ fn translate(error: &reqwest::Error, endpoint: &str) -> TransportError {
         // Alone: the layers around it only repeat it, in the form that `Debug` gives.
         let rejected = rejected.clone();
         return TransportError::new(Kind::Tls, Sent::No, endpoint).with_source(rejected);
+    }
+    if let Some(unread) = find(error, |cause| cause.downcast_ref::<TransportError>()) {
+        // What the request's own body gave instead of its end; it can be told, not moved out.
+        let why = unread.source().map(|source| stdx::Chain(source).to_string()).unwrap_or_default();
+        return TransportError::new(unread.kind(), Sent::Maybe, endpoint).with_source(why);
     }
     let (kind, sent) = if error.is_connect() {
         let tls = finds(error, |cause| {
@@ -167,15 +207,44 @@ fn is_closed(cause: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-/// Whether any error of the chain is as asked; what an `io::Error` wraps counts too.
+/// Whether any error of the chain is as asked.
 fn finds(error: &(dyn StdError + 'static), is: impl Fn(&(dyn StdError + 'static)) -> bool) -> bool {
+    find(error, |cause| is(cause).then_some(())).is_some()
+}
+
+/// The first of the chain that is as asked; what an `io::Error` wraps counts too.
+fn find<'a, T>(
+    error: &'a (dyn StdError + 'static),
+    is: impl Fn(&'a (dyn StdError + 'static)) -> Option<T>,
+) -> Option<T> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        if is(cause) {
-            return true;
+        if let Some(found) = is(cause) {
+            return Some(found);
         }
         let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = wrapped.map(|inner| inner as _).or_else(|| cause.source());
     }
-    false
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_is_waited_for_and_what_stands_still_is_not() {
+        let (pause, moved) = (Duration::from_secs(20), AtomicU64::new(0));
+        let slow = async {
+            for _ in 0..5 {
+                time::sleep(pause).await;
+                moved.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        assert!(while_it_moves(slow, Duration::from_secs(35), &moved).await.is_some());
+        let (stuck, still) = (std::future::pending::<()>(), AtomicU64::new(0));
+        let given_up = while_it_moves(stuck, Duration::from_secs(35), &still);
+        let waited = time::timeout(Duration::from_mins(5), given_up);
+        assert!(waited.await.expect("it gives up").is_none());
+    }
 }

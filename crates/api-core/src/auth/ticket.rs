@@ -151,6 +151,12 @@ impl TicketAuth {
         }
     }
 
+    /// Ends the use of a session that the server no longer takes.
+    async fn forget(&self, stale: u64) {
+        let mut state = self.session.lock().await;
+        state.session.take_if(|session| session.number == stale);
+    }
+
     async fn login(
         &self,
         password: &SecretString,
@@ -254,7 +260,12 @@ impl Transport for TicketAuth {
         };
         let again = copy(&request);
         let response = self.send_with(&session, request).await?;
-        let (StatusCode::UNAUTHORIZED, Some(again)) = (response.status(), again) else {
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let Some(again) = again else {
+            // What streams cannot be sent again, but whoever comes next shall not meet the same.
+            self.forget(session.number).await;
             return Ok(response);
         };
         // A 401 says that nothing ran. Once more with a fresh login, and no further: if that is

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, time::Duration};
 use estate::{ClusterKey, NodeName, VmId};
 use secrecy::{ExposeSecret, SecretString};
 use stdx::{
-    http::Proxy,
+    http::{Proxy, without_login},
     tls::{Fingerprint, TlsOptions, TlsPolicy},
 };
 use url::{Host, Url};
@@ -167,9 +167,11 @@ impl Check<'_> {
         example: &str,
     ) -> Result<Target, ConfigError> {
         let wrong = |reason: String| self.error("endpoints", reason, example);
+        // For what is told: whoever puts a login there must not find it in a log.
+        let told = without_login(text);
         let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let url = Url::parse(&full)
-            .map_err(|error| wrong(format!("{text:?} is not an address: {error}")))?;
+            .map_err(|error| wrong(format!("{told:?} is not an address: {error}")))?;
         if !url.username().is_empty() || url.password().is_some() {
             let reason = "an address carries a user name or password";
             return Err(self.error(
@@ -180,10 +182,10 @@ impl Check<'_> {
         }
         if url.scheme() != "https" {
             let hint = "the API is served over HTTPS only; for a certificate that no authority signed use fingerprints or ca_file";
-            return Err(self.error("endpoints", format!("{text:?} is not https"), hint));
+            return Err(self.error("endpoints", format!("{told:?} is not https"), hint));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong(format!("{text:?} has a query or fragment")));
+            return Err(wrong(format!("{told:?} has a query or fragment")));
         }
         let prefix = url.path().trim_end_matches('/');
         let prefix = prefix.trim_end_matches("/api2/json").trim_end_matches("/api2");
@@ -191,7 +193,7 @@ impl Check<'_> {
             Some(Host::Domain(name)) => name.to_owned(),
             Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
-            None => return Err(wrong(format!("{text:?} names no host"))),
+            None => return Err(wrong(format!("{told:?} names no host"))),
         };
         // `Url` forgets a port that is the scheme's own, so `:443` must be looked for.
         let authority = full["https://".len()..].split('/').next().unwrap_or_default();

@@ -7,9 +7,11 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
+use stdx::http::without_login;
 
-/// One `[<product>.<key>]` table, unchecked.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// One `[<product>.<key>]` table, unchecked. `Debug` shows what leads nowhere: no secret, and no
+/// login in an address.
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointConfig {
     /// The addresses, tried in order. Several only for the nodes of one cluster.
@@ -97,6 +99,21 @@ impl EndpointConfig {
         "deadline_secs",
         "concurrency",
     ];
+}
+
+impl fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self.endpoints.iter().map(|url| without_login(url)).collect();
+        f.debug_struct("EndpointConfig")
+            .field("endpoints", &endpoints)
+            .field("token_id", &self.token_id)
+            .field("operate_token_id", &self.operate_token_id)
+            .field("username", &self.username)
+            .field("ca_file", &self.ca_file)
+            .field("insecure", &self.insecure)
+            .field("proxy", &self.proxy.as_deref().map(without_login))
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl OneOrMany ===

@@ -62,7 +62,7 @@ pub(crate) fn next(attempt: Attempt, outcome: Outcome) -> Next {
         // The node took too long and may be at it still.
         Outcome::Answered(596) if harmless && !attempt.node_lost => Next::Other,
         Outcome::Answered(_) => Next::Return,
-        Outcome::Failed(Kind::TooLarge, _) => Next::Return,
+        Outcome::Failed(Kind::TooLarge | Kind::RequestBody, _) => Next::Return,
         Outcome::Failed(_, Sent::No) => Next::Other,
         // A kept connection that the server had closed meanwhile looks like this.
         Outcome::Failed(Kind::Closed, Sent::Maybe) if harmless && !attempt.again => Next::Again,
@@ -81,6 +81,8 @@ pub(crate) fn verdict(attempt: Attempt, outcome: Outcome) -> Verdict {
         // The first time it may have been no more than a stale connection.
         Outcome::Failed(Kind::Closed, Sent::Maybe) if !attempt.again => Verdict::Unclear,
         Outcome::Failed(Kind::TooLarge, _) => Verdict::Alive,
+        // Our own failure says nothing of the other side.
+        Outcome::Failed(Kind::RequestBody, _) => Verdict::Unclear,
         Outcome::Failed(..) => Verdict::Down,
     }
 }
@@ -116,6 +118,7 @@ pub(crate) fn order(preferred: usize, standings: &[Standing]) -> Vec<usize> {
 /// server before one that is not there.
 pub(crate) fn tells_more(kind: Kind) -> u8 {
     match kind {
+        Kind::RequestBody => 6,
         Kind::Tls => 5,
         Kind::Protocol | Kind::TooLarge => 4,
         Kind::Timeout => 3,
@@ -161,6 +164,7 @@ mod tests {
             (READ, Failed(Kind::TooLarge, Sent::Maybe), Return, Alive),
             (STREAM, Failed(Kind::Connect, Sent::No), Return, Down),
             (STREAM, Answered(595), Return, Alive),
+            (STREAM, Failed(Kind::RequestBody, Sent::Maybe), Return, Unclear),
         ] {
             assert_eq!(
                 (next(attempt, outcome), verdict(attempt, outcome)),

@@ -155,6 +155,17 @@ async fn a_refused_ticket_leads_to_one_login_and_no_loop() {
     assert_eq!(server.logins(), 2);
     assert_eq!(server.fake.seen().last().expect("a request").body, "a=1");
 
+    // What streams is sent once; the next one finds a fresh login all the same.
+    for (logins, good) in [(2, false), (3, true)] {
+        if !good {
+            server.expire();
+        }
+        let body = api_core::Body::Stream(Box::pin(futures::stream::empty()), Some(0));
+        let kind = http::HeaderValue::from_static("text/plain");
+        let sent = client.send_body(Request::<Value>::post(path!["x"]), kind, body).await;
+        assert_eq!((sent.is_ok(), server.logins()), (good, logins));
+    }
+
     // A server that refuses whatever it is shown is asked twice, not for ever.
     let stubborn = Fake::now(|seen| {
         if seen.line.ends_with("/access/ticket") {

@@ -141,6 +141,21 @@ fn the_rest_is_taken_too() {
     assert_eq!((username.as_str(), totp.is_some()), ("root@pam", true));
 }
 
+#[test]
+fn no_secret_shows_in_a_table_or_in_what_is_made_of_it() {
+    let changes = json!({
+        "token": "planted-1", "token_file": null, "operate_token_id": "mcp@pve!operate",
+        "operate_token": "planted-2", "proxy": "http://bob:planted-3@proxy:3128",
+    });
+    // `check` looks for what is planted in all that it shows.
+    let shown = format!("{:?}", good(&changes).value);
+    assert!(shown.contains("http://[redacted]@proxy:3128"), "{shown}");
+    for endpoint in ["https://bob:planted@pve1", "http://bob:planted@pve1", "bob:planted@[x"] {
+        let error = check(&table(&json!({"endpoints": [endpoint]}))).expect_err("a login");
+        assert!(!format!("{error:?} {error}").contains("planted"), "{error}");
+    }
+}
+
 fn refused(changes: &Value, expected: &Expect) {
     let error = check(&table(changes)).expect_err("it is wrong");
     expected.assert_eq(&format!("{error} ({})", error.hint));

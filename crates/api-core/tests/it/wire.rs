@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use api_core::{
-    ApiClient, Endpoint, ErrorKind, Failover, FailoverOptions, HttpTransport, Request, path,
+    ApiClient, Body, ByteStream, Endpoint, ErrorKind, Failover, FailoverOptions, HttpTransport,
+    Request, multipart::Form, path, read_pieces,
 };
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::HeaderValue;
 use serde_json::Value;
 use stdx::{
     Chain, SystemClock,
@@ -94,13 +98,16 @@ async fn a_connection_that_ends_before_the_answer_is_tried_anew_for_reads_only()
     let connections: Vec<usize> = script.requests().iter().map(|(number, _)| *number).collect();
     assert_eq!(connections, [0, 0, 1]);
 
-    let script = Script::start(stale()).await;
-    let writer = client(&script.base, LONG);
-    writer.call(read()).await.expect("an answer");
-    let error = writer.call(Request::<Value>::post(path!["x"])).await.expect_err("it ended");
-    assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(error.may_have_run());
-    assert_eq!(script.requests().len(), 2);
+    // A read that takes away what it tells may have been answered, so it is not repeated either.
+    for once in [Request::<Value>::post(path!["x"]), read().once()] {
+        let script = Script::start(stale()).await;
+        let client = client(&script.base, LONG);
+        client.call(read()).await.expect("an answer");
+        let error = client.call(once).await.expect_err("it ended");
+        assert_eq!(error.kind(), ErrorKind::Unreachable);
+        assert!(error.may_have_run());
+        assert_eq!(script.requests().len(), 2);
+    }
 }
 
 #[tokio::test]
@@ -125,6 +132,78 @@ async fn every_way_to_fail_is_told_apart() {
         assert_eq!(error.kind(), kind, "{told}");
         assert!(told.contains(words) && !format!("{error:?} {told}").contains("planted"), "{told}");
     }
+}
+
+/// A form with one file that gives these pieces, and the rest of its life nothing if it `hangs`.
+fn form(pieces: &[&'static str], hangs: bool, size: u64) -> (HeaderValue, Body) {
+    let pieces: Vec<_> =
+        pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+    let pieces = stream::iter(pieces);
+    let content: ByteStream =
+        if hangs { Box::pin(pieces.chain(stream::pending())) } else { Box::pin(pieces) };
+    let form = Form::new().field("content", "iso");
+    (form.content_type(), form.file("filename", "a.iso", content, size))
+}
+
+#[tokio::test]
+async fn a_file_streams_out_with_its_length_and_nothing_is_sent_twice() {
+    let script = Script::start(vec![vec![vec![Say(YES)]]]).await;
+    let (kind, body) = form(&["01", "234"], false, 5);
+    let request = Request::<Value>::post(path!["x"]).param("filename", "a.iso");
+    let answer = client(&script.base, LONG).send_body(request, kind, body).await;
+    assert_eq!(answer.expect("an answer"), "yes");
+    let sent = &script.requests()[0].1;
+    let (head, body) = sent.split_once("\r\n\r\n").expect("a head");
+    let head = head.to_lowercase();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+    assert!(head.contains("content-type: multipart/form-data; boundary="), "{head}");
+    assert!(!head.contains("transfer-encoding"), "{head}");
+    assert!(body.contains("\r\n\r\n01234\r\n--") && body.ends_with("--\r\n"), "{body}");
+
+    for (pieces, hangs, timeout, kind, words) in [
+        (&["01"][..], false, LONG, ErrorKind::Parameter, "shorter than the 5 bytes"),
+        (&["012345"], false, LONG, ErrorKind::Parameter, "longer than the 5 bytes"),
+        (&["01"], true, SHORT, ErrorKind::Timeout, "in time"),
+        (&["01234"], false, LONG, ErrorKind::Unreachable, "whole answer"),
+    ] {
+        let script = Script::start(vec![vec![vec![Close]], vec![vec![Say(YES)]]]).await;
+        let (content_type, body) = form(pieces, hangs, 5);
+        let request = Request::<Value>::post(path!["x"]);
+        let client = client(&script.base, timeout);
+        let error = client.send_body(request, content_type, body).await.expect_err("a failure");
+        let told = Chain(&error).to_string();
+        assert_eq!(error.kind(), kind, "{told}");
+        assert!(told.contains(words) && error.may_have_run(), "{told}");
+        assert!(script.requests().len() <= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_comes_before_the_file_is_through_is_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("http://{}", listener.local_addr().expect("its address"));
+    let server = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        tcp.read_u8().await.expect("the head begins");
+        let refusal = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        tcp.write_all(refusal.as_bytes()).await.expect("it is read");
+        std::future::pending::<()>().await;
+    });
+    let (kind, body) = form(&["01"], true, 5);
+    let request = Request::<Value>::post(path!["x"]);
+    let error = client(&base, LONG).send_body(request, kind, body).await.expect_err("a 400");
+    assert_eq!((error.status(), error.message()), (Some(400), "Bad Request"));
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_reader_is_read_in_pieces_to_its_end() {
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let pieces = read_pieces(std::io::Cursor::new(bytes.clone()));
+    let read = Body::Stream(pieces, None).collect(1 << 20).await.expect("all of it");
+    assert_eq!(read, bytes);
 }
 
 #[tokio::test]
