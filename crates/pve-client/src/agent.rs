@@ -183,14 +183,29 @@ pub fn exec(
     request.opt("input-data", input.map(ExposeSecret::expose_secret))
 }
 
-/// `GET /nodes/{node}/qemu/{vmid}/agent/exec-status`: the answer that says `exited` is given once.
+/// `GET /nodes/{node}/qemu/{vmid}/agent/exec-status`: the answer that says `exited` is given once,
+/// so the request is not sent again when its answer is lost.
 /// Needs `VM.GuestAgent.Unrestricted` on the guest (8.4: `VM.Monitor`).
 pub fn exec_status(node: &NodeName, vmid: VmId, pid: u64) -> Request<AgentExecStatus> {
-    get(node, vmid, "exec-status").param("pid", pid)
+    get(node, vmid, "exec-status").param("pid", pid).once()
 }
 
 /// `POST /nodes/{node}/qemu/{vmid}/agent/fstrim`. Needs `VM.GuestAgent.FileSystemMgmt` or
 /// `.Unrestricted` on the guest (8.4: `VM.Monitor`).
 pub fn trim(node: &NodeName, vmid: VmId) -> Request<Done> {
     post(node, vmid, "fstrim").idempotent()
+}
+
+#[cfg(test)]
+mod tests {
+    use api_core::Retry;
+
+    use super::*;
+
+    #[test]
+    fn what_is_told_only_once_is_asked_only_once() {
+        let (node, vmid) = ("pve1".parse().expect("a name"), "100".parse().expect("an id"));
+        assert_eq!(exec_status(&node, vmid, 7).meta().retry, Retry::Unsent);
+        assert_eq!(interfaces(&node, vmid).meta().retry, Retry::Idempotent);
+    }
 }

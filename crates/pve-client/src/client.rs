@@ -3,8 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use api_core::{
-    ApiClient, Body, DualClient, Error, FailoverOptions, Health, Page, Request, Transport,
+    ApiClient, Body, ByteStream, DualClient, Error, FailoverOptions, Health, Page, Request,
+    Transport,
     auth::InvalidCredential,
+    multipart::Form,
     path,
     task::{TaskCalls, TaskLogLine, TaskOutcome, TaskStatusReply, WaitOptions},
 };
@@ -12,7 +14,7 @@ use estate::Upid;
 use serde::de::DeserializeOwned;
 use stdx::{Clock, SystemClock};
 
-use crate::{auth::Auth, config::ConnectOptions, error::classify};
+use crate::{auth::Auth, config::ConnectOptions, error::classify, storage::FILE_NAME};
 
 /// A path that answers without login: what a probe of an endpoint asks for.
 const PROBE_PATH: &str = "/api2/json/access/domains";
@@ -135,6 +137,37 @@ impl Client {
     /// Sends the request and gives the answer as it streams in.
     pub async fn open<T>(&self, request: Request<T>) -> Result<http::Response<Body>, Error> {
         self.dual.open(request).await
+    }
+
+    /// Sends a file: [`storage::upload`](crate::storage::upload) says where to and as what,
+    /// `content` gives its bytes ([`api_core::read_pieces`] makes it of an open file) and `size` how
+    /// many they are. The task that puts it in its place is the answer.
+    ///
+    /// Nothing is kept of the content, so an upload is sent once: with the first endpoint out of
+    /// reach it fails, and a second call goes to the next.
+    ///
+    /// # Errors
+    ///
+    /// As for every call; [`ErrorKind::Parameter`](api_core::ErrorKind::Parameter) too where the
+    /// content ends early, goes on for longer than `size` or cannot be read.
+    pub async fn upload(
+        &self,
+        request: Request<Upid>,
+        content: ByteStream,
+        size: u64,
+    ) -> Result<Upid, Error> {
+        let mut form = Form::new();
+        let mut file_name = "";
+        for (name, value) in request.parameters().iter() {
+            if name == FILE_NAME {
+                file_name = value;
+            } else {
+                form = form.field(name, value);
+            }
+        }
+        let content_type = form.content_type();
+        let body = form.file(FILE_NAME, file_name, content, size);
+        self.dual.send_body(request, content_type, body).await
     }
 
     /// Follows a task until it ends or the deadline passes; gives each line of its log to `on_log`

@@ -71,6 +71,8 @@ mod tests {
             "type check ('integer') failed - got 'x'",
             ErrorKind::Parameter,
         ),
+        // Without a body: an upload's checksum that is none.
+        (400, "Bad Request", "", ErrorKind::Parameter),
         (400, "Parameter verification failed.", "no such task", ErrorKind::NotFound),
         (400, "Parameter verification failed.", "No such job 'nightly'", ErrorKind::NotFound),
         (400, "Parameter verification failed.", "zone does not exist", ErrorKind::NotFound),

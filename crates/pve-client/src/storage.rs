@@ -1,5 +1,7 @@
 //! Storages: what is configured, how full it is on a node, what lies in it.
 
+use std::time::Duration;
+
 use api_core::{Request, de::Done, params, path, reply, words};
 use estate::{GuestKind, NodeName, StorageName, Upid, VmId};
 use jiff::Timestamp;
@@ -23,6 +25,33 @@ words! {
         /// Machines to import (since 8.2).
         Import = "import",
     }
+}
+
+words! {
+    /// How a checksum is made.
+    pub enum ChecksumAlgorithm {
+        /// Good against accidents only.
+        Md5 = "md5",
+        /// Good against accidents only.
+        Sha1 = "sha1",
+        /// SHA-2.
+        Sha224 = "sha224",
+        /// SHA-2.
+        Sha256 = "sha256",
+        /// SHA-2.
+        Sha384 = "sha384",
+        /// SHA-2.
+        Sha512 = "sha512",
+    }
+}
+
+/// What a file's content must add up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checksum {
+    /// How it is made.
+    pub algorithm: ChecksumAlgorithm,
+    /// In hexadecimal.
+    pub value: String,
 }
 
 reply! {
@@ -170,6 +199,12 @@ params! {
     }
 }
 
+/// The parameter of an upload that is the file itself.
+pub(crate) const FILE_NAME: &str = "filename";
+/// How long an upload may take: a ceiling, since one that stands still ends with the request's
+/// timeout.
+const UPLOAD_DEADLINE: Duration = Duration::from_hours(6);
+
 fn on_node(node: &NodeName, storage: &StorageName) -> api_core::Path {
     path!["nodes", node, "storage", storage]
 }
@@ -247,6 +282,28 @@ pub fn delete_volume(
 ) -> Request<Option<Upid>> {
     Request::delete(on_node(node, storage).push("content").push(volume))
         .opt("delay", delay_secs)
+        .on(node)
+        .protected()
+}
+
+/// `POST /nodes/{node}/storage/{storage}/upload`: an installation medium, a container's template or
+/// a machine to import, under this name, which the server tidies; to be run by
+/// [`Client::upload`](crate::Client::upload), which brings the content. Where a checksum is given
+/// and the content differs, the task fails. Needs `Datastore.AllocateTemplate` on the storage.
+pub fn upload(
+    node: &NodeName,
+    storage: &StorageName,
+    content: &ContentKind,
+    file_name: &str,
+    checksum: Option<&Checksum>,
+) -> Request<Upid> {
+    // In this order: the server takes what it must know of the file only before the file.
+    Request::post(on_node(node, storage).push("upload"))
+        .param("content", content)
+        .opt("checksum-algorithm", checksum.map(|checksum| &checksum.algorithm))
+        .opt("checksum", checksum.map(|checksum| &checksum.value))
+        .param(FILE_NAME, file_name)
+        .deadline(UPLOAD_DEADLINE)
         .on(node)
         .protected()
 }

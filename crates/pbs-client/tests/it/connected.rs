@@ -48,9 +48,11 @@ async fn token_and_login_are_taken_and_wrong_ones_told() {
     for credential in [agent(vault), admin(vault)] {
         assert_eq!(connect(vault, &credential).call(version::get()).await.unwrap().major(), 4);
     }
-    let wrong = json!({"token_id": vault.token("agent").id, "token": "wrong"});
+    let wrong = json!({"token_id": vault.token("agent").id, "token": "planted-0f5a"});
     let error = connect(vault, &wrong).call(version::get()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{}", Chain(&error));
+    let shown = format!("{error} {error:?} {}", Chain(&error));
+    assert!(error.message() == "authentication failed" && !shown.contains("planted"), "{shown}");
     let nobody = vault.token("nothing");
     let nobody = connect(vault, &json!({"token_id": nobody.id, "token": nobody.secret}));
     let error = nobody.call(datastores::status(&store(), false)).await.unwrap_err();

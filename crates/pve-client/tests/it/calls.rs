@@ -10,7 +10,7 @@ use pve_client::{
     version, vzdump,
 };
 
-use crate::support::{Case, case, checked};
+use testkit::calls::{Case, case, checked};
 
 pub(crate) fn node() -> NodeName {
     "pve1".parse().expect("a node's name")
@@ -673,6 +673,11 @@ fn storages() -> Vec<Case> {
             "/nodes/{node}/storage/{storage}/content/{volume}",
             storage::delete_volume(n, s, "local:backup/x", Some(5)),
         ),
+        case(
+            "/nodes/{node}/storage/{storage}/upload",
+            storage::upload(n, s, &storage::ContentKind::Iso, "x.iso", None),
+        )
+        .takes(&["checksum", "checksum-algorithm"]),
         case(
             "/nodes/{node}/storage/{storage}/download-url",
             storage::download_url(

@@ -7,14 +7,17 @@ use std::time::Duration;
 use api_core::{
     ErrorKind,
     endpoint::Disk,
+    read_pieces,
     task::{TaskEnd, WaitOptions},
 };
-use estate::{NodeName, VmId};
+use estate::{NodeName, StorageName, VmId};
 use proxmox_sim::{Sim, SimConfig, SimTarget};
 use pve_client::{
     Client, Config, ConnectOptions,
     console::{ConsoleError, ConsoleTarget},
-    nodes, qemu, version,
+    nodes, qemu,
+    storage::{self, Checksum, ChecksumAlgorithm, ContentKind},
+    version,
 };
 use serde_json::{Value, json};
 use stdx::{Chain, tls};
@@ -116,7 +119,8 @@ async fn a_login_outlives_its_ticket_and_writes_carry_the_csrf_token() {
     let client = connect(with(table(lab), &login));
     client.call(version::get()).await.unwrap();
     sim.levers().expire_tickets("lab").unwrap();
-    let upid = client.call(qemu::start(&node("alder"), vmid(108), Default::default())).await;
+    let upid =
+        client.call(qemu::start(&node("alder"), vmid(108), qemu::QemuStartParams::default())).await;
     assert!(upid.is_ok() || upid.is_err_and(|error| error.kind() == ErrorKind::NotFound));
 }
 
@@ -171,13 +175,72 @@ async fn a_task_that_fails_is_followed_to_its_cause() {
     let guests = client.call(pve_client::cluster::resources(None)).await.unwrap();
     let place = guests.iter().find(|guest| guest.vmid.map(VmId::get) == Some(108)).unwrap();
     let on = place.node.clone().unwrap();
-    let upid = client.call(qemu::start(&on, vmid(108), Default::default())).await.unwrap();
+    let upid =
+        client.call(qemu::start(&on, vmid(108), qemu::QemuStartParams::default())).await.unwrap();
     let mut log = Vec::new();
     let options = WaitOptions::within(Duration::from_secs(30));
     let outcome = client.wait(&upid, &options, |line| log.push(line.to_owned())).await.unwrap();
     let TaskEnd::Failed(cause) = &outcome.state else { panic!("{outcome:?}") };
     assert!(!cause.is_empty() && log.last().unwrap().starts_with("TASK ERROR"), "{log:?}");
     assert_eq!(outcome.log_tail, log);
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_and_a_wrong_one_refused() {
+    let sim = sim().await;
+    let lab = sim.target("lab");
+    let (user, password) = &lab.admin;
+    let login = json!({"token_id": null, "token": null, "username": user, "password": password});
+    let client = connect(with(table(lab), &login));
+    let (on, local) = (node("birch"), "local".parse::<StorageName>().unwrap());
+    let bytes = b"0123456789".repeat(20_000);
+    let checksum = Checksum { algorithm: ChecksumAlgorithm::Sha256, value: "0a".repeat(32) };
+    let send = async |name: &str, size: u64| {
+        let request = storage::upload(&on, &local, &ContentKind::Iso, name, Some(&checksum));
+        let content = read_pieces(std::io::Cursor::new(bytes.clone()));
+        client.upload(request, content, size).await
+    };
+    let size = bytes.len() as u64;
+    let upid = send("a \"small\" one.iso", size).await.unwrap();
+    assert_eq!((upid.kind(), upid.node()), ("imgcopy", &on));
+    let options = WaitOptions::within(Duration::from_secs(30));
+    let outcome = client.wait(&upid, &options, |_| ()).await.unwrap();
+    assert_eq!(outcome.state, TaskEnd::Ok);
+    let volumes = storage::content(&on, &local, Some(&ContentKind::Iso), None);
+    let volumes = client.call(volumes).await.unwrap();
+    let uploaded = volumes.iter().find(|volume| volume.id.contains("small")).unwrap();
+    assert_eq!(uploaded.size_bytes, size);
+
+    let error = send("small.txt", size).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Parameter, Some(400)));
+    assert_eq!(error.params()["filename"], "wrong file extension");
+    let error = send("small.iso", size + 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Parameter, "{}", Chain(&error));
+
+    // A session that the server has forgotten costs one upload, not every one.
+    sim.levers().expire_tickets("lab").unwrap();
+    assert_eq!(send("late.iso", size).await.unwrap_err().kind(), ErrorKind::Unauthorized);
+    send("late.iso", size).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_told_in_the_servers_words_and_not_shown() {
+    let sim = sim().await;
+    let lab = sim.target("lab");
+    let id = &lab.token("agent").id;
+    for id in [id.as_str(), "mcp@pve!nosuch", "nobody@pve!agent"] {
+        let wrong = json!({"token_id": id, "token": "planted-0f5a"});
+        let error = connect(with(table(lab), &wrong)).call(version::get()).await.unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+        let shown = format!("{error} {error:?} {}", Chain(&error));
+        assert!(!shown.contains("planted"), "{shown}");
+        assert_eq!(error.to_string(), "GET /version: Authentication failed! (status 401)");
+    }
+    // What the settings refuse already says how a token's name is spelt.
+    let config: Config =
+        serde_json::from_value(with(table(lab), &json!({"token_id": "mcp@pve"}))).unwrap();
+    let error = config.validate("lab", &Disk).unwrap_err();
+    expect_test::expect![[r#"pve.lab.token_id: "mcp@pve" is not a token's id (write user@realm!name, such as mcp@pve!agent)"#]].assert_eq(&format!("{error} ({})", error.hint));
 }
 
 #[tokio::test]
