@@ -31,15 +31,16 @@ mod goal {
     pub(super) const ALL_GUESTS: f64 = 4.0;
 }
 
-/// Builds what is measured, measures, prints a table.
-pub(crate) fn run(rebuild: bool) -> Result<()> {
+/// Builds what is measured, by this cargo profile, measures, prints a table.
+pub(crate) fn run(rebuild: bool, profile: &str) -> Result<()> {
     let root = crate::workspace::root();
     if rebuild {
-        build(root)?;
+        build(root, profile)?;
     }
+    let binaries = root.join("target").join(profile);
     let folder = tempfile::tempdir().context("make a folder for the run")?;
-    let sim = Sim::start(root, folder.path())?;
-    let server = root.join("target/release/proxmox-mcp");
+    let sim = Sim::start(&binaries, folder.path())?;
+    let server = binaries.join("proxmox-mcp");
     let config = folder.path().join("bench.toml");
     let settings = std::fs::read_to_string(folder.path().join("settings.toml"))?;
     // All rows in one answer, so that one call of ours stands against one request.
@@ -103,9 +104,10 @@ fn tool_bytes(server: &Path) -> Result<()> {
     Ok(())
 }
 
-fn build(root: &Path) -> Result<()> {
+fn build(root: &Path, profile: &str) -> Result<()> {
     let status = Command::new("cargo")
-        .args(["build", "--release", "--package", "proxmox-mcp", "--package", "proxmox-sim"])
+        .args(["build", "--profile", profile])
+        .args(["--package", "proxmox-mcp", "--package", "proxmox-sim"])
         .current_dir(root)
         .status()
         .context("run cargo build")?;
@@ -117,8 +119,8 @@ fn build(root: &Path) -> Result<()> {
 struct Sim(Child);
 
 impl Sim {
-    fn start(root: &Path, folder: &Path) -> Result<Self> {
-        let mut child = Command::new(root.join("target/release/proxmox-sim"))
+    fn start(binaries: &Path, folder: &Path) -> Result<Self> {
+        let mut child = Command::new(binaries.join("proxmox-sim"))
             .args(["--estate", "scale", "--nodes", &NODES.to_string()])
             .args(["--guests", &GUESTS.to_string(), "--settings-dir", path(folder)?])
             .stdin(Stdio::null())
@@ -178,17 +180,25 @@ impl Client {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        Ok(self.timed_call(method, params)?.0)
+    }
+
+    /// The answer, and how long it took to come; reading it is the client's own affair, as it is for
+    /// the bare client.
+    fn timed_call(&mut self, method: &str, params: Value) -> Result<(Value, Duration)> {
         self.id += 1;
         let id = self.id;
+        let start = Instant::now();
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))?;
         loop {
             let mut line = String::new();
             let read = self.output.read_line(&mut line).context("read from the server")?;
+            let took = start.elapsed();
             ensure!(read > 0, "the server ended");
             let message: Value = serde_json::from_str(&line).context("the server sent no JSON")?;
             if message["id"] == id {
                 ensure!(message.get("error").is_none(), "{method} was refused: {message}");
-                return Ok(message);
+                return Ok((message, took));
             }
         }
     }
@@ -206,9 +216,8 @@ impl Client {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut answer = Value::Null;
         for round in 0..CALLS + 20 {
-            let start = Instant::now();
-            answer = self.call("tools/call", call.clone())?;
-            let our = start.elapsed();
+            let our;
+            (answer, our) = self.timed_call("tools/call", call.clone())?;
             ensure!(answer["result"]["isError"] != true, "the call failed: {answer}");
             let start = Instant::now();
             bare.get(path)?;

@@ -79,9 +79,12 @@ enum Task {
     Clients,
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
     Bench {
-        /// Measure the release binaries as they are, without building them.
+        /// Measure the binaries as they are, without building them.
         #[arg(long)]
         no_build: bool,
+        /// The cargo profile of the binaries.
+        #[arg(long, default_value = "release", hide = true)]
+        profile: String,
     },
 }
 
@@ -108,7 +111,7 @@ fn main() -> ExitCode {
             ServicesAction::Status { services } => services::status(&services),
         },
         Task::Dist => dist::run(),
-        Task::Bench { no_build } => bench::run(!no_build),
+        Task::Bench { no_build, profile } => bench::run(!no_build, &profile),
         Task::Clients => clients::run_all(),
     };
     match done {
