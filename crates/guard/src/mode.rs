@@ -24,7 +24,7 @@ pub enum Mode {
 pub enum Refusal {
     /// The mode forbids what another mode would do.
     #[error(
-        "this server runs with `--mode {mode}`, which only reads; to let it operate guests, \
+        "this server runs with `--mode {mode}`, which only reads; to let it act, \
          its operator restarts it with `--mode trusted`"
     )]
     Mode {
@@ -122,10 +122,10 @@ mod tests {
         }
         expect![[r"
             read-only read: listed, allowed
-            read-only operate: hidden, this server runs with `--mode read-only`, which only reads; to let it operate guests, its operator restarts it with `--mode trusted`
+            read-only operate: hidden, this server runs with `--mode read-only`, which only reads; to let it act, its operator restarts it with `--mode trusted`
             read-only destroy: hidden, this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox web interface or the node's shell
             guarded read: listed, allowed
-            guarded operate: listed, this server runs with `--mode guarded`, which only reads; to let it operate guests, its operator restarts it with `--mode trusted`
+            guarded operate: listed, this server runs with `--mode guarded`, which only reads; to let it act, its operator restarts it with `--mode trusted`
             guarded destroy: hidden, this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox web interface or the node's shell
             trusted read: listed, allowed
             trusted operate: listed, allowed

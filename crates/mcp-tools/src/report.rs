@@ -18,6 +18,10 @@ use serde_json::{Map, Value};
 pub use cell::Cell;
 pub use units::{age, bytes, percent, rfc3339, span, used_of};
 
+/// What stands around text that nobody vouches for; neither mark can occur anywhere else.
+pub(crate) const OPEN: &str = "<<<untrusted";
+pub(crate) const CLOSE: &str = "untrusted>>>";
+
 /// What a tool found, before it is rendered.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -50,6 +54,8 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
     /// How many rows there are in all when these are a page of them.
     pub total: Option<usize>,
+    /// Whether there are rows beyond these although nobody knows how many.
+    pub more: bool,
     /// How to get the rows after these, if the table can be paged: the tool, its arguments without
     /// the cursor, and where this page begins.
     pub paging: Option<Paging>,
@@ -174,7 +180,14 @@ impl Report {
 impl Table {
     /// An empty table.
     pub fn new(name: &'static str, columns: &[&'static str]) -> Self {
-        Self { name, columns: columns.to_vec(), rows: Vec::new(), total: None, paging: None }
+        Self {
+            name,
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+            total: None,
+            more: false,
+            paging: None,
+        }
     }
 
     /// Adds a row.

@@ -5,6 +5,7 @@ pub mod classic;
 pub mod cluster;
 pub mod guest;
 pub mod guests;
+pub(crate) mod late;
 pub mod log;
 pub mod network;
 pub mod node;

@@ -4,12 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Cell, Paging, Rendered, Report, Table};
+use super::{CLOSE, Cell, OPEN, Paging, Rendered, Report, Table};
 use crate::cursor;
-
-/// What stands around text that nobody vouches for. The closing mark cannot occur inside.
-const OPEN: &str = "<<<untrusted";
-const CLOSE: &str = "untrusted>>>";
 
 /// Room kept for the line that says what was left out.
 const RESERVE: usize = 320;
@@ -29,10 +25,14 @@ pub(super) fn render(mut report: Report, ceiling: usize) -> Rendered {
         table.rows.truncate(fits);
         let shown = table.paging.as_ref().map_or(0, |paging| paging.offset) + table.rows.len();
         let total = table.total.unwrap_or(shown + left);
-        if total > shown {
-            table.total = Some(total);
+        if total > shown || table.more {
+            table.total = (!table.more).then_some(total);
             match &table.paging {
                 Some(paging) => next.insert(0, next_page(paging, shown)),
+                None if table.more => report.notes.push(format!(
+                    "{} has more rows than these; narrow the question for the rest",
+                    table.name
+                )),
                 None => report.notes.push(format!(
                     "{} shows {shown} of {total} rows; narrow the question for the rest",
                     table.name
@@ -45,7 +45,32 @@ pub(super) fn render(mut report: Report, ceiling: usize) -> Rendered {
     drop(lines);
     let rows = report.tables.iter_mut().map(|table| values_of(std::mem::take(&mut table.rows)));
     let rows = rows.collect();
-    Rendered { text, structured: object_of(&report, rows) }
+    let structured = cap_object(object_of(&report, rows), ceiling);
+    Rendered { text: cap_text(text, ceiling), structured }
+}
+
+/// The last resort for a text that is all notes and details: its end is cut, and that is said.
+fn cap_text(mut text: String, ceiling: usize) -> String {
+    if text.len() > ceiling {
+        let said = "\n[the rest is left out: narrow the question]";
+        text.truncate(floor_boundary(&text, ceiling.saturating_sub(said.len())));
+        text.push_str(said);
+    }
+    text
+}
+
+/// The same for the object: its largest members go, and their names are said.
+fn cap_object(mut object: Map<String, Value>, ceiling: usize) -> Map<String, Value> {
+    let mut left_out = Vec::new();
+    while json_size(&object) > ceiling {
+        let sizes = object.iter().filter(|(key, _)| *key != "left_out");
+        let Some((key, _)) = sizes.max_by_key(|(_, value)| json_size(value)) else { break };
+        let key = key.clone();
+        object.shift_remove(&key);
+        left_out.push(key);
+        object.insert("left_out".to_owned(), json!(left_out));
+    }
+    object
 }
 
 fn next_page(paging: &Paging, shown: usize) -> super::Next {
@@ -193,7 +218,7 @@ fn object_size(report: &Report) -> usize {
     json_size(&Value::Object(object_of(report, Vec::new())))
 }
 
-fn json_size(value: &Value) -> usize {
+fn json_size(value: &impl serde::Serialize) -> usize {
     /// Counts instead of writing.
     struct Count(usize);
     impl std::io::Write for Count {

@@ -12,8 +12,9 @@ use pve_client::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::since::since;
+use super::{since::since, tally::counted};
 use crate::{
+    address::Purpose,
     error::ToolError,
     fleet::{GATHER_DEADLINE, Pve},
     report::{Report, Unreachable, rfc3339},
@@ -122,13 +123,10 @@ async fn cluster_log(cx: &Cx, args: &Args, from: Option<Timestamp>) -> Result<Re
         }
         _ => String::new(),
     };
-    let plural = if lines.len() == 1 { "" } else { "s" };
-    let mut report = Report::new(format!(
-        "{} line{plural} of the cluster log of {}{span}",
-        lines.len(),
-        if whose.is_empty() { "no cluster".to_owned() } else { whose.join(", ") },
-    ))
-    .fact("lines", lines.len());
+    let (count, names) = (counted(lines.len(), "line"), whose.join(", "));
+    let lead = format!("{count} of the cluster log of {names}{span}");
+    let mut report = Report::new(sight::lead_of(&gathered, lead))
+        .fact("lines", sight::known(&gathered, lines.len()));
     if !lines.is_empty() {
         let text = lines.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n");
         report = report.untrusted(format!("cluster log of {}", whose.join(", ")), text);
@@ -159,55 +157,116 @@ async fn journal(
     node: &str,
     from: Option<Timestamp>,
 ) -> Result<Report, ToolError> {
-    let found = cx.fleet.find_node(args.cluster.as_deref(), node).await?;
+    let found = cx.fleet.find_node(args.cluster.as_deref(), node, Purpose::Read).await?;
+    let place = &found;
     let (member, node): (_, &NodeName) = (&found.member, found.name());
     let at = format!("{}/{node}", member.key);
     if !found.node.is_online() {
         let why = format!("the cluster reports it as {}", found.node.status);
-        return Ok(Report::new(format!("{at}: {}, so its log cannot be read", found.node.status))
+        let lead = format!("{at}: {}, so its log cannot be read", found.node.status);
+        let report = Report::new(lead)
             .unreachable(vec![Unreachable { what: at, why }])
-            .next("cluster_status", json!({"cluster": member.key.as_str()})));
+            .next("cluster_status", json!({"cluster": member.key.as_str()}));
+        return Ok(place.tell(report));
     }
-    let reach = args.reach() as u64;
-    let options = nodes::JournalParams {
-        since: from,
-        // The server takes either a range or a count.
-        last_entries: from.is_none().then_some(reach),
-        ..nodes::JournalParams::default()
-    };
-    let asked = member.client.call(nodes::journal(node, options)).await;
-    let lines = match asked {
-        Ok(lines) => lines,
+    let asked = newest(member, node, from, args.reach()).await;
+    let (lines, is_cut) = match asked {
+        Ok(found) => found,
         Err(error) => {
             let error = ToolError::api(format_args!("read the journal of {at}"), &error);
-            return Err(error.hint("node logs need Sys.Syslog on the node"));
+            let error = error.hint("node logs need Sys.Syslog on the node");
+            return Err(error.map(|report| place.tell(report)));
         }
     };
-    // The first and the last line are cursors for the next call, not log.
-    let ends = [0, lines.len().saturating_sub(1)];
-    let lines = lines.iter().enumerate();
-    let lines = lines.filter(|(at, line)| !(ends.contains(at) && is_cursor(line)));
-    let lines = lines.map(|(_, line)| line.as_str());
+    let lines = lines.iter().map(String::as_str);
     let lines: Vec<&str> = lines.filter(|line| args.fits(line)).collect();
-    let found = lines.len();
-    let shown = &lines[found.saturating_sub(args.limit())..];
-    let plural = if shown.len() == 1 { "" } else { "s" };
-    let mut report = Report::new(format!("{} line{plural} of the journal of {at}", shown.len()))
-        .fact("node", &*at)
-        .fact("lines", shown.len());
-    if found > shown.len() {
-        report = report.note(format!("the newest {} of {found} lines that fit", shown.len()));
+    let all = lines.len();
+    let shown = &lines[all.saturating_sub(args.limit())..];
+    let lead = format!("{} of the journal of {at}", counted(shown.len(), "line"));
+    let mut report = Report::new(lead).fact("node", &*at).fact("lines", shown.len());
+    if all > shown.len() {
+        report = report.note(format!("the newest {} of {all} lines that fit", shown.len()));
     }
-    if args.text.is_some() && from.is_none() {
+    if is_cut && args.text.is_some() {
         report = report.note(format!("searched the newest {LINES_TO_SEARCH} lines only"));
+    } else if let (true, Some(from)) = (is_cut, from) {
+        let from = rfc3339(from);
+        report =
+            report.note(format!("cut: older lines since {from} exist; limit and text reach them"));
     }
-    if shown.is_empty() {
-        return Ok(report);
+    if !shown.is_empty() {
+        report = report.untrusted(format!("journal of {at}"), shown.join("\n"));
     }
-    Ok(report.untrusted(format!("journal of {at}"), shown.join("\n")))
+    Ok(place.tell(report))
+}
+
+/// A node's newest lines, at most `reach`, and whether older ones that are wanted were left out.
+async fn newest(
+    member: &Pve,
+    node: &NodeName,
+    from: Option<Timestamp>,
+    reach: usize,
+) -> Result<(Vec<String>, bool), Error> {
+    let options = nodes::JournalParams {
+        last_entries: Some(reach as u64),
+        ..nodes::JournalParams::default()
+    };
+    let lines = member.client.call(nodes::journal(node, options)).await?;
+    let first = lines.first().and_then(|line| cursor_time(line));
+    let lines = without_cursors(lines);
+    let is_full = lines.len() >= reach;
+    // The server takes either a count or a range. So the count is asked first: where it does not
+    // reach back to `from`, a range could be of any length, and is not asked for.
+    match from {
+        None => Ok((lines, is_full)),
+        Some(from) if is_full && first.is_some_and(|first| first >= from) => Ok((lines, true)),
+        Some(from) => {
+            let options =
+                nodes::JournalParams { since: Some(from), ..nodes::JournalParams::default() };
+            let lines = without_cursors(member.client.call(nodes::journal(node, options)).await?);
+            let beyond = lines.len().saturating_sub(reach);
+            Ok((lines.into_iter().skip(beyond).collect(), beyond > 0))
+        }
+    }
+}
+
+/// The first and the last line are cursors for the next call, not log.
+fn without_cursors(mut lines: Vec<String>) -> Vec<String> {
+    if lines.last().is_some_and(|line| is_cursor(line)) {
+        lines.pop();
+    }
+    if lines.first().is_some_and(|line| is_cursor(line)) {
+        lines.remove(0);
+    }
+    lines
+}
+
+/// When the line of a cursor was written: its `t` is in hexadecimal microseconds.
+fn cursor_time(line: &str) -> Option<Timestamp> {
+    if !is_cursor(line) {
+        return None;
+    }
+    let micros = line.split(';').find_map(|part| part.strip_prefix("t="))?;
+    Timestamp::from_microsecond(i64::from_str_radix(micros, 16).ok()?).ok()
 }
 
 /// `s=0639…;i=4ca;b=…`
 fn is_cursor(line: &str) -> bool {
     line.starts_with("s=") && line.contains(";i=") && !line.contains(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_tell_how_far_back_the_lines_go() {
+        let cursor = "s=0639a;i=4ca;b=9f1;m=1;t=5d0f8a3c4e000;x=7";
+        assert_eq!(cursor_time(cursor).map(Timestamp::as_second), Some(1_637_141_201));
+        assert_eq!(cursor_time("s=sim;i=3"), None);
+        assert_eq!(cursor_time("Nov 22 21:00:00 birch t=5 s=1"), None);
+        let lines = [cursor, "one", "two", cursor].map(str::to_owned).to_vec();
+        assert_eq!(without_cursors(lines), ["one", "two"]);
+        assert!(without_cursors(vec![cursor.to_owned()]).is_empty());
+    }
 }

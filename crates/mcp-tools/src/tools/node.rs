@@ -12,8 +12,9 @@ use pve_client::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::parts;
+use super::{late, parts};
 use crate::{
+    address::Purpose,
     error::ToolError,
     report::{Cell, Report, Table, Unreachable, age, percent, rfc3339, span, used_of},
     schema::{Input, Output},
@@ -69,28 +70,30 @@ impl EstateTool for NodeGet {
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
         let args: Args = cx.args(args)?;
-        let found = cx.fleet.find_node(args.cluster.as_deref(), &args.node).await?;
+        let until = late::Until::of(&cx.fleet);
+        let found = cx.fleet.find_node(args.cluster.as_deref(), &args.node, Purpose::Read).await?;
         let (member, node) = (&found.member, found.name());
         let at = format!("{}/{node}", member.key);
         if !found.node.is_online() {
             let why = format!("the cluster reports it as {}", found.node.status);
-            return Ok(Report::new(format!("{at}: {}", found.node.status))
+            let report = Report::new(format!("{at}: {}", found.node.status))
                 .fact("node", at.clone())
                 .fact("status", &*found.node.status)
                 .unreachable(vec![Unreachable { what: at, why }])
-                .next("cluster_status", json!({"cluster": member.key.as_str()})));
+                .next("cluster_status", json!({"cluster": member.key.as_str()}));
+            return Ok(found.tell(report));
         }
-        let client = &member.client;
+        let (client, until) = (&member.client, until.after_search());
         let (status, services, updates, certificates, disks, subscription) = futures::join!(
-            client.call(nodes::status(node)),
-            client.call(nodes::services(node)),
-            client.call(nodes::updates(node)),
-            client.call(nodes::certificates(node)),
-            client.call(disks::list(node, false)),
-            client.call(nodes::subscription(node)),
+            until.wait(client.call(nodes::status(node))),
+            until.wait(client.call(nodes::services(node))),
+            until.wait(client.call(nodes::updates(node))),
+            until.wait(client.call(nodes::certificates(node))),
+            until.wait(client.call(disks::list(node, false))),
+            until.wait(client.call(nodes::subscription(node))),
         );
         let parts = Parts { status, services, updates, certificates, disks, subscription };
-        Ok(report(&at, parts, cx.now()))
+        Ok(found.tell(report(&at, parts, cx.now())))
     }
 }
 
@@ -98,28 +101,43 @@ fn report(at: &str, parts: Parts, now: Timestamp) -> Report {
     let mut report = Report::new(format!("{at}: online")).fact("node", at).fact("status", "online");
     report = match parts.status {
         Ok(status) => figures(report, at, &status),
-        Err(error) => parts::missing_at(report, at, "status", &error),
+        Err(error) => {
+            if late::is_late(&error) {
+                report
+                    .lead
+                    .push_str(" as its cluster says, but its own status did not come in time");
+            }
+            missing(report, at, "status", &error)
+        }
     };
     report = match parts.services {
         Ok(services) => tell_services(report, &services),
-        Err(error) => parts::missing_at(report, at, "services", &error),
+        Err(error) => missing(report, at, "services", &error),
     };
     report = match parts.certificates {
         Ok(certificates) => tell_certificates(report, &certificates, now),
-        Err(error) => parts::missing_at(report, at, "certificates", &error),
+        Err(error) => missing(report, at, "certificates", &error),
     };
     report = match parts.disks {
         Ok(disks) => tell_disks(report, &disks),
-        Err(error) => parts::missing_at(report, at, "disks", &error),
+        Err(error) => missing(report, at, "disks", &error),
     };
     report = match parts.updates {
         Ok(updates) => tell_updates(report, &updates),
-        Err(error) => parts::missing_at(report, at, "updates", &error),
+        Err(error) => missing(report, at, "updates", &error),
     };
     match parts.subscription {
         Ok(subscription) => report.detail("subscription", subscription.status),
-        Err(error) => parts::missing_at(report, at, "subscription", &error),
+        Err(error) => missing(report, at, "subscription", &error),
     }
+}
+
+/// A part that is late is told; the node did not fail for it.
+fn missing(report: Report, at: &str, part: &str, error: &Error) -> Report {
+    if late::is_late(error) {
+        return report.note(format!("{part}: {}", late::LATE));
+    }
+    parts::missing_at(report, at, part, error)
 }
 
 fn figures(mut report: Report, at: &str, status: &NodeStatus) -> Report {

@@ -3,41 +3,38 @@
 //! Without filters a cluster is asked once for its recent tasks; a filter asks the archives of the
 //! nodes, which reach further back.
 
+mod ask;
 mod locate;
 mod one;
 
 use std::sync::Arc;
 
-use api_core::Error;
 use async_trait::async_trait;
-use estate::{Access, NodeName, TaskStatus, Upid, VmId};
-use futures::{future::join_all, join};
-use jiff::Timestamp;
+use estate::Access;
+use futures::join;
 use mcp_protocol::JsonObject;
-use pve_client::tasks::{self, TaskSource};
 use serde::Deserialize;
 
+use self::ask::{MOST, Query, of_pbs, of_pve};
 pub use self::one::{TaskGet, TaskWait};
-use super::since::since;
+use super::{late::Until, since::since};
 use crate::{
     address::Purpose,
     cursor,
     error::ToolError,
     fleet::{GATHER_DEADLINE, Pbs, Pve},
-    follow::clean_cause,
-    permissions::Permissions,
-    report::{Cell, Paging, Report, Table, Unreachable},
+    report::{Paging, Report, Table},
     schema::{Input, Output},
     sight,
     tool::{Cx, Definition, EstateTool},
-    view::View,
 };
 
 const NAME: &str = "tasks_list";
 /// Rows of a page unless the caller says otherwise.
 const LIMIT: usize = 25;
-/// The most rows that are asked of one node.
-const MOST: u64 = 2000;
+/// Rows that are asked of a source beyond those that are shown. Small estates are counted in full by
+/// it, and a node lists its tasks by their end: one that took long is found in its place.
+const MARGIN: u64 = 100;
 
 /// Lists tasks.
 pub struct TasksList;
@@ -65,37 +62,6 @@ enum Wanted {
     Running,
     Failed,
     Finished,
-}
-
-/// What every member is asked.
-#[derive(Clone, Debug)]
-struct Query {
-    node: Option<NodeName>,
-    vmid: Option<VmId>,
-    kind: Option<String>,
-    wanted: Wanted,
-    since: Option<Timestamp>,
-    /// How many of the newest are needed.
-    rows: u64,
-    now: Timestamp,
-}
-
-/// A task of any product.
-#[derive(Clone, Debug)]
-struct Row {
-    upid: Upid,
-    ended: Option<Timestamp>,
-    /// `None` while it runs.
-    outcome: Option<TaskStatus>,
-}
-
-/// What one member has.
-struct Found {
-    rows: Vec<Row>,
-    /// How many there are beyond these, at least.
-    more: u64,
-    unreachable: Vec<Unreachable>,
-    permissions: Option<Arc<Permissions>>,
 }
 
 #[async_trait]
@@ -149,11 +115,14 @@ async fn list(
         kind: args.kind.clone().filter(|kind| !kind.is_empty()),
         wanted: args.state,
         since,
-        rows: (offset as u64 + limit as u64 + 1).min(MOST),
+        rows: (offset as u64 + limit as u64 + MARGIN).min(MOST),
         now: cx.now(),
+        until: Until::of(&cx.fleet),
     };
     let mut notes = Vec::new();
     let (pve, pbs) = members(cx, &args, &mut query, &mut notes).await?;
+    // Whom to ask had to be found first.
+    query.until = Until::of(&cx.fleet);
     let is_archive = query.needs_archive();
     let (pve, pbs) = join!(
         cx.fleet.gather(pve, GATHER_DEADLINE, |member| of_pve(member, query.clone())),
@@ -161,11 +130,11 @@ async fn list(
     );
     let mut report = pbs.tell(pve.tell(Report::default()));
     let mut rows = Vec::new();
-    let mut more = 0;
+    let mut more = Some(0);
     let found = pve.answers.iter().map(|(member, found)| (member.key.clone(), found));
     let found = found.chain(pbs.answers.iter().map(|(member, found)| (member.key.clone(), found)));
     for (key, found) in found {
-        more += found.more;
+        more = more.zip(found.more).map(|(all, more): (u64, u64)| all.saturating_add(more));
         report = report.unreachable(found.unreachable.clone());
         rows.extend(found.rows.iter().map(|row| (key.clone(), row)));
     }
@@ -180,47 +149,101 @@ async fn list(
     rows.sort_by(|(_, a), (_, b)| {
         b.upid.started().cmp(&a.upid.started()).then_with(|| b.upid.as_str().cmp(a.upid.as_str()))
     });
-    let total = rows.len() + usize::try_from(more).unwrap_or(usize::MAX);
-    let page: Vec<_> = rows.into_iter().skip(offset).take(limit).collect();
-    let running = page.iter().filter(|(_, row)| row.outcome.is_none()).count();
-    let failed = page.iter().filter(|(_, row)| row.has_failed()).count();
+    let is_whole = more == Some(0);
+    let total = more.map(|more| rows.len() + usize::try_from(more).unwrap_or(usize::MAX));
+    let page = rows.get(offset..).unwrap_or_default();
+    let page = &page[..limit.min(page.len())];
+    let counted = if is_whole { rows.as_slice() } else { page };
+    let tally = Tally {
+        total,
+        is_whole,
+        offset,
+        shown: page.len(),
+        running: counted.iter().filter(|(_, row)| row.outcome.is_none()).count(),
+        failed: counted.iter().filter(|(_, row)| row.has_failed()).count(),
+    };
     let mut table = Table::new("tasks", &["cluster", "upid", "started", "took", "result"]);
-    for (key, row) in &page {
+    for (key, row) in page {
         table.push(row.cells(key.as_str(), query.now));
     }
     given.remove("cursor");
-    table.total = Some(total.max(offset + page.len()));
-    table.paging = Some(Paging { tool: NAME, args: given, offset });
-    report.lead = lead(&query, page.len(), total, running, failed);
+    table.total = total;
+    if page.is_empty() && !is_whole {
+        report = report.note(format!(
+            "pages reach no further than the newest {MOST} tasks of a node; narrow the question"
+        ));
+        table.total = None;
+    } else {
+        table.more = total.is_none();
+        table.paging = Some(Paging { tool: NAME, args: given, offset });
+    }
+    let is_dark = pve.answers.is_empty() && pbs.answers.is_empty();
+    let is_dark = is_dark && (pve.is_partial() || pbs.is_partial());
+    report.lead = if is_dark { sight::NOBODY.to_owned() } else { tally.lead(query.wanted) };
     report.notes.extend(notes);
     if !is_archive && !report.unreachable.is_empty() && page.is_empty() {
         report = report.note("only what answered is counted");
     }
-    if !is_archive && total > 0 {
+    if !is_archive && total != Some(0) {
         report = report
             .note("recent tasks only; a filter (since, type, guest, node) reaches back further");
     }
-    Ok(report.table(table).fact("running", running).fact("failed", failed))
+    // Counts of a part are not facts about the list: they are left open.
+    let fact = |count: usize| (is_whole && !is_dark).then_some(count);
+    Ok(report.table(table).fact("running", fact(tally.running)).fact("failed", fact(tally.failed)))
 }
 
-fn lead(query: &Query, shown: usize, total: usize, running: usize, failed: usize) -> String {
-    let word = match query.wanted {
-        Wanted::All => "",
-        Wanted::Running => "running ",
-        Wanted::Failed => "failed ",
-        Wanted::Finished => "finished ",
-    };
-    if shown == 0 {
-        return format!("no {word}tasks match");
+/// What is known of the list.
+struct Tally {
+    /// How many there are, where every source says so.
+    total: Option<usize>,
+    /// Whether all of them were read, so that the counts are of all of them.
+    is_whole: bool,
+    offset: usize,
+    shown: usize,
+    running: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn lead(&self, wanted: Wanted) -> String {
+        let word = match wanted {
+            Wanted::All => "",
+            Wanted::Running => "running ",
+            Wanted::Failed => "failed ",
+            Wanted::Finished => "finished ",
+        };
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let mut counts = Vec::new();
+        if wanted != Wanted::Running && self.running > 0 {
+            counts.push(format!("{} running", self.running));
+        }
+        if wanted != Wanted::Failed && self.failed > 0 {
+            counts.push(format!("{} failed", self.failed));
+        }
+        let counts = counts.join(", ");
+        if let (Some(total), true) = (self.total, self.is_whole) {
+            if total == 0 {
+                return format!("no {word}tasks match");
+            }
+            let counts = if counts.is_empty() { counts } else { format!("; {counts}") };
+            return format!("{total} {word}task{}, newest first{counts}", plural(total));
+        }
+        if self.shown == 0 {
+            return format!("no further {word}tasks are to be had");
+        }
+        let counts = if counts.is_empty() { counts } else { format!("; of those shown {counts}") };
+        let range = if self.offset == 0 {
+            format!("the newest {} {word}task{}", self.shown, plural(self.shown))
+        } else {
+            format!("{word}tasks {} to {}", self.offset + 1, self.offset + self.shown)
+        };
+        let of = match self.total {
+            Some(total) => format!(" of {total}"),
+            None => ", more exist".to_owned(),
+        };
+        format!("{range}{of}{counts}")
     }
-    let of = if total > shown { format!(" of {total}") } else { String::new() };
-    let plural = if shown == 1 && total == 1 { "" } else { "s" };
-    let also = |count: usize, what: &str, is_wanted: bool| {
-        if is_wanted && count > 0 { format!("; {count} {what}") } else { String::new() }
-    };
-    let running = also(running, "running", query.wanted != Wanted::Running);
-    let failed = also(failed, "failed", query.wanted != Wanted::Failed);
-    format!("{shown}{of} {word}task{plural}, newest first{running}{failed}")
 }
 
 /// Whom to ask. A guest or node belongs to one cluster; without them both products are asked.
@@ -241,12 +264,14 @@ async fn members(
         query.vmid = Some(found.guest.at.vmid);
         if let Some(node) = args.node.as_deref() {
             let key = found.member.key.as_str().to_owned();
-            query.node = Some(cx.fleet.find_node(Some(&key), node).await?.name().clone());
+            query.node =
+                Some(cx.fleet.find_node(Some(&key), node, Purpose::Read).await?.name().clone());
         }
         return Ok((vec![found.member], Vec::new()));
     }
     if let Some(node) = args.node.as_deref() {
-        let found = cx.fleet.find_node(cluster, node).await?;
+        let found = cx.fleet.find_node(cluster, node, Purpose::Read).await?;
+        notes.extend(found.notes.iter().cloned());
         query.node = Some(found.name().clone());
         return Ok((vec![found.member], Vec::new()));
     }
@@ -257,165 +282,5 @@ async fn members(
         (Ok(pve), Err(_)) => Ok((pve, Vec::new())),
         (Err(_), Ok(pbs)) => Ok((Vec::new(), pbs)),
         (Err(error), Err(_)) => Err(error),
-    }
-}
-
-async fn of_pve(member: Arc<Pve>, query: Query) -> Result<Found, Error> {
-    let permissions = sight::of_pve(&member, query.now);
-    if !query.needs_archive() {
-        let recent = member.client.call(pve_client::cluster::tasks());
-        let (recent, permissions) = join!(recent, permissions);
-        let rows = recent?.into_iter().map(|task| Row {
-            outcome: outcome(task.status.as_deref()),
-            upid: task.upid,
-            ended: task.ended,
-        });
-        let rows: Vec<_> = rows.filter(|row| query.takes(row)).collect();
-        return Ok(Found { rows, more: 0, unreachable: Vec::new(), permissions });
-    }
-    let (nodes, mut unreachable) = match &query.node {
-        Some(node) => (vec![node.clone()], Vec::new()),
-        None => {
-            let view = View::load(Arc::clone(&member)).await?;
-            let away = view.offline_nodes().map(|node| Unreachable {
-                what: format!("{}/{}", member.key, node.name),
-                why: format!("node {}", node.status),
-            });
-            let away = away.collect();
-            let online = view.nodes.iter().filter(|node| node.is_online());
-            (online.map(|node| node.name.clone()).collect(), away)
-        }
-    };
-    let asked = nodes.iter().map(|node| member.client.call_page(query.of_node(node)));
-    let (answers, permissions) = join!(join_all(asked), permissions);
-    let mut rows = Vec::new();
-    let mut more = 0;
-    let mut answered = false;
-    let mut refused = None;
-    for (node, answer) in nodes.iter().zip(answers) {
-        match answer {
-            Ok(page) => {
-                answered = true;
-                let given = page.data.len() as u64;
-                more += page.total.unwrap_or(0).saturating_sub(given);
-                let read = page.data.into_iter().map(|task| Row {
-                    outcome: task.outcome(),
-                    upid: task.upid,
-                    ended: task.ended,
-                });
-                rows.extend(read.filter(|row| query.takes(row)));
-            }
-            Err(error) if error.is_unreachable() => unreachable.push(Unreachable {
-                what: format!("{}/{node}", member.key),
-                why: stdx::Chain(&error).to_string(),
-            }),
-            Err(error) => refused = Some(error),
-        }
-    }
-    match refused {
-        Some(error) if !answered => Err(error),
-        _ => Ok(Found { rows, more, unreachable, permissions }),
-    }
-}
-
-async fn of_pbs(member: Arc<Pbs>, query: Query) -> Result<Found, Error> {
-    let list = member.client.call(pbs_client::tasks::list(query.of_server()));
-    let (list, permissions) = join!(list, sight::of_pbs(&member, query.now));
-    let list = list?;
-    // The server's total is not the grand one, so a full page only says that there is more.
-    let more = u64::from(list.len() as u64 >= query.rows);
-    let rows = list.into_iter().map(|task| Row {
-        outcome: task.outcome(),
-        upid: task.upid,
-        ended: task.ended,
-    });
-    let rows: Vec<_> = rows.filter(|row| query.takes(row)).collect();
-    Ok(Found { rows, more, unreachable: Vec::new(), permissions })
-}
-
-fn outcome(status: Option<&str>) -> Option<TaskStatus> {
-    status.filter(|status| *status != "RUNNING").map(TaskStatus::parse)
-}
-
-// === impl Query ===
-
-impl Query {
-    /// Whether the cluster's list of recent tasks is not enough.
-    fn needs_archive(&self) -> bool {
-        self.node.is_some()
-            || self.vmid.is_some()
-            || self.kind.is_some()
-            || self.since.is_some()
-            || matches!(self.wanted, Wanted::Failed | Wanted::Finished)
-    }
-
-    /// Whether the row is wanted; servers filter most of it, but not all releases all of it.
-    fn takes(&self, row: &Row) -> bool {
-        (match self.wanted {
-            Wanted::All => true,
-            Wanted::Running => row.outcome.is_none(),
-            Wanted::Failed => row.has_failed(),
-            Wanted::Finished => row.outcome.is_some(),
-        }) && self.kind.as_deref().is_none_or(|kind| row.upid.kind() == kind)
-            && self.since.is_none_or(|since| row.upid.started() >= since)
-    }
-
-    fn of_node(&self, node: &NodeName) -> api_core::Request<Vec<tasks::Task>> {
-        let source = match self.wanted {
-            Wanted::All => TaskSource::All,
-            Wanted::Running => TaskSource::Active,
-            Wanted::Failed | Wanted::Finished => TaskSource::Archive,
-        };
-        let options = tasks::TaskListParams {
-            source: Some(source),
-            limit: Some(self.rows),
-            vmid: self.vmid,
-            kind: self.kind.clone(),
-            errors: (self.wanted == Wanted::Failed).then_some(true),
-            since: self.since,
-            ..tasks::TaskListParams::default()
-        };
-        tasks::list(node, options)
-    }
-
-    fn of_server(&self) -> pbs_client::tasks::TaskListParams {
-        pbs_client::tasks::TaskListParams {
-            limit: Some(self.rows),
-            running: (self.wanted == Wanted::Running).then_some(true),
-            errors: (self.wanted == Wanted::Failed).then_some(true),
-            kind: self.kind.clone(),
-            since: self.since,
-            ..pbs_client::tasks::TaskListParams::default()
-        }
-    }
-}
-
-// === impl Row ===
-
-impl Row {
-    fn has_failed(&self) -> bool {
-        matches!(self.outcome, Some(TaskStatus::Failed(_)))
-    }
-
-    fn cells(&self, key: &str, now: Timestamp) -> Vec<Cell> {
-        let took = self.ended.map(|ended| {
-            let seconds = ended.as_second() - self.upid.started().as_second();
-            Cell::span(u64::try_from(seconds).unwrap_or(0))
-        });
-        let result = match &self.outcome {
-            None => Cell::text("running"),
-            Some(TaskStatus::Failed(cause)) => {
-                let cause = clean_cause(cause);
-                Cell::with(cause.as_str(), format!("failed: {cause}"))
-            }
-            Some(other) => Cell::text(other.to_string()),
-        };
-        vec![
-            Cell::text(key),
-            Cell::text(self.upid.as_str()),
-            Cell::moment(self.upid.started(), now),
-            took.unwrap_or_else(Cell::none),
-            result,
-        ]
     }
 }

@@ -82,6 +82,18 @@ impl Transport for Lossy {
 }
 
 async fn start(loss: Loss) -> (Estate, Arc<Lossy>) {
+    lab(|sim, inner, authorization| {
+        let done = TaskSpec::finished("qmstart", "125", "OK");
+        let pretended = sim.levers().add_task("lab", "alder", &done).expect("a task");
+        Lossy { inner, authorization, loss, sent: AtomicU32::new(0), pretended }
+    })
+    .await
+}
+
+/// The demo estate's `lab` behind a transport of the test's own, which adds the given header.
+pub(crate) async fn lab<T: Transport + 'static>(
+    wrap: impl FnOnce(&Sim, Arc<dyn Transport>, String) -> T,
+) -> (Estate, Arc<T>) {
     let sim = Sim::start(SimConfig::fast()).await.expect("the simulator starts");
     let lab = &sim.targets()[0];
     let ca = lab.ca_pem.clone();
@@ -98,11 +110,8 @@ async fn start(loss: Loss) -> (Estate, Arc<Lossy>) {
     let clock = stdx::SystemClock::shared();
     let inner = Arc::new(options.transport(FailoverOptions::default(), Arc::clone(&clock)));
     let authorization = format!("PVEAPIToken={}={}", token.id, token.secret);
-    let done = TaskSpec::finished("qmstart", "125", "OK");
-    let pretended = sim.levers().add_task("lab", "alder", &done).expect("a task");
-    let lossy = Lossy { inner, authorization, loss, sent: AtomicU32::new(0), pretended };
-    let lossy = Arc::new(lossy);
-    let client = pve_client::Client::new(Arc::clone(&lossy) as Arc<dyn Transport>);
+    let transport = Arc::new(wrap(&sim, inner, authorization));
+    let client = pve_client::Client::new(Arc::clone(&transport) as Arc<dyn Transport>);
     let fleet =
         Fleet::new(clock).with_pve("lab".parse().expect("a key"), &client, Traits::default());
     let cx = Cx {
@@ -112,7 +121,7 @@ async fn start(loss: Loss) -> (Estate, Arc<Lossy>) {
         ceiling: 16 * 1024,
         task_wait: Duration::from_secs(45),
     };
-    (Estate { sim, cx }, lossy)
+    (Estate { sim, cx }, transport)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ mod backups;
 mod bytes;
 mod classic;
 mod estate;
+mod late;
 mod look;
 mod lost;
 mod power;

@@ -88,6 +88,64 @@ async fn pages_join_without_gap_or_overlap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn counts_do_not_depend_on_the_limit() {
+    let estate = Estate::start("agent").await;
+    let levers = estate.sim.levers();
+    for args in [json!({}), json!({"since": "30d"}), json!({"state": "failed"})] {
+        let mut known = Vec::new();
+        for limit in [1, 3, 25, 100] {
+            let mut args = args.clone();
+            args["limit"] = limit.into();
+            let answer = estate.ask("tasks_list", args).await;
+            let lead = answer.text.lines().next().unwrap().to_owned();
+            let total = answer.object["tasks"]["total"].clone();
+            known.push((lead, total, answer.object["failed"].clone()));
+        }
+        let (lead, total, failed) = &known[0];
+        assert!(lead.starts_with(&format!("{total} ")) && failed.is_u64(), "{lead}");
+        assert!(known.iter().all(|other| other == &known[0]), "{known:?}");
+    }
+    // More than is ever read for one page, on a server that does not say how many it has.
+    for _ in 0..250 {
+        let failed = TaskSpec::finished("verificationjob", "main", "verification failed");
+        levers.add_task("vault", "vault", &failed).unwrap();
+    }
+    let mut of_vault = json!({"cluster": "vault", "limit": 3});
+    let answer = estate.ask("tasks_list", of_vault.clone()).await;
+    let lead = answer.text.lines().next().unwrap();
+    expect!["the newest 3 tasks, more exist; of those shown 3 failed"].assert_eq(lead);
+    assert_eq!(answer.object["failed"], Value::Null);
+    assert_eq!(answer.object["tasks"].get("total"), None);
+    of_vault = answer.object["next"][0]["args"].clone();
+    let answer = estate.ask("tasks_list", of_vault).await;
+    let lead = answer.text.lines().next().unwrap();
+    expect!["tasks 4 to 6, more exist; of those shown 3 failed"].assert_eq(lead);
+    // The pages lead through to the end, and only there the number is known.
+    let mut args = json!({"cluster": "vault", "limit": 60});
+    let mut seen = std::collections::BTreeSet::new();
+    let mut count = 0;
+    loop {
+        let answer = estate.ask("tasks_list", args).await;
+        let page = rows(&answer);
+        count += page.len();
+        seen.extend(of(&page, 1).into_iter().map(str::to_owned));
+        args = answer.object.get("next").map_or(Value::Null, |next| next[0]["args"].clone());
+        if args.is_null() {
+            assert_eq!(answer.object["tasks"]["total"], count, "{}", answer.text);
+            break;
+        }
+    }
+    assert!(count > 250 && seen.len() == count, "{count} rows, {} of them different", seen.len());
+    // A node says how many it has.
+    for _ in 0..250 {
+        levers.add_task("lab", "birch", &TaskSpec::finished("qmstart", "104", "OK")).unwrap();
+    }
+    let answer = estate.ask("tasks_list", json!({"node": "birch", "limit": 3})).await;
+    let total = answer.object["tasks"]["total"].as_u64().unwrap();
+    assert!(total >= 250 && answer.text.starts_with(&format!("the newest 3 tasks of {total}\n")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_task_wherever_it_is() {
     let estate = Estate::start("agent").await;
     let failed = estate.ask("tasks_list", json!({"guest": "lab/108"})).await;

@@ -12,12 +12,15 @@ use pve_client::{
 };
 
 use crate::{
+    address::Purpose,
     error::ToolError,
     fleet::{GATHER_DEADLINE, Pve},
     follow::clean_cause,
     report::{Cell, Report, Table, Unreachable, percent},
     tool::Cx,
-    view::View,
+    tools::late::{self, Until},
+    tools::tally::counted,
+    view::{Node, View},
 };
 
 /// Services without which a node is not worth its name.
@@ -25,6 +28,9 @@ const VITAL: &[&str] = &["corosync", "pve-cluster", "pvedaemon", "pveproxy", "pv
 
 /// Failed tasks are counted for a day.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many that did not answer are named before the rest is counted.
+const NAMED: usize = 5;
 
 /// How a node does, worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,36 +56,13 @@ struct Asked {
     failed: Result<Vec<Task>, Error>,
 }
 
-/// The nodes of the estate, and what did not answer.
-pub(super) struct Nodes {
-    pub(super) online: Vec<(Arc<Pve>, NodeName)>,
-    offline: Vec<(Arc<Pve>, NodeName, String)>,
-    pub(super) unreachable: Vec<Unreachable>,
-    notes: Vec<String>,
-}
-
-/// The nodes of all clusters, or of one.
-pub(super) async fn nodes(cx: &Cx, cluster: Option<&str>) -> Result<Nodes, ToolError> {
-    let members = cx.fleet.pve(cluster)?;
-    let gathered = cx.fleet.gather(members, GATHER_DEADLINE, View::load).await;
-    let told = gathered.tell(Report::default());
-    let mut nodes = Nodes {
-        online: Vec::new(),
-        offline: Vec::new(),
-        unreachable: told.unreachable,
-        notes: told.notes,
-    };
-    for (member, view) in &gathered.answers {
-        for node in &view.nodes {
-            let (member, name) = (Arc::clone(member), node.name.clone());
-            if node.is_online() {
-                nodes.online.push((member, name));
-            } else {
-                nodes.offline.push((member, name, node.status.clone()));
-            }
-        }
-    }
-    Ok(nodes)
+/// A node's row.
+struct Judged {
+    at: String,
+    health: Health,
+    /// Why it did not answer, if it did not.
+    absent: Option<String>,
+    is_late: bool,
 }
 
 /// Judges one node, or all.
@@ -88,53 +71,50 @@ pub(super) async fn check(
     cluster: Option<&str>,
     node: Option<&str>,
 ) -> Result<Report, ToolError> {
-    let nodes = match cx.fleet.find_opt_node(cluster, node).await? {
-        None => nodes(cx, cluster).await?,
-        Some(found) => {
-            let name = found.name().clone();
-            let (mut online, mut offline) = (Vec::new(), Vec::new());
-            if found.node.is_online() {
-                online.push((found.member, name));
-            } else {
-                offline.push((found.member, name, found.node.status));
-            }
-            Nodes { online, offline, unreachable: Vec::new(), notes: Vec::new() }
-        }
+    let (now, until) = (cx.now(), Until::of(&cx.fleet));
+    if let Some(found) = cx.fleet.find_opt_node(cluster, node, Purpose::Read).await? {
+        let judged = judge_node(&found.member, &found.node, now, until.after_search()).await;
+        return Ok(found.tell(report(vec![judged], &[], None)));
+    }
+    let members = cx.fleet.pve(cluster)?;
+    let judge_all = |member: Arc<Pve>| async move {
+        let view = View::load(Arc::clone(&member)).await?;
+        let judged = view.nodes.iter().map(|node| judge_node(&member, node, now, until));
+        Ok::<_, Error>(join_all(judged).await)
     };
-    let now = cx.now();
-    let asked = nodes.online.iter().map(|(member, node)| ask(member, node, now));
-    let asked = join_all(asked).await;
-    let mut rows: Vec<(String, Health)> = Vec::new();
-    let mut unreachable = nodes.unreachable;
-    for ((member, node), asked) in nodes.online.iter().zip(asked) {
-        let at = format!("{}/{node}", member.key);
-        if let Err(error) = &asked.status
-            && error.is_unreachable()
-        {
-            let why = stdx::Chain(error).to_string();
-            unreachable.push(Unreachable { what: at.clone(), why });
-        }
-        rows.push((at, judge(&asked)));
-    }
-    for (member, node, status) in nodes.offline {
-        let at = format!("{}/{node}", member.key);
-        unreachable.push(Unreachable { what: at.clone(), why: format!("node {status}") });
-        rows.push((
-            at,
-            Health { verdict: Verdict::Critical, reasons: vec![format!("it is {status}")] },
-        ));
-    }
-    Ok(report(rows, unreachable, nodes.notes))
+    let mut gathered = cx.fleet.gather(members, GATHER_DEADLINE, judge_all).await;
+    let rows = gathered.answers.drain(..).flat_map(|(_, judged)| judged).collect();
+    // A member that is silent as a whole is nothing that could be called well.
+    let silent = gathered.unreachable.iter().map(|part| (part.what.clone(), Verdict::Critical));
+    let refused = gathered.refused.iter().map(|(key, _)| (key.to_string(), Verdict::Unknown));
+    let silent: Vec<_> = silent.chain(refused).collect();
+    let worst = silent.iter().map(|(_, verdict)| *verdict).max();
+    let silent: Vec<_> = silent.into_iter().map(|(what, _)| what).collect();
+    Ok(gathered.tell(report(rows, &silent, worst)))
 }
 
-fn report(
-    mut rows: Vec<(String, Health)>,
-    unreachable: Vec<Unreachable>,
-    notes: Vec<String>,
-) -> Report {
-    rows.sort_by(|(a, one), (b, other)| other.verdict.cmp(&one.verdict).then_with(|| a.cmp(b)));
+async fn judge_node(member: &Pve, node: &Node, now: Timestamp, until: Until) -> Judged {
+    let at = format!("{}/{}", member.key, node.name);
+    if !node.is_online() {
+        let reasons = vec![format!("it is {}", node.status)];
+        let health = Health { verdict: Verdict::Critical, reasons };
+        let absent = Some(format!("node {}", node.status));
+        return Judged { at, health, absent, is_late: false };
+    }
+    let asked = ask(member, &node.name, now, until).await;
+    let error = asked.status.as_ref().err().filter(|error| error.is_unreachable());
+    let is_late = error.is_some_and(late::is_late);
+    let absent = error
+        .map(|error| if is_late { late::LATE.to_owned() } else { stdx::Chain(error).to_string() });
+    Judged { at, health: judge(&asked), absent, is_late }
+}
+
+/// What is known of the nodes; `silent` are members of which nothing is, and `worst` is what that
+/// alone amounts to.
+fn report(mut rows: Vec<Judged>, silent: &[String], worst: Option<Verdict>) -> Report {
+    rows.sort_by(|a, b| b.health.verdict.cmp(&a.health.verdict).then_with(|| a.at.cmp(&b.at)));
     let mut table = Table::new("nodes", &["node", "verdict", "reasons"]);
-    let count = |verdict| rows.iter().filter(|(_, health)| health.verdict == verdict).count();
+    let count = |verdict| rows.iter().filter(|row| row.health.verdict == verdict).count();
     let parts = [Verdict::Critical, Verdict::Warning, Verdict::Unknown, Verdict::Ok]
         .map(|verdict| (count(verdict), verdict.as_str()));
     let parts: Vec<_> = parts
@@ -142,24 +122,32 @@ fn report(
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    let plural = if rows.len() == 1 { "" } else { "s" };
-    let lead = match parts.as_slice() {
+    let mut lead = match parts.as_slice() {
         [] => "no node answers".to_owned(),
-        parts => format!("{} node{plural}: {}", rows.len(), parts.join(", ")),
+        parts => format!("{}: {}", counted(rows.len(), "node"), parts.join(", ")),
     };
-    let worst = rows.iter().map(|(_, health)| health.verdict).max();
-    // A member that is silent as a whole is nothing that could be called well.
-    let worst = if unreachable.is_empty() { worst } else { worst.max(Some(Verdict::Critical)) };
-    for (at, health) in rows {
+    let late = rows.iter().filter(|row| row.is_late).map(|row| row.at.as_str());
+    let late: Vec<_> = late.chain(silent.iter().map(String::as_str)).collect();
+    if !late.is_empty() {
+        let more = late.len().saturating_sub(NAMED);
+        let named = late[..late.len() - more].join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lead = format!("{lead}; not judged: {named}{more}");
+    }
+    let worst = rows.iter().map(|row| row.health.verdict).max().max(worst);
+    let mut unreachable = Vec::new();
+    for Judged { at, health, absent, .. } in rows {
+        if let Some(why) = absent {
+            unreachable.push(Unreachable { what: at.clone(), why });
+        }
         let reasons = health.reasons.join("; ");
         table.push(vec![Cell::text(at), Cell::text(health.verdict.as_str()), Cell::text(reasons)]);
     }
-    let mut report = Report::new(lead).table(table).unreachable(unreachable);
-    report.notes.extend(notes);
+    let report = Report::new(lead).table(table).unreachable(unreachable);
     report.fact("verdict", worst.map_or("unknown", Verdict::as_str))
 }
 
-async fn ask(member: &Pve, node: &NodeName, now: Timestamp) -> Asked {
+async fn ask(member: &Pve, node: &NodeName, now: Timestamp, until: Until) -> Asked {
     let options = TaskListParams {
         errors: Some(true),
         since: now.checked_sub(DAY).ok(),
@@ -167,9 +155,9 @@ async fn ask(member: &Pve, node: &NodeName, now: Timestamp) -> Asked {
         ..TaskListParams::default()
     };
     let (status, services, failed) = join!(
-        member.client.call(nodes::status(node)),
-        member.client.call(nodes::services(node)),
-        member.client.call(tasks::list(node, options)),
+        until.wait(member.client.call(nodes::status(node))),
+        until.wait(member.client.call(nodes::services(node))),
+        until.wait(member.client.call(tasks::list(node, options))),
     );
     Asked { status, services, failed }
 }
@@ -178,17 +166,26 @@ fn judge(asked: &Asked) -> Health {
     let mut health = Health { verdict: Verdict::Ok, reasons: Vec::new() };
     match &asked.status {
         Ok(status) => health.of_status(status),
+        // Late is not dead: what it would have said is not known.
+        Err(error) if late::is_late(error) => {
+            health.add(Verdict::Unknown, late::LATE.to_owned());
+        }
         Err(error) if error.is_unreachable() => {
             health.add(Verdict::Critical, "it does not answer".to_owned());
         }
         Err(error) => health.missing("its load", error),
     }
+    // One sentence is enough for a node that does not answer at all.
+    let is_silent = asked.status.as_ref().is_err_and(Error::is_unreachable);
+    let is_told = |error: &Error| is_silent && error.is_unreachable();
     match &asked.services {
         Ok(services) => health.of_services(services),
+        Err(error) if is_told(error) => {}
         Err(error) => health.missing("its services", error),
     }
     match &asked.failed {
         Ok(tasks) => health.of_tasks(tasks),
+        Err(error) if is_told(error) => {}
         Err(error) => health.missing("its tasks", error),
     }
     health
@@ -203,12 +200,10 @@ impl Health {
     }
 
     fn missing(&mut self, what: &str, error: &Error) {
-        // One sentence is enough for a node that does not answer at all.
-        if self.verdict == Verdict::Critical && error.is_unreachable() {
-            return;
-        }
         let why = if error.is_permission_denied() {
             "the token may not see it".to_owned()
+        } else if late::is_late(error) {
+            late::LATE.to_owned()
         } else {
             stdx::Chain(error).to_string()
         };
@@ -273,11 +268,10 @@ impl Health {
             .collect();
         let newest = failed.iter().max_by_key(|(task, _)| task.upid.started());
         let Some((task, cause)) = newest else { return };
-        let plural = if failed.len() == 1 { "" } else { "s" };
         let what = format!("{} {}", task.upid.kind(), task.upid.display_id());
         let reason = format!(
-            "{} failed task{plural} in a day, last {}: {}",
-            failed.len(),
+            "{} in a day, last {}: {}",
+            counted(failed.len(), "failed task"),
             what.trim(),
             clean_cause(cause)
         );
@@ -380,5 +374,10 @@ mod tests {
         let health = judge(&asked);
         assert_eq!(health.reasons, ["it does not answer"]);
         assert_eq!(health.verdict, Verdict::Critical);
+        let late = || Error::new(ErrorKind::Timeout, "a part", "");
+        let asked = Asked { status: Err(late()), services: Err(late()), failed: Err(late()) };
+        let health = judge(&asked);
+        assert_eq!(health.reasons, ["no answer in time"]);
+        assert_eq!(health.verdict, Verdict::Unknown);
     }
 }
