@@ -53,11 +53,11 @@ pub(crate) fn run(rebuild: bool, profile: &str) -> Result<()> {
     row("the same with --demo, ms (median)", median(&starts), None, goal::START_MS);
 
     let mut client = Client::start(&server, &["serve", "--config", path(&config)?])?;
-    let tools = client.call("tools/list", json!({}))?;
+    let tools = client.call("tools/list", &json!({}))?;
     ensure!(tools["result"]["tools"].is_array(), "tools/list has no tools: {tools}");
     row("resident after tools/list, MiB", client.resident_mib()?, None, goal::RESIDENT_MIB);
     let mut demo = Client::start(&server, &["serve", "--demo"])?;
-    demo.call("tools/list", json!({}))?;
+    demo.call("tools/list", &json!({}))?;
     row("the same with --demo, MiB", demo.resident_mib()?, None, goal::RESIDENT_MIB);
     drop(demo);
 
@@ -89,7 +89,7 @@ fn tool_bytes(server: &Path) -> Result<()> {
     println!("{:<46} {:>12} {:>12} {:>8}", "bytes of tools/list", "paid", "full wire", "tools");
     for toolset in ["default", "classic", "all"] {
         let mut client = Client::start(server, &["serve", "--demo", "--toolsets", toolset])?;
-        let answer = client.call("tools/list", json!({}))?;
+        let answer = client.call("tools/list", &json!({}))?;
         let tools = answer["result"]["tools"].as_array().context("tools/list has no tools")?;
         let paid = tools.iter().map(|tool| {
             json!({
@@ -165,7 +165,7 @@ impl Client {
         let mut client = Self { child, input, output, id: 0 };
         client.call(
             "initialize",
-            json!({
+            &json!({
                 "protocolVersion": "2025-11-25", "capabilities": {},
                 "clientInfo": {"name": "bench", "version": "0"},
             }),
@@ -179,13 +179,13 @@ impl Client {
         self.input.flush().context("write to the server")
     }
 
-    fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+    fn call(&mut self, method: &str, params: &Value) -> Result<Value> {
         Ok(self.timed_call(method, params)?.0)
     }
 
     /// The answer, and how long it took to come; reading it is the client's own affair, as it is for
     /// the bare client.
-    fn timed_call(&mut self, method: &str, params: Value) -> Result<(Value, Duration)> {
+    fn timed_call(&mut self, method: &str, params: &Value) -> Result<(Value, Duration)> {
         self.id += 1;
         let id = self.id;
         let start = Instant::now();
@@ -217,7 +217,7 @@ impl Client {
         let mut answer = Value::Null;
         for round in 0..CALLS + 20 {
             let our;
-            (answer, our) = self.timed_call("tools/call", call.clone())?;
+            (answer, our) = self.timed_call("tools/call", call)?;
             ensure!(answer["result"]["isError"] != true, "the call failed: {answer}");
             let start = Instant::now();
             bare.get(path)?;
@@ -251,8 +251,10 @@ struct Pair {
 /// The same requests without us: the HTTP client alone.
 struct Bare {
     runtime: tokio::runtime::Runtime,
-    get: Box<dyn Fn(&tokio::runtime::Runtime, &str) -> Result<Vec<u8>>>,
+    get: Get,
 }
+
+type Get = Box<dyn Fn(&tokio::runtime::Runtime, &str) -> Result<Vec<u8>>>;
 
 struct Guest {
     address: String,
@@ -274,8 +276,8 @@ impl Bare {
         };
         let id = text("token_id").context("no token_id")?;
         let token = format!("PVEAPIToken={id}={}", file("token_file")?.trim());
-        let mut tls = TlsOptions::default();
-        tls.policy = TlsPolicy::CaPem(file("ca_file")?.into_bytes());
+        let policy = TlsPolicy::CaPem(file("ca_file")?.into_bytes());
+        let tls = TlsOptions { policy, ..TlsOptions::default() };
         let client = stdx::http::client(&HttpOptions::with_tls(tls))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let get = move |runtime: &tokio::runtime::Runtime, path: &str| {

@@ -52,7 +52,8 @@ fn masked(text: &str, target: &SimTarget, folder: &Path) -> String {
         let is_validity = line.trim_start().starts_with("valid  ");
         if is_validity { "  valid        SINCE to UNTIL".to_owned() } else { line.to_owned() }
     };
-    text.lines().map(|line| mask_dates(line) + "\n").collect()
+    // A prompt ends in a blank, which no line of a source file may.
+    text.lines().map(|line| mask_dates(line).trim_end().to_owned() + "\n").collect()
 }
 
 fn assert_no_secret(terminal: &Scripted, secret_file: Option<PathBuf>) {
@@ -106,8 +107,8 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
           fingerprint  PRINT-alder
         Compare the fingerprint with the one in the server's own shell:
           pvenode cert info
-        Is it the same? Type yes to go on: 
-        Password of root@pam (used once, stored nowhere): 
+        Is it the same? Type yes to go on:
+        Password of root@pam (used once, stored nowhere):
         kept   user mcp@pve
         made   role McpRead (Sys.Syslog)
         made   role McpOperate (VM.PowerMgmt, VM.Snapshot)
@@ -330,8 +331,8 @@ async fn a_backup_server_gets_a_token_that_audits() {
           fingerprint  PRINT-vault
         Compare the fingerprint with the one in the server's own shell:
           proxmox-backup-manager cert info
-        Is it the same? Type yes to go on: 
-        Password of root@pam (used once, stored nowhere): 
+        Is it the same? Type yes to go on:
+        Password of root@pam (used once, stored nowhere):
         kept   user mcp@pbs
         made   token mcp@pbs!helper
         made   permission Audit on / for mcp@pbs
