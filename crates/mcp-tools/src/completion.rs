@@ -1,6 +1,10 @@
 //! Completion: names of the estate while a person types.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use mcp_protocol::{CallContext, Completer, Completion, CompletionRef};
@@ -22,10 +26,20 @@ impl Suggestions {
         Self { fleet }
     }
 
-    async fn views(&self, cluster: Option<&str>) -> Vec<View> {
+    async fn views(&self, cluster: Option<&str>) -> Vec<(String, View)> {
         let Ok(members) = self.fleet.pve(cluster) else { return Vec::new() };
         let gathered = self.fleet.gather(members, DEADLINE, View::load).await;
-        gathered.answers.into_iter().map(|(_, view)| view).collect()
+        gathered.answers.into_iter().map(|(member, view)| (member.key.to_string(), view)).collect()
+    }
+
+    /// Names of each cluster: bare where only one has them, else `cluster/name`.
+    async fn names(
+        &self,
+        cluster: Option<&str>,
+        of: impl Fn(View) -> BTreeSet<String>,
+    ) -> Vec<String> {
+        let views = self.views(cluster).await.into_iter();
+        unambiguous(views.map(|(key, view)| (key, of(view))).collect())
     }
 
     async fn datastores(&self, cluster: Option<&str>) -> Vec<String> {
@@ -52,26 +66,40 @@ impl Completer for Suggestions {
         let all: Vec<String> = match argument {
             "cluster" => self.fleet.keys().map(|(key, _)| key.to_string()).collect(),
             "node" => {
-                let nodes = self.views(cluster).await.into_iter().flat_map(|view| view.nodes);
-                nodes.map(|node| node.name.to_string()).collect()
+                let names = |view: View| view.nodes.into_iter().map(|node| node.name.to_string());
+                self.names(cluster, |view| names(view).collect()).await
             }
             "vmid" => {
-                let guests = self.views(cluster).await.into_iter().flat_map(|view| view.guests);
+                let views = self.views(cluster).await.into_iter();
+                let guests = views.flat_map(|(_, view)| view.guests);
                 guests.map(|guest| guest.at.vmid.to_string()).collect()
             }
             "guest" => {
-                let guests = self.views(cluster).await.into_iter().flat_map(|view| view.guests);
+                let views = self.views(cluster).await.into_iter();
+                let guests = views.flat_map(|(_, view)| view.guests);
                 guests.map(|guest| guest.at.to_string()).collect()
             }
             "storage" => {
-                let storages = self.views(cluster).await.into_iter().flat_map(|view| view.storages);
-                storages.map(|storage| storage.name.to_string()).collect()
+                let names = |view: View| view.storages.into_iter().map(|it| it.name.to_string());
+                self.names(cluster, |view| names(view).collect()).await
             }
             "datastore" => self.datastores(cluster).await,
             _ => Vec::new(),
         };
         Completion::of(matching(all, typed))
     }
+}
+
+/// Each name bare, or as `cluster/name` where several clusters have it.
+fn unambiguous(clusters: Vec<(String, BTreeSet<String>)>) -> Vec<String> {
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for name in clusters.iter().flat_map(|(_, names)| names) {
+        *count.entry(name.clone()).or_default() += 1;
+    }
+    let all = clusters
+        .into_iter()
+        .flat_map(|(key, names)| names.into_iter().map(move |name| (key.clone(), name)));
+    all.map(|(key, name)| if count[&name] > 1 { format!("{key}/{name}") } else { name }).collect()
 }
 
 /// What fits: names that begin with what was typed before names that contain it, each once.
@@ -93,5 +121,15 @@ mod tests {
         let all = ["web-1", "db-web", "web-1", "dns"].map(str::to_owned).to_vec();
         assert_eq!(matching(all.clone(), "WEB"), ["web-1", "db-web"]);
         assert_eq!(matching(all, ""), ["db-web", "dns", "web-1"]);
+    }
+
+    #[test]
+    fn a_name_that_two_clusters_have_comes_with_its_cluster() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let all = vec![
+            ("edge".to_owned(), names(&["alder"])),
+            ("lab".to_owned(), names(&["alder", "birch"])),
+        ];
+        assert_eq!(unambiguous(all), ["edge/alder", "lab/alder", "birch"]);
     }
 }

@@ -11,19 +11,62 @@ use crate::{
 
 /// Why a tool has no answer. It becomes an `isError` result, rendered like any other report.
 #[derive(Debug)]
-pub struct ToolError(Box<Report>);
+pub struct ToolError {
+    report: Box<Report>,
+    kind: Kind,
+}
+
+/// What sort of failure it is, where that makes a difference to a program. The answer's fact `error`
+/// has the same word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// No more is known than what the sentence says.
+    #[default]
+    Other,
+    /// The estate does not have it: all who could have it answered.
+    NotFound,
+    /// It may be there: somebody who could have it did not answer.
+    Unavailable,
+    /// Several fit.
+    Ambiguous,
+}
 
 // === impl ToolError ===
 
 impl ToolError {
     /// A failure in a sentence without a final period.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Report::new(message)))
+        Self::from_report(Report::new(message))
+    }
+
+    /// What was named does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(message).of_kind(Kind::NotFound)
+    }
+
+    /// The same failure, with what sort it is.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What sort of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Adds to what is told.
+    #[must_use]
+    pub fn map(mut self, more: impl FnOnce(Report) -> Report) -> Self {
+        *self.report = more(std::mem::take(&mut *self.report));
+        self
     }
 
     /// A failure with everything that a report can carry, such as a task's log.
     pub fn from_report(report: Report) -> Self {
-        Self(Box::new(report))
+        Self { report: Box::new(report), kind: Kind::Other }
     }
 
     /// A call to Proxmox that failed while `doing` something (`read the status of home/104`).
@@ -33,51 +76,73 @@ impl ToolError {
             Some(hint) => report.note(hint),
             None => report,
         };
-        Self::from_report(report.fact("error", error_word(error)))
+        let kind = match error.kind() {
+            api_core::ErrorKind::NotFound => Kind::NotFound,
+            _ if error.is_unreachable() => Kind::Unavailable,
+            _ => Kind::Other,
+        };
+        Self::from_report(report.fact("error", error_word(error))).of_kind(kind)
     }
 
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.notes.push(hint.into());
+        self.report.notes.push(hint.into());
         self
     }
 
     /// Adds what to choose from.
     #[must_use]
     pub fn choices(mut self, table: Table) -> Self {
-        self.0.tables.push(table);
+        self.report.tables.push(table);
         self
     }
 
     /// Adds a call that would help.
     #[must_use]
     pub fn next(mut self, tool: &'static str, args: Map<String, Value>) -> Self {
-        self.0.next.push(crate::report::Next { tool, args });
+        self.report.next.push(crate::report::Next { tool, args });
         self
     }
 
     /// Adds what did not answer: what was looked for may be there.
     #[must_use]
-    pub fn with_silence<M, T>(mut self, gathered: &Gathered<M, T>) -> Self {
-        *self.0 = gathered.tell(std::mem::take(&mut *self.0));
-        self
+    pub fn with_silence<M, T>(self, gathered: &Gathered<M, T>) -> Self {
+        self.map(|report| gathered.tell(report))
     }
 
     /// The report to render.
     pub fn into_report(self) -> Report {
-        *self.0
+        let mut report = *self.report;
+        if let Some(word) = self.kind.word() {
+            report.facts.entry("error").or_insert_with(|| word.into());
+        }
+        report
     }
 
     /// The sentence.
     pub fn message(&self) -> &str {
-        &self.0.lead
+        &self.report.lead
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The fact `error` of an answer that failed so.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Other => None,
+            Self::NotFound => Some("not_found"),
+            Self::Unavailable => Some("unreachable"),
+            Self::Ambiguous => Some("ambiguous"),
+        }
     }
 }
 
 impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.lead)
+        f.write_str(&self.report.lead)
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{error::ToolError, permissions::Permissions, report::Unreachable};
 /// How long an answer about the whole estate waits for its slowest part.
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(8);
 
+/// Where a backup server listens unless it is said otherwise.
+const PBS_PORT: u16 = 8007;
+
 /// How long the token's own permissions are taken as unchanged.
 const PERMISSIONS_TTL_SECS: i64 = 60;
 
@@ -37,6 +40,8 @@ pub struct Traits {
     pub labels: BTreeMap<String, String>,
     /// Nodes and guest ids that are meant to be off.
     pub expected_off: Vec<String>,
+    /// Where its endpoints are: host (a name or an address) and port.
+    pub addresses: Vec<(String, u16)>,
 }
 
 /// One line about a member.
@@ -163,19 +168,49 @@ impl Fleet {
 
     /// The PVE members, all or the one named.
     pub fn pve(&self, only: Option<&str>) -> Result<Vec<Arc<Pve>>, ToolError> {
-        pick(&self.pve, only, "PVE cluster", self)
+        pick(&self.pve, only, "PVE cluster", "pve", self)
     }
 
     /// The backup servers, all or the one named.
     pub fn pbs(&self, only: Option<&str>) -> Result<Vec<Arc<Pbs>>, ToolError> {
-        pick(&self.pbs, only, "backup server", self)
+        pick(&self.pbs, only, "backup server", "pbs", self)
+    }
+
+    /// The backup server that others know by this host, and port if they name one; the settings may
+    /// have none, or several that differ by port.
+    pub fn pbs_at(&self, host: &str, port: Option<u16>) -> Vec<Arc<Pbs>> {
+        let host = host.trim_matches(['[', ']']).trim_end_matches('.');
+        let is_at = |member: &Pbs, port: Option<u16>| {
+            member.traits.addresses.iter().any(|(name, at)| {
+                name.trim_end_matches('.').eq_ignore_ascii_case(host)
+                    && port.is_none_or(|port| port == *at)
+            })
+        };
+        let all = |port| self.pbs.values().filter(move |m| is_at(m, port)).map(Arc::clone);
+        let found: Vec<_> = all(port).collect();
+        // Without a port the usual one is meant, if that tells them apart.
+        if port.is_none() && found.len() > 1 {
+            let usual: Vec<_> = all(Some(PBS_PORT)).collect();
+            return if usual.is_empty() { found } else { usual };
+        }
+        found
+    }
+
+    /// How long an answer waits for its slowest part.
+    pub fn deadline(&self) -> Duration {
+        self.deadline.min(GATHER_DEADLINE)
     }
 
     /// The members of both products, all or the one named.
     pub fn members_for(&self, only: Option<&str>) -> Result<Members, ToolError> {
         match only {
             Some(key) if self.pbs.contains_key(key) => Ok((Vec::new(), self.pbs(only)?)),
-            Some(_) => Ok((self.pve(only)?, Vec::new())),
+            Some(key) if self.pve.contains_key(key) => Ok((self.pve(only)?, Vec::new())),
+            Some(_) => {
+                let none = BTreeMap::<ClusterKey, Arc<Pve>>::new();
+                pick(&none, only, "cluster or backup server", "", self)
+                    .map(|members| (members, Vec::new()))
+            }
             None => Ok((self.pve(None)?, self.pbs(None)?)),
         }
     }
@@ -245,25 +280,37 @@ impl Fleet {
     }
 }
 
-/// Whether the member as a whole did not answer, rather than refused this one question.
+/// Whether the member as a whole has no answer for us, rather than refused this one question. One
+/// that refuses the credential tells as little as one that is away.
 fn is_absence(error: &api_core::Error) -> bool {
-    error.is_unreachable() || error.kind() == api_core::ErrorKind::Tls
+    use api_core::ErrorKind as K;
+    error.is_unreachable() || matches!(error.kind(), K::Tls | K::Unauthorized)
 }
 
 fn pick<M>(
     members: &BTreeMap<ClusterKey, Arc<M>>,
     only: Option<&str>,
     kind: &str,
+    product: &str,
     fleet: &Fleet,
 ) -> Result<Vec<Arc<M>>, ToolError> {
     let Some(only) = only else { return Ok(members.values().map(Arc::clone).collect()) };
     if let Some(member) = members.get(only) {
         return Ok(vec![Arc::clone(member)]);
     }
-    let known: Vec<_> = fleet.keys().map(|(key, product)| format!("{key} ({product})")).collect();
+    // Only what would do is offered; an empty product stands for both.
+    let fits = |of: &str| product.is_empty() || product == of;
+    let known = fleet.keys().filter(|(_, of)| fits(of)).map(|(key, of)| format!("{key} ({of})"));
+    let known: Vec<_> = known.collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let is_other = fleet.keys().find(|(key, _)| key.as_str() == only).map(|(_, of)| of);
     let only: String = stdx::untrusted::line(only, 60).into_owned();
-    Err(ToolError::new(format!("no {kind} is called {only:?}"))
-        .hint(format!("the settings have: {}", known.join(", "))))
+    let error = ToolError::not_found(match is_other {
+        Some("pbs") => format!("no {kind} is called {only:?}: that is a backup server"),
+        Some(_) => format!("no {kind} is called {only:?}: that is a PVE cluster"),
+        None => format!("no {kind} is called {only:?}"),
+    });
+    Err(error.hint(format!("the settings have: {known}")))
 }
 
 /// What has a key.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{Catalogue, Options},
+    error::Kind,
     fleet::{Fleet, GATHER_DEADLINE, Member},
     needs::{self, Product},
 };
@@ -134,12 +135,12 @@ impl Documents {
         match outcome {
             Some(Outcome::Done(answer)) => Ok(Value::Object(answer.structured.unwrap_or_default())),
             Some(Outcome::Failed(answer)) => {
-                let message = answer.plain_text();
                 // The estate does not have it: that is "no such resource", not an outage.
-                if message.starts_with("no ") {
+                let error = answer.structured.as_ref().and_then(|object| object.get("error"));
+                if error.and_then(Value::as_str) == Kind::NotFound.word() {
                     return Err(ResourceError::not_found(uri));
                 }
-                Err(ResourceError::Unavailable { message })
+                Err(ResourceError::Unavailable { message: answer.plain_text() })
             }
             _ => Err(ResourceError::not_found(uri)),
         }

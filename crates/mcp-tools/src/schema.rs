@@ -78,7 +78,8 @@ impl Input {
     /// A guest: `cluster/vmid`, or what is unique.
     #[must_use]
     pub fn guest(self) -> Self {
-        self.text("guest", "cluster/vmid, or vmid or name if unique").required("guest")
+        let schema = json!({"type": "string", "minLength": 1});
+        self.with("guest", schema, "cluster/vmid, or vmid or name if unique").required("guest")
     }
 
     /// `limit` and `cursor` of a list.

@@ -18,9 +18,9 @@ use super::{
     tasks::TasksList,
 };
 use crate::{
-    address::{FoundGuest, FoundNode, Purpose},
+    address::{Advice, FoundGuest, FoundNode, Purpose},
     error::ToolError,
-    report::{Cell, Report, Table},
+    report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition, EstateTool},
     view::{Guest, kind_word},
@@ -85,6 +85,13 @@ struct Args {
     limit: Option<u64>,
 }
 
+impl Args {
+    /// The cluster that is named; workflows send empty texts for what is left out.
+    fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref().filter(|key| !key.trim().is_empty())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct CommandArgs {
     vmid: u32,
@@ -131,14 +138,14 @@ impl EstateTool for Classic {
             Name::ClusterStatus => run(cx, &ClusterStatusTool, json!({})).await,
             Name::Nodes => run(cx, &NodesList, json!({})).await,
             Name::NodeStatus => node_status(cx, &args).await,
-            Name::Guests(kind) => guests(cx, kind, &args).await,
-            Name::Storage => storage(cx, &args).await,
-            Name::NodeTasks => tasks(cx, &args).await,
+            Name::Guests(kind) => {
+                run_for(cx, &GuestsList, &args, json!({"kind": kind_word(kind)})).await
+            }
+            Name::Storage => run_for(cx, &StorageList, &args, json!({})).await,
+            Name::NodeTasks => run_for(cx, &TasksList, &args, json!({"limit": args.limit})).await,
             Name::BackupInfo => backups(cx, &args).await,
             Name::NetworkInfo => networks(cx, &args).await,
-            Name::NodeHealth => {
-                health::check(cx, args.cluster.as_deref(), args.node.as_deref()).await
-            }
+            Name::NodeHealth => health::check(cx, args.cluster(), args.node.as_deref()).await,
             Name::Command(_) | Name::Notification => Err(nothing_to_send_to()),
         }
     }
@@ -185,7 +192,7 @@ impl Classic {
                 "Backup jobs, what they cover, and each guest's last result.",
             ),
             Name::NetworkInfo => {
-                ("get_network_info", "List networks", "Network interfaces of a node.")
+                ("get_network_info", "List networks", "Network interfaces of a node, or of all.")
             }
             Name::NodeHealth => (
                 "check_node_health",
@@ -203,7 +210,7 @@ impl Classic {
     fn input(&self) -> Input {
         match self.0 {
             Name::ClusterStatus | Name::Nodes => Input::new(),
-            Name::NodeTasks => Input::new().node().integer("limit", 1..=1000, ""),
+            Name::NodeTasks => Input::new().node().cluster().integer("limit", 1..=1000, ""),
             Name::Command(_) => Input::new()
                 .integer("vmid", 100..=999_999_999, "")
                 .required("vmid")
@@ -218,7 +225,7 @@ impl Classic {
                     "",
                 )
             }
-            _ => Input::new().node(),
+            _ => Input::new().node().cluster(),
         }
     }
 
@@ -255,53 +262,42 @@ async fn run(cx: &Cx, tool: &dyn EstateTool, args: Value) -> Result<Report, Tool
 
 /// The node that is meant, if one is named.
 async fn node(cx: &Cx, args: &Args) -> Result<Option<FoundNode>, ToolError> {
-    cx.fleet.find_opt_node(args.cluster.as_deref(), args.node.as_deref()).await
+    cx.fleet.find_opt_node(args.cluster(), args.node.as_deref(), Purpose::Read).await
+}
+
+/// Runs `tool` for the node that is named, in its cluster, or else for what `cluster` names.
+async fn run_for(
+    cx: &Cx,
+    tool: &dyn EstateTool,
+    args: &Args,
+    mut more: Value,
+) -> Result<Report, ToolError> {
+    let found = node(cx, args).await?;
+    more["node"] = found.as_ref().map(|found| found.name().as_str()).into();
+    more["cluster"] =
+        found.as_ref().map(|found| found.member.key.as_str()).or(args.cluster()).into();
+    told(found.as_ref(), run(cx, tool, more).await)
+}
+
+/// The answer, good or bad, with who was silent while the node was looked for.
+fn told(found: Option<&FoundNode>, result: Result<Report, ToolError>) -> Result<Report, ToolError> {
+    let Some(found) = found else { return result };
+    result.map(|report| found.tell(report)).map_err(|error| error.map(|report| found.tell(report)))
 }
 
 async fn node_status(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
-    match node(cx, args).await? {
-        Some(found) => {
-            let args = json!({"node": found.name().as_str(), "cluster": found.member.key.as_str()});
-            run(cx, &NodeGet, args).await
-        }
-        None => run(cx, &NodesList, json!({})).await,
+    match args.node.as_deref() {
+        Some(node) if !node.trim().is_empty() => run_for(cx, &NodeGet, args, json!({})).await,
+        _ => run(cx, &NodesList, json!({"cluster": args.cluster()})).await,
     }
-}
-
-async fn guests(cx: &Cx, kind: GuestKind, args: &Args) -> Result<Report, ToolError> {
-    let found = node(cx, args).await?;
-    let args = json!({
-        "kind": kind_word(kind),
-        "node": found.as_ref().map(|found| found.name().as_str()),
-        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
-    });
-    run(cx, &GuestsList, args).await
-}
-
-async fn storage(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
-    let found = node(cx, args).await?;
-    let args = json!({
-        "node": found.as_ref().map(|found| found.name().as_str()),
-        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
-    });
-    run(cx, &StorageList, args).await
-}
-
-async fn tasks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
-    let found = node(cx, args).await?;
-    let args = json!({
-        "node": found.as_ref().map(|found| found.name().as_str()),
-        "cluster": found.as_ref().map(|found| found.member.key.as_str()),
-        "limit": args.limit,
-    });
-    run(cx, &TasksList, args).await
 }
 
 /// A node has no backups of its own: its cluster's are shown.
 async fn backups(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
     let found = node(cx, args).await?;
-    let key = found.as_ref().map(|found| found.member.key.as_str().to_owned());
-    let report = run(cx, &BackupStatus, json!({"cluster": key})).await?;
+    let key = found.as_ref().map(|found| found.member.key.as_str()).or(args.cluster());
+    let result = run(cx, &BackupStatus, json!({"cluster": key})).await;
+    let report = told(found.as_ref(), result)?;
     Ok(match found {
         Some(found) => report.note(format!(
             "backups belong to the cluster, so this is all of {}, not only {}",
@@ -312,30 +308,12 @@ async fn backups(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
     })
 }
 
-/// The named node's interfaces; without a name, those of the only node that is online, else the
-/// choices.
+/// The named node's interfaces; without a name, those of all nodes that are online.
 async fn networks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
-    if let Some(found) = node(cx, args).await? {
-        let args = json!({"node": found.name().as_str(), "cluster": found.member.key.as_str()});
-        return run(cx, &NetworkList, args).await;
+    if args.node.as_deref().is_some_and(|node| !node.trim().is_empty()) {
+        return run_for(cx, &NetworkList, args, json!({})).await;
     }
-    let nodes = health::nodes(cx, None).await?;
-    match nodes.online.as_slice() {
-        [(member, node)] => {
-            run(cx, &NetworkList, json!({"node": node.as_str(), "cluster": member.key.as_str()}))
-                .await
-        }
-        several => {
-            let mut table = Table::new("nodes", &["node"]);
-            for (member, node) in several {
-                table.push(vec![Cell::text(format!("{}/{node}", member.key))]);
-            }
-            let report = ToolError::new("networks are listed per node: name one")
-                .choices(table)
-                .into_report();
-            Err(ToolError::from_report(report.unreachable(nodes.unreachable)))
-        }
-    }
+    super::network::of_all(cx, args.cluster()).await
 }
 
 /// One command for one guest.
@@ -346,14 +324,19 @@ async fn command(cx: &Cx, kind: GuestKind, args: CommandArgs) -> Result<Report, 
     };
     let is_read = matches!(action, "status" | "config");
     let purpose = if is_read { Purpose::Read } else { Purpose::Write };
+    let cluster = args.cluster.filter(|key| !key.trim().is_empty());
     // A node that only one cluster has says which cluster is meant.
-    let node = cx.fleet.find_opt_node(args.cluster.as_deref(), args.node.as_deref()).await?;
-    let cluster = args.cluster.or_else(|| node.as_ref().map(|node| node.member.key.to_string()));
+    let node = cx.fleet.find_opt_node(cluster.as_deref(), args.node.as_deref(), purpose).await?;
+    let cluster = cluster.or_else(|| node.as_ref().map(|node| node.member.key.to_string()));
     let address = match cluster {
         Some(cluster) => format!("{cluster}/{}", args.vmid),
         None => args.vmid.to_string(),
     };
-    let found = cx.fleet.find_guest(&address, purpose).await?;
+    let found = cx.fleet.find_guest_as(&address, purpose, Advice::Argument).await;
+    let found = found.map_err(|error| match &node {
+        Some(node) => error.map(|report| node.tell(report)),
+        None => error,
+    })?;
     let guest = &found.guest;
     check_kind(guest, kind)?;
     let place = is_elsewhere(&found, node.as_ref());
@@ -367,7 +350,7 @@ async fn command(cx: &Cx, kind: GuestKind, args: CommandArgs) -> Result<Report, 
         "config" => run(cx, &GuestGet, json!({"guest": at, "include": ["config"]})).await,
         _ => run(cx, &GuestPower, json!({"guest": at, "action": action})).await,
     };
-    let mut report = report?;
+    let mut report = told(node.as_ref(), report)?;
     report.notes.extend(found.notes.iter().cloned());
     report.notes.extend(place);
     Ok(report)

@@ -17,7 +17,7 @@ use pve_client::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::parts;
+use super::{parts, tally::counted};
 use crate::{
     error::ToolError,
     fleet::{GATHER_DEADLINE, Gathered, Pve},
@@ -178,18 +178,21 @@ fn report(gathered: &Gathered<Pve, Facts>, now: Timestamp) -> Report {
     }
     let managed = wrong.len() + fine.len();
     if managed > 0 {
-        let plural = if managed == 1 { "" } else { "s" };
-        summary.push(format!("{managed} HA service{plural}, {} with problems", wrong.len()));
+        let managed = counted(managed, "HA service");
+        summary.push(format!("{managed}, {} with problems", wrong.len()));
     }
     if !copies.rows.is_empty() {
-        let count = copies.rows.len();
-        let plural = if count == 1 { "" } else { "s" };
-        summary.push(format!("{count} replication job{plural}, {failing} failing"));
+        let count = counted(copies.rows.len(), "replication job");
+        summary.push(format!("{count}, {failing} failing"));
     }
     services.rows = wrong.into_iter().chain(fine).collect();
     copies.rows.sort_by_key(|row| row[5].is_none());
-    report.lead =
-        if summary.is_empty() { "no cluster answered".to_owned() } else { summary.join("; ") };
+    report.lead = if summary.is_empty() {
+        "the settings have no PVE cluster".to_owned()
+    } else {
+        summary.join("; ")
+    };
+    report.lead = sight::lead_of(gathered, std::mem::take(&mut report.lead));
     let tables = [members, services, copies, ceph];
     let tables = tables.into_iter().filter(|table| !table.rows.is_empty());
     gathered.tell(tables.fold(report, Report::table))
@@ -203,7 +206,7 @@ fn quorum(facts: &Facts) -> String {
         None => "single node, no cluster".to_owned(),
         Some(cluster) => {
             let has = if cluster.quorate == Some(true) { "quorum ok" } else { "NO QUORUM" };
-            format!("{has}, {online}/{} nodes online", nodes.len())
+            format!("{has}, {online}/{} online", counted(nodes.len(), "node"))
         }
     }
 }

@@ -108,7 +108,8 @@ impl EstateTool for GuestGet {
             Ok(parts) => parts,
             Err(error) => return away(&spot, &error),
         };
-        Ok(report(cx, &spot, parts, &wanted).await)
+        // Large with all its parts: on the heap, not in every caller.
+        Ok(Box::pin(report(cx, &spot, parts, &wanted)).await)
     }
 }
 
@@ -188,7 +189,7 @@ async fn report(cx: &Cx, spot: &Spot, parts: Parts, wanted: &impl Fn(&str) -> bo
         report = addresses::tell(report, spot, &now, agent).await;
     }
     if wanted("backup") {
-        report = parts::backup(report, cx, &spot.member, &spot.place, &at).await;
+        report = Box::pin(parts::backup(report, cx, &spot.member, &spot.place, &at)).await;
     }
     if now.lock.is_some() {
         report = report.next("tasks_list", json!({"guest": at.to_string()}));
@@ -200,24 +201,29 @@ async fn report(cx: &Cx, spot: &Spot, parts: Parts, wanted: &impl Fn(&str) -> bo
 /// The guest is there, but what its node would say cannot be had.
 fn away(spot: &Spot, error: &Error) -> Result<Report, ToolError> {
     let at = GuestRef { cluster: spot.member.key.clone(), vmid: spot.vmid };
+    let is_silent = error.is_unreachable();
     let gone = match &spot.row {
-        Some(row) if error.is_unreachable() || row.status == GuestStatus::Unknown => row,
+        Some(row) if is_silent || row.status == GuestStatus::Unknown => row,
         _ => return Err(ToolError::api(format_args!("read guest {at}"), error)),
     };
     let what = format!("{}/{}", spot.member.key, gone.node);
-    let mut report = Report::new(format!(
-        "{at} {}: {} of unknown state, because its node {} does not answer",
-        gone.name,
-        gone.kind_word(),
-        gone.node
-    ))
+    let why = stdx::Chain(error).to_string();
+    let name = super::power::named(gone);
+    let kind = gone.kind_word();
+    let mut report = Report::new(if is_silent {
+        format!("{name}: {kind} of unknown state, because its node {} does not answer", gone.node)
+    } else {
+        format!("{name}: {kind} of unknown state on {}: {why}", gone.node)
+    })
     .fact("guest", at.to_string())
     .fact("name", &*gone.name)
     .fact("kind", gone.kind_word())
     .fact("node", gone.node.as_str())
     .fact("status", GuestStatus::Unknown.as_str())
-    .unreachable(vec![Unreachable { what, why: stdx::Chain(error).to_string() }])
     .next("cluster_status", json!({"cluster": at.cluster.as_str()}));
+    if is_silent {
+        report.unreachable.push(Unreachable { what, why });
+    }
     report.notes.extend(spot.notes.iter().cloned());
     Ok(report)
 }

@@ -83,6 +83,7 @@ impl EstateTool for GuestsList {
         let mut args: Args = cx.args(args)?;
         let offset = cursor::decode(args.cursor.as_deref(), &query)
             .map_err(|error| ToolError::new(error.to_string()))?;
+        args.node = args.node.filter(|node| !node.trim().is_empty());
         // `cluster/node` is how answers print a node, so it is taken as a filter, too.
         if args.cluster.is_none()
             && let Some((cluster, node)) = args.node.as_deref().and_then(|at| at.split_once('/'))
@@ -105,8 +106,7 @@ impl EstateTool for GuestsList {
 /// A filter on something that does not exist is a mistake, not an empty answer.
 fn check_filters(args: &Args, gathered: &Gathered<Pve, Seen>) -> Result<(), ToolError> {
     if let Some(name) = args.node.as_deref() {
-        let views = gathered.answers.iter().map(|(member, (view, _))| (member, view));
-        crate::address::node_among(views, name).map_err(|error| error.with_silence(gathered))?;
+        crate::address::node_among(gathered, |(view, _)| view, name)?;
     }
     let known = |list: fn(&View) -> Vec<&str>| {
         let lists = gathered.answers.iter().flat_map(|(_, (view, _))| list(view));
@@ -117,12 +117,14 @@ fn check_filters(args: &Args, gathered: &Gathered<Pve, Seen>) -> Result<(), Tool
             let wanted = stdx::untrusted::line(wanted, 60);
             let known = known.iter().copied().collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
-            let error = ToolError::new(format!("no guest has the {kind} `{wanted}`"));
+            let what = format!("a guest with the {kind} `{wanted}`");
+            let error = crate::address::not_found(gathered, &what, || {
+                format!("no guest has the {kind} `{wanted}`")
+            });
             let error = error.hint(format!("{kind}s in use: {known}")).with_silence(gathered);
             Err(gathered.answers.iter().fold(error, |error, (member, (_, held))| {
-                let report = error.into_report();
                 let key = member.key.as_str();
-                ToolError::from_report(sight::tell(report, key, held.as_deref(), &["guests"]))
+                error.map(|report| sight::tell(report, key, held.as_deref(), &["guests"]))
             }))
         }
         _ => Ok(()),
@@ -156,7 +158,10 @@ fn report(args: &Args, query: JsonObject, offset: usize, gathered: &Gathered<Pve
     } else {
         format!("{tally}, of {} in all", all.len())
     };
-    let mut report = Report::new(lead).fact("count", chosen.len()).fact("tally", tally.value());
+    let tally = if sight::is_dark(gathered) { Value::Null } else { tally.value() };
+    let mut report = Report::new(sight::lead_of(gathered, lead))
+        .fact("count", sight::known(gathered, chosen.len()))
+        .fact("tally", tally);
 
     let table = table(args, query, offset, &chosen);
     let locked: Vec<String> = chosen
@@ -190,7 +195,10 @@ fn table(args: &Args, query: JsonObject, offset: usize, chosen: &[&Guest]) -> Ta
     let mut columns = vec!["guest", "name", "kind", "node", "status", "cpu", "mem", "maxmem"];
     // What is sorted by is shown.
     let extra: Option<(&str, ShowFn)> = match args.sort.as_deref() {
-        Some("disk") => Some(("disk", |guest| Cell::bytes(guest.disk.max(guest.max_disk)))),
+        Some("disk") => Some(("disk", |guest| match guest.disk.max(guest.max_disk) {
+            0 => Cell::none(),
+            size => Cell::bytes(size),
+        })),
         Some("uptime") => Some(("uptime", |guest| {
             if guest.status.is_on() { Cell::span(guest.uptime) } else { Cell::none() }
         })),
@@ -221,7 +229,8 @@ fn row(guest: &Guest) -> Vec<Cell> {
         Cell::text(guest.status.as_str()),
         if on { Cell::share(guest.cpu) } else { Cell::none() },
         if on { Cell::bytes(guest.mem) } else { Cell::none() },
-        Cell::bytes(guest.max_mem),
+        // The cluster knows no figures of a guest whose node has been away for long.
+        if guest.max_mem > 0 { Cell::bytes(guest.max_mem) } else { Cell::none() },
     ]
 }
 

@@ -8,10 +8,11 @@ use estate::Access;
 use mcp_protocol::JsonObject;
 use serde::Deserialize;
 
-use super::tally::Tally;
+use super::tally::{Tally, counted};
 use crate::{
     error::ToolError,
     fleet::{GATHER_DEADLINE, Gathered, Pve},
+    needs,
     permissions::Permissions,
     report::{Cell, Report, Table, Unreachable},
     schema::{Input, Output},
@@ -68,11 +69,16 @@ fn report(gathered: &Gathered<Pve, Seen>) -> Report {
     let mut table = Table::new("nodes", columns);
     let mut unreachable = Vec::new();
     let mut online = 0;
-    for (member, (view, _)) in &gathered.answers {
+    for (member, (view, permissions)) in &gathered.answers {
+        // Without VM.Audit the list of guests is cut: then a zero is unknown.
+        let sees_guests = needs::need("guests")
+            .zip(permissions.as_deref())
+            .is_none_or(|(need, held)| need.is_met(held));
         for node in &view.nodes {
             let at = format!("{}/{}", member.key, node.name);
             let here = view.guests.iter().filter(|guest| guest.node == node.name);
             let tally: Tally = here.collect();
+            let counts = sees_guests || tally.guests() > 0;
             let on = node.is_online();
             online += usize::from(on);
             if !on {
@@ -90,16 +96,17 @@ fn report(gathered: &Gathered<Pve, Seen>) -> Report {
                 if known { Cell::bytes(node.mem) } else { Cell::none() },
                 if known { Cell::bytes(node.max_mem) } else { Cell::none() },
                 root.filter(|_| on).map_or_else(Cell::none, Cell::share),
-                if on { Cell::span(node.uptime) } else { Cell::none() },
-                if on { Cell::number(tally.running as u64) } else { Cell::none() },
-                Cell::number(tally.guests() as u64),
+                if on && node.uptime > 0 { Cell::span(node.uptime) } else { Cell::none() },
+                if on && counts { Cell::number(tally.running as u64) } else { Cell::none() },
+                if counts { Cell::number(tally.guests() as u64) } else { Cell::none() },
             ]);
         }
     }
     let all = table.rows.len();
-    let mut report = Report::new(format!("{online} of {all} nodes online"))
-        .fact("count", all)
-        .fact("online", online)
+    let lead = format!("{online} of {} online", counted(all, "node"));
+    let mut report = Report::new(sight::lead_of(gathered, lead))
+        .fact("count", sight::known(gathered, all))
+        .fact("online", sight::known(gathered, online))
         .table(table)
         .unreachable(unreachable);
     for (member, (_, permissions)) in &gathered.answers {

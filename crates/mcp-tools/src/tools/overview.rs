@@ -13,13 +13,13 @@ use jiff::{Timestamp, ToSpan};
 use mcp_protocol::JsonObject;
 use pve_client::cluster::{self, ClusterStatus, ClusterTask, MemberKind};
 use serde::Deserialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use self::problems::{Problem, Rank};
-use super::tally::Tally;
+use super::tally::{Tally, counted};
 use crate::{
     error::ToolError,
-    fleet::{GATHER_DEADLINE, Gathered, Pbs, Pve},
+    fleet::{Fleet, GATHER_DEADLINE, Gathered, Pbs, Pve},
     permissions::Permissions,
     report::{Cell, Report, Table, Unreachable, used_of},
     schema::{Input, Output},
@@ -101,7 +101,7 @@ impl EstateTool for FleetOverview {
             cx.fleet.gather(pve, GATHER_DEADLINE, |member| load_cluster(member, now)),
             cx.fleet.gather(pbs, GATHER_DEADLINE, |member| load_server(member, now)),
         );
-        Ok(report(&clusters, &servers, now))
+        Ok(report(&cx.fleet, &clusters, &servers, now))
     }
 }
 
@@ -135,7 +135,8 @@ pub(super) fn day_before(now: Timestamp) -> Timestamp {
     now.checked_sub(DAY_HOURS.hours()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-pub(crate) fn report(
+fn report(
+    fleet: &Fleet,
     clusters: &Gathered<Pve, ClusterFacts>,
     servers: &Gathered<Pbs, ServerFacts>,
     now: Timestamp,
@@ -145,11 +146,20 @@ pub(crate) fn report(
     let tally: Tally = guests.iter().copied().collect();
 
     let mut problems = Vec::new();
-    let stores = servers.answers.iter().flat_map(|(_, facts)| &facts.datastores);
-    let stores: Vec<u64> = stores.filter_map(|store| store.total_bytes).collect();
+    let away = |key: &str, product: &'static str, why: &str, out: &mut Vec<Problem>| {
+        let mut about = fleet.members().filter(|member| member.key == key);
+        let is_expected = about.any(|member| member.traits.expects_off(key));
+        problems::of_silence(key, product, is_expected, why, out);
+    };
+    for (key, why) in missing(clusters) {
+        away(key, "pve", why, &mut problems);
+    }
+    for (key, why) in missing(servers) {
+        away(key, "pbs", why, &mut problems);
+    }
     for (member, facts) in &clusters.answers {
         let key = member.key.as_str();
-        problems::of_cluster(key, &member.traits, facts, &stores, now, &mut problems);
+        problems::of_cluster(key, &member.traits, facts, now, &mut problems);
     }
     for (member, facts) in &servers.answers {
         problems::of_server(member.key.as_str(), facts, now, &mut problems);
@@ -157,8 +167,8 @@ pub(crate) fn report(
     problems.sort_by(|a, b| a.rank.cmp(&b.rank).then_with(|| a.what.cmp(&b.what)));
 
     let mut report = Report::new(lead(&tally, clusters, servers, &problems))
-        .fact("guests", tally.value())
-        .fact("problem_count", problems.len());
+        .fact("guests", if sight::is_dark(clusters) { Value::Null } else { tally.value() })
+        .fact("problem_count", count(&problems));
     report = clusters.tell(report);
     report = servers.tell(report);
     for (member, facts) in &clusters.answers {
@@ -179,7 +189,7 @@ pub(crate) fn report(
     for (member, facts) in &clusters.answers {
         let key = member.key.as_str();
         let needs = &["audit", "guests", "storage"];
-        report = sight::tell(report, key, facts.permissions.as_deref(), needs);
+        report = tell_sight(report, key, facts.permissions.as_deref(), needs);
         for (part, error) in
             [("quorum", facts.status.as_ref().err()), ("tasks", facts.tasks.as_ref().err())]
         {
@@ -190,7 +200,7 @@ pub(crate) fn report(
     }
     for (member, facts) in &servers.answers {
         let key = member.key.as_str();
-        report = sight::tell(report, key, facts.permissions.as_deref(), &["pbs_datastores"]);
+        report = tell_sight(report, key, facts.permissions.as_deref(), &["pbs_datastores"]);
         if let Err(error) = &facts.tasks {
             report = super::parts::missing(report, &format!("{key} tasks"), error);
         }
@@ -202,6 +212,27 @@ pub(crate) fn report(
     }
 }
 
+/// Who said nothing, and why.
+fn missing<M, T>(gathered: &Gathered<M, T>) -> impl Iterator<Item = (&str, &str)> {
+    let silent = gathered.unreachable.iter().map(|part| (part.what.as_str(), part.why.as_str()));
+    silent.chain(gathered.refused.iter().map(|(key, why)| (key.as_str(), why.as_str())))
+}
+
+/// How many are problems and not merely worth a word.
+fn count(problems: &[Problem]) -> usize {
+    problems.iter().filter(|problem| problem.rank < Rank::Notice).count()
+}
+
+/// As [`sight::tell`]; that nothing is known of the token is said as well.
+fn tell_sight(report: Report, key: &str, held: Option<&Permissions>, needs: &[&str]) -> Report {
+    if held.is_none() {
+        return report.note(format!(
+            "{key}: what the token may see cannot be read, so parts may be missing"
+        ));
+    }
+    sight::tell(report, key, held, needs)
+}
+
 fn lead(
     tally: &Tally,
     clusters: &Gathered<Pve, ClusterFacts>,
@@ -211,32 +242,49 @@ fn lead(
     let nodes = clusters.answers.iter().flat_map(|(_, facts)| &facts.view.nodes);
     let (online, nodes) =
         nodes.fold((0, 0), |(on, all), node| (on + usize::from(node.is_online()), all + 1));
-    let is_blind = clusters.answers.iter().map(|(_, facts)| &facts.permissions);
-    let is_blind = is_blind.flatten().any(|held| held.is_empty());
-    let (clusters, servers) = (clusters.answers.len(), servers.answers.len());
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let held = clusters.answers.iter().map(|(_, facts)| facts.permissions.as_deref());
+    let held = held.chain(servers.answers.iter().map(|(_, facts)| facts.permissions.as_deref()));
+    let is_blind = held.clone().flatten().any(Permissions::is_empty);
+    let is_unsure = held.clone().any(|held| held.is_none());
+    let single = clusters.answers.iter().filter(|(_, facts)| is_single(facts)).count();
+    let joined = clusters.answers.len() - single;
     let mut parts = Vec::new();
-    if clusters > 0 {
-        parts.push(format!(
-            "{tally}; {online}/{nodes} nodes online in {clusters} PVE cluster{}",
-            plural(clusters)
-        ));
+    if !clusters.answers.is_empty() {
+        let what = [(joined, "PVE cluster"), (single, "standalone node")];
+        let what = what.into_iter().filter(|(count, _)| *count > 0);
+        let what: Vec<_> = what.map(|(count, what)| counted(count, what)).collect();
+        let nodes = counted(nodes, "node");
+        parts.push(format!("{tally}; {online}/{nodes} online in {}", what.join(" and ")));
     }
-    if servers > 0 {
-        parts.push(format!("{servers} PBS"));
+    if !servers.answers.is_empty() {
+        parts.push(format!("{} PBS", servers.answers.len()));
     }
     if parts.is_empty() {
-        parts.push("nothing answered".to_owned());
+        let is_dark = sight::is_dark(clusters) || sight::is_dark(servers);
+        parts.push(if is_dark { sight::NOBODY } else { "nothing is configured" }.to_owned());
     }
     let mut lead = parts.join(", ");
-    match problems.iter().filter(|problem| problem.rank < Rank::Notice).count() {
+    match count(problems) {
         0 if is_blind => lead.push_str("; the token sees too little to tell problems"),
+        0 if is_unsure => {
+            lead.push_str("; no problems seen, but what the token may see is unknown");
+        }
+        0 if clusters.answers.is_empty() && servers.answers.is_empty() => {}
         0 => lead.push_str("; no problems seen"),
         count => {
-            let _ = write!(lead, "; {count} problem{}", plural(count));
+            let _ = write!(lead, "; {}", counted(count, "problem"));
         }
     }
     lead
+}
+
+/// Whether it is a node that is no cluster. Every token sees the nodes, not every one the quorum.
+fn is_single(facts: &ClusterFacts) -> bool {
+    match quorum(facts) {
+        Quorum::Single => true,
+        Quorum::Unseen => facts.view.nodes.len() == 1,
+        Quorum::Held | Quorum::Lost => false,
+    }
 }
 
 fn problem_table(problems: &[Problem]) -> Table {
@@ -314,6 +362,6 @@ fn datastore_table(servers: &Gathered<Pbs, ServerFacts>) -> Table {
 }
 
 /// The arguments of a follow-up that only names the cluster.
-pub(super) fn only(cluster: &str) -> Map<String, serde_json::Value> {
+pub(super) fn only(cluster: &str) -> Map<String, Value> {
     Map::from_iter([("cluster".to_owned(), cluster.into())])
 }

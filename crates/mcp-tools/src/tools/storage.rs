@@ -6,14 +6,15 @@ use api_core::Error;
 use async_trait::async_trait;
 use estate::{Access, NodeName, StorageName};
 use mcp_protocol::JsonObject;
+use pbs_client::datastores::DatastoreUsage;
 use pve_client::storage::{self, Volume};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::parts;
+use super::{parts, tally::counted};
 use crate::{
-    address::quoted,
-    error::ToolError,
+    address::{not_found_in, quoted},
+    error::{Kind, ToolError},
     fleet::{GATHER_DEADLINE, Gathered, Pbs, Pve},
     permissions::Permissions,
     report::{Cell, Report, Table, bytes},
@@ -36,7 +37,13 @@ struct Args {
 }
 
 type Seen = (View, Option<Arc<Permissions>>);
-type Stores = (Vec<pbs_client::datastores::DatastoreUsage>, Option<Arc<Permissions>>);
+type Stores = (Vec<DatastoreUsage>, Option<Arc<Permissions>>);
+
+/// What a name stands for.
+enum Place<'a> {
+    Storage(&'a Arc<Pve>, &'a View),
+    Datastore(&'a Arc<Pbs>, &'a Option<Arc<Permissions>>, &'a DatastoreUsage),
+}
 
 #[async_trait]
 impl EstateTool for StorageList {
@@ -64,6 +71,7 @@ impl EstateTool for StorageList {
         let mut args: Args = cx.args(args)?;
         // `cluster/node` and `cluster/storage` are how answers print them.
         for given in [&mut args.node, &mut args.storage] {
+            *given = given.take().filter(|text| !text.trim().is_empty());
             if args.cluster.is_none()
                 && let Some((cluster, rest)) = given.as_deref().and_then(|at| at.split_once('/'))
             {
@@ -73,8 +81,8 @@ impl EstateTool for StorageList {
         }
         let now = cx.now();
         let (pve, pbs) = cx.fleet.members_for(args.cluster.as_deref())?;
-        // A node or a PVE storage is asked for: backup servers have nothing to say.
-        let pbs = if args.node.is_some() || args.storage.is_some() { Vec::new() } else { pbs };
+        // A node's storages are asked for: backup servers have nothing to say.
+        let pbs = if args.node.is_some() { Vec::new() } else { pbs };
         let load = |member: Arc<Pve>| async move {
             let permissions = sight::of_pve(&member, now);
             let (view, permissions) = futures::join!(View::load(Arc::clone(&member)), permissions);
@@ -91,12 +99,21 @@ impl EstateTool for StorageList {
             cx.fleet.gather(pbs, GATHER_DEADLINE, load_server),
         );
         if let Some(node) = args.node.as_deref() {
-            let views = clusters.answers.iter().map(|(member, (view, _))| (member, view));
-            crate::address::node_among(views, node)
-                .map_err(|error| error.with_silence(&clusters))?;
+            crate::address::node_among(&clusters, |(view, _)| view, node)?;
         }
         match args.storage.as_deref() {
-            Some(name) => one(cx, &clusters, args.node.as_deref(), name).await,
+            Some(name) => {
+                let result = match pick(&clusters, &servers, name)? {
+                    Place::Storage(member, view) => {
+                        one(cx, member, view, args.node.as_deref(), name).await
+                    }
+                    Place::Datastore(member, held, store) => {
+                        Ok(datastore(member, held.as_deref(), store))
+                    }
+                };
+                let tell = |report| servers.tell(clusters.tell(report));
+                result.map(tell).map_err(|error| error.map(tell))
+            }
             None => Ok(all(&clusters, &servers, args.node.as_deref())),
         }
     }
@@ -137,32 +154,27 @@ fn all(
         .fold((0, 0), |(used, size), (_, storage, _)| (used + storage.used, size + storage.size));
     let away = rows.iter().filter(|(_, storage, _)| !storage.is_available()).count();
     let mut lead = Vec::new();
-    if !clusters.answers.is_empty() || servers.answers.is_empty() {
+    if sight::is_dark(clusters) || clusters.answers.is_empty() && sight::is_dark(servers) {
+        lead.push(sight::NOBODY.to_owned());
+    } else if !clusters.answers.is_empty() || servers.answers.is_empty() {
         let (used, size) = (bytes(used), bytes(size));
-        lead.push(format!("{} storages, {used} of {size} used (without PBS)", rows.len()));
+        let count = counted(rows.len(), "storage");
+        lead.push(format!("{count}, {used} of {size} used (without PBS)"));
     }
     if away > 0 {
         lead.push(format!("{away} not available"));
     }
-    let mut stores = Table::new("datastores", &["datastore", "use", "used", "size", "error"]);
+    let mut stores = store_table();
     for (member, (usage, _)) in &servers.answers {
         for store in usage {
-            let used = store.used_bytes.unwrap_or_default();
-            let size = store.total_bytes.unwrap_or_default();
-            let known = size > 0;
-            stores.push(vec![
-                Cell::text(format!("{}/{}", member.key, store.name)),
-                if known { Cell::share(used as f64 / size as f64) } else { Cell::none() },
-                if known { Cell::bytes(used) } else { Cell::none() },
-                if known { Cell::bytes(size) } else { Cell::none() },
-                Cell::opt(store.error.clone()),
-            ]);
+            stores.push(store_row(member, store));
         }
     }
     if !servers.answers.is_empty() {
-        lead.push(format!("{} backup datastores", stores.rows.len()));
+        lead.push(counted(stores.rows.len(), "backup datastore"));
     }
-    let mut report = Report::new(lead.join("; ")).fact("count", rows.len()).table(table);
+    let count = sight::known(clusters, rows.len());
+    let mut report = Report::new(lead.join("; ")).fact("count", count).table(table);
     if !stores.rows.is_empty() {
         report = report.table(stores);
     }
@@ -200,36 +212,79 @@ fn row(member: &Pve, storage: &Storage, nodes: usize) -> Vec<Cell> {
     ]
 }
 
+fn store_table() -> Table {
+    Table::new("datastores", &["datastore", "use", "used", "size", "error"])
+}
+
+fn store_row(member: &Pbs, store: &DatastoreUsage) -> Vec<Cell> {
+    let used = store.used_bytes.unwrap_or_default();
+    let size = store.total_bytes.unwrap_or_default();
+    let known = size > 0;
+    vec![
+        Cell::text(format!("{}/{}", member.key, store.name)),
+        if known { Cell::share(used as f64 / size as f64) } else { Cell::none() },
+        if known { Cell::bytes(used) } else { Cell::none() },
+        if known { Cell::bytes(size) } else { Cell::none() },
+        Cell::opt(store.error.clone()),
+    ]
+}
+
+/// The only storage or datastore called `name`.
+fn pick<'a>(
+    clusters: &'a Gathered<Pve, Seen>,
+    servers: &'a Gathered<Pbs, Stores>,
+    name: &str,
+) -> Result<Place<'a>, ToolError> {
+    let storages = clusters.answers.iter().filter_map(|(member, (view, _))| {
+        let has = view.storages.iter().any(|storage| storage.name == *name);
+        has.then_some(Place::Storage(member, view))
+    });
+    let stores = servers.answers.iter().flat_map(|(member, (usage, held))| {
+        let stores = usage.iter().filter(|store| store.name.as_str() == name);
+        stores.map(move |store| Place::Datastore(member, held, store))
+    });
+    let mut found: Vec<Place<'a>> = storages.chain(stores).collect();
+    if found.len() > 1 {
+        let mut table = Table::new("storages", &["storage", "type"]);
+        for place in &found {
+            table.push(place.choice(name));
+        }
+        let error =
+            ToolError::new(format!("storage {} is in {} places", quoted(name), found.len()))
+                .of_kind(Kind::Ambiguous)
+                .hint("name one as cluster/storage, or give cluster")
+                .choices(table);
+        return Err(error.with_silence(clusters).with_silence(servers));
+    }
+    found.pop().ok_or_else(|| no_such_storage(clusters, servers, name))
+}
+
+/// One datastore: its figures; what lies in it is told elsewhere.
+fn datastore(member: &Pbs, held: Option<&Permissions>, store: &DatastoreUsage) -> Report {
+    let at = format!("{}/{}", member.key, store.name);
+    let used = store.used_bytes.unwrap_or_default();
+    let lead = match (&store.error, store.total_bytes) {
+        (Some(error), _) => format!("{at}: backup datastore: {error}"),
+        (None, Some(size)) => {
+            format!("{at}: backup datastore, {} of {} used", bytes(used), bytes(size))
+        }
+        (None, None) => format!("{at}: backup datastore, how full it is cannot be seen"),
+    };
+    let mut table = store_table();
+    table.push(store_row(member, store));
+    let args = json!({"cluster": member.key.as_str(), "datastore": store.name.as_str()});
+    let report = Report::new(lead).fact("storage", at).table(table).next("backup_snapshots", args);
+    sight::tell(report, member.key.as_str(), held, &["pbs_datastores"])
+}
+
 /// One storage: its figures on each node, and a summary of what lies in it.
 async fn one(
     cx: &Cx,
-    clusters: &Gathered<Pve, Seen>,
+    member: &Pve,
+    view: &View,
     node: Option<&str>,
     name: &str,
 ) -> Result<Report, ToolError> {
-    let found: Vec<(&Arc<Pve>, &View)> = clusters
-        .answers
-        .iter()
-        .filter(|(_, (view, _))| view.storages.iter().any(|storage| storage.name == *name))
-        .map(|(member, (view, _))| (member, view))
-        .collect();
-    let (member, view) = match found.as_slice() {
-        [one] => *one,
-        [] => return Err(no_such_storage(clusters, name)),
-        several => {
-            let mut table = Table::new("storages", &["storage", "type"]);
-            for (member, view) in several {
-                let storage = view.storages.iter().find(|storage| storage.name == *name);
-                let plugin = storage.map(|storage| storage.plugin.clone());
-                table.push(vec![Cell::text(format!("{}/{name}", member.key)), Cell::opt(plugin)]);
-            }
-            let count = several.len();
-            return Err(ToolError::new(format!("storage {} is in {count} clusters", quoted(name)))
-                .hint("name one as cluster/storage, or give cluster")
-                .choices(table)
-                .with_silence(clusters));
-        }
-    };
     let here = view
         .storages
         .iter()
@@ -280,10 +335,11 @@ async fn one(
     let used = here.iter().map(|storage| storage.used).sum();
     let size = here.iter().map(|storage| storage.size).sum();
     report.lead = format!(
-        "{at}: {} of {} used{}, {volumes} volumes",
+        "{at}: {} of {} used{}, {}",
         bytes(used),
         bytes(size),
-        if shared { " (shared)" } else { "" }
+        if shared { " (shared)" } else { "" },
+        counted(usize::try_from(volumes).unwrap_or(usize::MAX), "volume")
     );
     if node.is_none() && !shared && nodes > 1 {
         report = report.note(format!("{name} is another storage on each of {nodes} nodes"));
@@ -302,22 +358,57 @@ async fn contents(member: &Pve, node: &NodeName, name: &StorageName) -> Result<V
     member.client.call(storage::content(node, name, None, None)).await
 }
 
-fn no_such_storage(clusters: &Gathered<Pve, Seen>, name: &str) -> ToolError {
+fn no_such_storage(
+    clusters: &Gathered<Pve, Seen>,
+    servers: &Gathered<Pbs, Stores>,
+    name: &str,
+) -> ToolError {
     let mut table = Table::new("storages", &["storage", "type"]);
     for (member, (view, _)) in &clusters.answers {
         let mut last = None;
         for storage in &view.storages {
             if last.replace(&storage.name) != Some(&storage.name) {
-                table.push(vec![
-                    Cell::text(format!("{}/{}", member.key, storage.name)),
-                    Cell::text(&*storage.plugin),
-                ]);
+                let at = format!("{}/{}", member.key, storage.name);
+                table.push(vec![Cell::text(at), Cell::text(&*storage.plugin)]);
             }
         }
     }
-    let mut error = ToolError::new(format!("no storage is called {}", quoted(name)));
+    for (member, (usage, held)) in &servers.answers {
+        for store in usage {
+            let name = store.name.as_str();
+            table.push(Place::Datastore(member, held, store).choice(name));
+        }
+    }
+    // Whoever was silent, of either product, could have it.
+    let asked = clusters.answers.iter().map(|(member, _)| member.key.as_str());
+    let asked = asked.chain(servers.answers.iter().map(|(member, _)| member.key.as_str()));
+    let is_partial = clusters.is_partial() || servers.is_partial();
+    let what = format!("storage {}", quoted(name));
+    let mut error =
+        not_found_in(asked, is_partial, &what, || format!("no storage is called {}", quoted(name)));
     if table.rows.is_empty() {
         error = error.hint("the token may see none: it needs Datastore.Audit");
     }
-    error.choices(table).with_silence(clusters)
+    error.choices(table).with_silence(clusters).with_silence(servers)
 }
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// A row of what can be chosen.
+    fn choice(&self, name: &str) -> Vec<Cell> {
+        match self {
+            Self::Storage(member, view) => {
+                let storage = view.storages.iter().find(|storage| storage.name == *name);
+                let plugin = storage.map(|storage| storage.plugin.clone());
+                vec![Cell::text(format!("{}/{name}", member.key)), Cell::opt(plugin)]
+            }
+            Self::Datastore(member, ..) => {
+                vec![Cell::text(format!("{}/{name}", member.key)), Cell::text("datastore")]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

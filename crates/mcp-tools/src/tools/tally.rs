@@ -6,6 +6,11 @@ use serde_json::{Value, json};
 
 use crate::view::{Guest, GuestStatus};
 
+/// `1 node`, `2 nodes`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How many guests do what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -55,7 +60,7 @@ impl<'a> FromIterator<&'a Guest> for Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guests = self.guests();
-        write!(f, "{guests} guest{}", if guests == 1 { "" } else { "s" })?;
+        f.write_str(&counted(guests, "guest"))?;
         let parts = [
             (self.unknown, "unknown"),
             (self.other, "in another state"),
@@ -73,8 +78,7 @@ impl fmt::Display for Tally {
         }
         match self.templates {
             0 => Ok(()),
-            1 => f.write_str(" and 1 template"),
-            several => write!(f, " and {several} templates"),
+            several => write!(f, " and {}", counted(several, "template")),
         }
     }
 }

@@ -21,16 +21,16 @@ fn there_are_thirteen_and_each_schema_is_flat() {
     expect![[r"
         get_cluster_status() read
         get_nodes() read
-        get_node_status(node) read
-        get_vms(node) read
+        get_node_status(node, cluster) read
+        get_vms(node, cluster) read
         execute_vm_command(vmid, command, node, cluster) operate
-        get_lxcs(node) read
+        get_lxcs(node, cluster) read
         execute_lxc_command(vmid, command, node, cluster) operate
-        get_storage(node) read
-        get_node_tasks(node, limit) read
-        get_backup_info(node) read
-        get_network_info(node) read
-        check_node_health(node) read
+        get_storage(node, cluster) read
+        get_node_tasks(node, cluster, limit) read
+        get_backup_info(node, cluster) read
+        get_network_info(node, cluster) read
+        check_node_health(node, cluster) read
         send_notification(message, title, severity) operate
     "]]
     .assert_eq(&lines.collect::<String>());
@@ -66,13 +66,22 @@ async fn lists_answer_without_arguments_and_for_a_node() {
         estate.text(tool, json!({"node": "birch"})).await;
         let text = estate.failure(tool, json!({"node": "alder"})).await;
         assert!(text.contains("lab/alder") && text.contains("edge/alder"), "{tool}: {text}");
+        assert!(text.contains("give cluster=edge or cluster=lab"), "{tool}: {text}");
+        estate.text(tool, json!({"node": "alder", "cluster": "lab"})).await;
+        // Workflows send empty texts for what is left out.
+        estate.text(tool, json!({"node": "", "cluster": "edge"})).await;
     }
     let vms = estate.ask("get_vms", json!({"node": "birch"})).await;
     let lxcs = estate.ask("get_lxcs", json!({"node": "birch"})).await;
     assert!(vms.text.contains("db-main") && !vms.text.contains("dns-01"), "{}", vms.text);
     assert!(lxcs.text.contains("dns-01") && !lxcs.text.contains("db-main"), "{}", lxcs.text);
-    let text = estate.failure("get_network_info", json!({})).await;
-    assert!(text.contains("lab/birch"), "{text}");
+    let answer = estate.ask("get_network_info", json!({})).await;
+    assert!(answer.text.starts_with("16 interfaces on 4 nodes"), "{}", answer.text);
+    assert_eq!(answer.object["interfaces"]["columns"][0], "node");
+    let rows = answer.object["interfaces"]["rows"].as_array().unwrap();
+    for node in ["edge/alder", "lab/alder", "lab/birch", "lab/cedar"] {
+        assert!(rows.iter().any(|row| row[0] == node && row[1] == "vmbr0"), "{}", answer.text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +97,7 @@ async fn commands_reach_one_guest_or_ask_which() {
     // The node tells the clusters apart, and must be right.
     let text = estate.failure("execute_vm_command", command(104, "status")).await;
     assert!(text.contains("lab/104") && text.contains("edge/104"), "{text}");
+    assert!(text.contains("note: give cluster=edge or cluster=lab"), "{text}");
     let with_node =
         |node: &str, command: &str| json!({"vmid": 104, "command": command, "node": node});
     estate.text("execute_vm_command", with_node("birch", "status")).await;
@@ -107,6 +117,25 @@ async fn commands_reach_one_guest_or_ask_which() {
     let args = json!({"vmid": 108, "command": "start", "node": "cedar"});
     let text = estate.failure("execute_vm_command", args).await;
     assert!(text.contains("gpu-render failed: start failed: QEMU exited with code 1"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_cluster_could_be_the_one_that_is_meant() {
+    let estate = Estate::start("agent").await;
+    estate.sim.levers().node_offline("edge", "alder", true).unwrap();
+    let args = json!({"vmid": 123, "node": "birch", "command": "start"});
+    let text = estate.failure("execute_vm_command", args).await;
+    assert!(text.starts_with("nothing is changed by the bare name `birch`"), "{text}");
+    assert!(text.contains("unreachable: edge (") && text.contains("give cluster=lab"), "{text}");
+    let text = estate.failure("execute_vm_command", json!({"vmid": 123, "command": "start"})).await;
+    assert!(text.contains("give cluster=lab"), "{text}");
+    // To look is allowed, and says what is not sure; so is to name the cluster.
+    let args = json!({"vmid": 123, "node": "birch", "command": "status"});
+    let text = estate.text("execute_vm_command", args).await;
+    assert!(text.contains("edge was silent"), "{text}");
+    let args = json!({"vmid": 123, "node": "birch", "command": "start", "cluster": "lab"});
+    let text = estate.text("execute_vm_command", args).await;
+    assert!(text.starts_with("lab/123 stg-erp is running"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ async fn the_estate_at_a_glance() {
     let text = estate.text("fleet_overview", json!({})).await;
     assert!(text.len() <= 900, "{} bytes:\n{text}", text.len());
     expect![[r#"
-        56 guests (46 running, 10 stopped) and 3 templates; 4/4 nodes online in 2 PVE clusters, 1 PBS; 3 problems
+        56 guests (46 running, 10 stopped) and 3 templates; 4/4 nodes online in 1 PVE cluster and 1 standalone node, 1 PBS; 3 problems
         level what problem
         warning lab 2 recent tasks failed (AGE), last qmstart 108 AGE ago: start failed: QEMU exited with code 1
         warning lab/nas N% full, 1T free
@@ -267,7 +267,7 @@ async fn nodes_storages_networks_and_clusters() {
     .assert_eq(&steady(&text));
     let text = estate.text("network_list", json!({"node": "cedar"})).await;
     expect![[r#"
-        lab/cedar: 4 interfaces, 1 bridges
+        lab/cedar: 4 interfaces, 1 bridge
         interface type active auto address gateway ports vlan comment
         eno1 eth yes no - - - - -
         eno2 eth yes no - - - - -

@@ -134,4 +134,11 @@ async fn resources_read_and_unknown_ones_do_not() {
         let error = resources.read(&cx, uri).await.expect_err(uri);
         assert!(matches!(error, mcp_protocol::ResourceError::NotFound { .. }), "{uri}: {error}");
     }
+    // Nobody answers for it, so nobody knows that it is not there.
+    estate.sim.levers().node_offline("edge", "alder", true).unwrap();
+    for uri in ["proxmox://guest/edge/99999", "proxmox://node/edge/alder"] {
+        let error = resources.read(&cx, uri).await.expect_err(uri);
+        let is_away = matches!(error, mcp_protocol::ResourceError::Unavailable { .. });
+        assert!(is_away, "{uri}: {error}");
+    }
 }

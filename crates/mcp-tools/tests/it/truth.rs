@@ -52,6 +52,121 @@ async fn a_cluster_that_is_away_is_listed_while_the_others_answer() {
     assert!(text.contains("lab was silent"), "{text}");
 }
 
+/// One of two clusters is away.
+async fn without_edge() -> Estate {
+    let estate = Estate::start("agent").await;
+    estate.sim.levers().node_offline("edge", "alder", true).expect("a node");
+    estate
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_by_its_bare_name_says_who_was_silent() {
+    let estate = without_edge().await;
+    for (tool, args) in [
+        ("node_get", json!({"node": "birch"})),
+        ("network_list", json!({"node": "birch"})),
+        ("log_recent", json!({"node": "birch"})),
+        ("tasks_list", json!({"node": "birch"})),
+        ("storage_list", json!({"storage": "nas"})),
+        ("storage_list", json!({"node": "birch"})),
+        ("guests_list", json!({"node": "birch"})),
+        ("get_node_status", json!({"node": "birch"})),
+        ("get_vms", json!({"node": "birch"})),
+        ("get_lxcs", json!({"node": "birch"})),
+        ("get_storage", json!({"node": "birch"})),
+        ("get_node_tasks", json!({"node": "birch"})),
+        ("get_backup_info", json!({"node": "birch"})),
+        ("get_network_info", json!({"node": "birch"})),
+        ("check_node_health", json!({"node": "birch"})),
+    ] {
+        let text = estate.text(tool, args).await;
+        assert!(text.contains("edge"), "{tool}: {text}");
+    }
+    let text = estate.text("node_get", json!({"node": "birch"})).await;
+    assert!(text.contains("unreachable: edge ("), "{text}");
+    assert!(text.contains("note: edge was silent and could have a birch, too"), "{text}");
+    // Named in full, there is nothing to add.
+    let text = estate.text("node_get", json!({"node": "lab/birch"})).await;
+    assert!(!text.contains("edge"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_found_may_be_where_nobody_answered() {
+    let (whole, estate) = (Estate::start("agent").await, without_edge().await);
+    for (tool, args) in [
+        ("node_get", json!({"node": "nope"})),
+        ("guest_get", json!({"guest": "nope"})),
+        ("storage_list", json!({"storage": "nope"})),
+        ("guests_list", json!({"tag": "nope"})),
+    ] {
+        let answer = estate.ask(tool, args.clone()).await;
+        assert!(answer.failed, "{}", answer.text);
+        assert!(answer.text.contains("is not found in what answered (lab"), "{}", answer.text);
+        assert!(answer.text.contains("unreachable: edge ("), "{}", answer.text);
+        assert_eq!(answer.object["error"], "unreachable", "{tool}");
+        let answer = whole.ask(tool, args).await;
+        assert!(answer.text.starts_with("no "), "{}", answer.text);
+        assert_eq!(answer.object["error"], "not_found", "{tool}");
+    }
+    let text = estate.failure("guest_get", json!({"guest": ""})).await;
+    assert!(text.starts_with("no guest is named"), "{text}");
+    let text = estate.failure("nodes_list", json!({"cluster": "vault"})).await;
+    assert!(text.contains("backup server") && !text.contains("vault (pbs)"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_of_nothing_is_not_told_where_nobody_answered() {
+    let estate = Estate::start("agent").await;
+    for member in ["lab", "edge", "vault"] {
+        let refusal = "authentication failure";
+        estate.sim.levers().status_next(member, 401, refusal, u32::MAX).unwrap();
+    }
+    for tool in [
+        "guests_list",
+        "nodes_list",
+        "storage_list",
+        "log_recent",
+        "cluster_status",
+        "get_network_info",
+    ] {
+        let text = estate.text(tool, json!({})).await;
+        assert!(text.starts_with("no cluster answered"), "{tool}: {text}");
+        assert!(text.contains("unreachable: lab ("), "{tool}: {text}");
+        assert!(text.contains("authentication failure"), "{tool}: {text}");
+    }
+    let answer = estate.ask("fleet_overview", json!({})).await;
+    assert!(answer.text.starts_with("no cluster answered; 3 problems"), "{}", answer.text);
+    assert_eq!(answer.object["problem_count"], 3);
+    assert_eq!(answer.object["guests"], Value::Null);
+    for row in answer.object["problems"]["rows"].as_array().unwrap() {
+        assert_eq!(row[0], "critical", "{}", answer.text);
+    }
+    let next = &answer.object["next"][0];
+    estate.text(next["tool"].as_str().unwrap(), next["args"].clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_away_is_a_problem() {
+    let answer = without_edge().await.ask("fleet_overview", json!({})).await;
+    assert!(answer.text.contains("in 1 PVE cluster, 1 PBS; 4 problems"), "{}", answer.text);
+    assert_eq!(answer.object["problem_count"], 4);
+    let first = &answer.object["problems"]["rows"][0];
+    assert_eq!((&first[0], &first[1]), (&json!("critical"), &json!("edge")), "{}", answer.text);
+    assert_eq!(answer.object["next"][0]["args"]["cluster"], "edge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datastore_is_found_like_a_storage() {
+    let estate = Estate::start("agent").await;
+    for name in ["main", "vault/main"] {
+        let text = estate.text("storage_list", json!({"storage": name})).await;
+        assert!(text.starts_with("vault/main: backup datastore, "), "{text}");
+        assert!(text.contains(r#"next: backup_snapshots {"cluster":"vault","datastore":"main"}"#));
+    }
+    let text = estate.failure("storage_list", json!({"storage": "nope"})).await;
+    assert!(text.contains("vault/main datastore") && text.contains("lab/nas nfs"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_late_does_not_hold_the_others_up() {
     let estate = Estate::start("agent").await.within(Duration::from_secs(1));
@@ -93,6 +208,8 @@ async fn an_empty_list_that_may_not_be_seen_says_so() {
         let text = estate.text(tool, json!({})).await;
         assert!(text.contains("note: lab: the token has no privileges"), "{tool}: {text}");
     }
+    let text = estate.text("nodes_list", json!({})).await;
+    assert!(text.contains("lab/birch online - - - - - - - -"), "{text}");
     let text = estate.text("log_recent", json!({})).await;
     assert!(text.contains("note: lab: the token has no privileges"), "{text}");
     let text = estate.failure("guest_get", json!({"guest": "lab/100"})).await;

@@ -66,7 +66,7 @@ fn filters_combine_and_a_wrong_one_says_what_there_is() {
         node status
         home/alder online
         edge/alder online
-        note: name one as cluster/node, or give cluster"#]]
+        note: give cluster=edge or cluster=home"#]]
     .assert_eq(&render(&json!({"node": "alder"})));
     expect![[r#"
         no node is called `nope`

@@ -24,7 +24,7 @@ async fn pending_changes_are_told_and_marked() {
     let args = json!({"node": "alder"}).as_object().cloned().unwrap();
     let text = NetworkList.call(&cx, args).await.unwrap().render(4096).text;
     expect_test::expect![[r#"
-        home/alder: 1 interfaces, 1 bridges; down although they should start: vmbr0
+        home/alder: 1 interface, 1 bridge; down although they should start: vmbr0
         interface type active auto address gateway ports vlan comment
         vmbr0 bridge no yes 192.0.2.1/24 - eno1 - -
         note: changes wait to be applied: the rows show them, the running network does not

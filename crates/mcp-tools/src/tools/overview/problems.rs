@@ -8,6 +8,7 @@ use super::{ClusterFacts, DAY_HOURS, Quorum, ServerFacts, day_before, only, quor
 use crate::{
     fleet::Traits,
     report::{age, bytes, percent},
+    tools::tally::counted,
     view::GuestStatus,
 };
 
@@ -48,13 +49,33 @@ impl Rank {
     }
 }
 
-/// `datastores` are the sizes of the backup servers' datastores: a storage that is one of them is
-/// told there.
+/// A member that says nothing: whatever is wrong there, nobody would hear of it here.
+pub(super) fn of_silence(
+    key: &str,
+    product: &str,
+    is_expected: bool,
+    why: &str,
+    out: &mut Vec<Problem>,
+) {
+    let (tool, whose) = match product {
+        "pbs" => ("storage_list", "backups"),
+        _ => ("cluster_status", "guests"),
+    };
+    let text = format!("not seen, its {whose} are unknown: {}", stdx::untrusted::line(why, 90));
+    out.push(Problem {
+        rank: if is_expected { Rank::Notice } else { Rank::Critical },
+        what: key.to_owned(),
+        text,
+        next: Some((tool, Value::Object(only(key)))),
+    });
+}
+
+/// A storage on a backup server is told as well as its datastore: that they are the same one is not
+/// known for sure, and told twice is better than not at all.
 pub(super) fn of_cluster(
     key: &str,
     traits: &Traits,
     facts: &ClusterFacts,
-    datastores: &[u64],
     now: Timestamp,
     out: &mut Vec<Problem>,
 ) {
@@ -76,7 +97,9 @@ pub(super) fn of_cluster(
                 .iter()
                 .filter(|guest| guest.node == node.name && !guest.is_template())
                 .count();
-            let text = format!("node {}; {guests} guests there are unknown", node.status);
+            let verb = if guests == 1 { "is" } else { "are" };
+            let guests = counted(guests, "guest");
+            let text = format!("node {}; {guests} there {verb} unknown", node.status);
             let next = Some(("cluster_status", Value::Object(only(key))));
             add(Rank::Critical, what, text, next);
         }
@@ -100,12 +123,9 @@ pub(super) fn of_cluster(
         let next =
             Some(("storage_list", json!({"cluster": key, "storage": storage.name.as_str()})));
         let away = view.nodes.iter().any(|node| node.name == storage.node && !node.is_online());
-        let told_there = storage.plugin == "pbs" && datastores.contains(&storage.size);
         if !storage.is_available() && !away {
             add(Rank::Error, what, format!("storage {}", storage.status), next);
-        } else if let Some((rank, text)) = fullness(storage.used, storage.size)
-            && !told_there
-        {
+        } else if let Some((rank, text)) = fullness(storage.used, storage.size) {
             add(rank, what, text, next);
         }
     }
@@ -122,7 +142,7 @@ pub(super) fn of_cluster(
         let running = tasks.iter().filter(|task| task.ended.is_none()).count();
         failures(key, ended, now, &mut add);
         if running > 0 {
-            let text = format!("{running} task{} running", if running == 1 { "" } else { "s" });
+            let text = format!("{} running", counted(running, "task"));
             let next = Some(("tasks_list", json!({"cluster": key, "state": "running"})));
             add(Rank::Notice, key.to_owned(), text, next);
         }
@@ -189,16 +209,13 @@ fn failures<'a>(
     let mut failed: Vec<_> = failed.collect();
     failed.sort_by_key(|(time, ..)| std::cmp::Reverse(*time));
     let Some((time, kind, id, status)) = failed.first() else { return };
-    let count = failed.len();
-    let plural = if count == 1 { "" } else { "s" };
+    let count = counted(failed.len(), "recent task");
     let id = id.filter(|id| !id.is_empty()).map(|id| format!(" {id}")).unwrap_or_default();
     let cause = status.to_string();
     let cause = stdx::untrusted::line(&cause, 48);
     // Clusters keep only so many tasks at hand, so this is a lower bound where much goes on.
-    let text = format!(
-        "{count} recent task{plural} failed ({DAY_HOURS}h), last {kind}{id} {} ago: {cause}",
-        age(*time, now)
-    );
+    let text =
+        format!("{count} failed ({DAY_HOURS}h), last {kind}{id} {} ago: {cause}", age(*time, now));
     let next = Some(("tasks_list", json!({"cluster": key, "state": "failed"})));
     add(Rank::Warning, key.to_owned(), text, next);
 }
