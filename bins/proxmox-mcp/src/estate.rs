@@ -172,6 +172,7 @@ fn traits(options: &api_core::endpoint::EndpointOptions) -> Traits {
         labels: options.labels.clone(),
         expected_off: options.expected_off.iter().map(name_of).collect(),
         addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
+        addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
     }
 }
 

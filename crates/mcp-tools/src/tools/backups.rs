@@ -4,9 +4,13 @@
 //! its id alone: two clusters that share a backup server have the same ids in it.
 
 mod evidence;
+mod files;
 mod log;
+mod patience;
+mod runs;
 mod snapshots;
 mod status;
+mod vaults;
 
 pub use snapshots::BackupSnapshots;
 pub use status::BackupStatus;

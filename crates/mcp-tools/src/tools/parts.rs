@@ -62,9 +62,12 @@ pub(crate) async fn backup(
         storage.node == *node && storage.content.iter().any(|content| content == "backup")
     });
     let storages: Vec<_> = storages.map(|storage| storage.name.clone()).collect();
+    // One that is late is not waited for: the whole evidence is asked then.
+    let patience = cx.fleet.deadline() / 2;
     let asked = storages.iter().map(|name| {
         let kind = storage::ContentKind::Backup;
-        member.client.call(storage::content(node, name, Some(&kind), Some(at.vmid)))
+        let call = storage::content(node, name, Some(&kind), Some(at.vmid));
+        tokio::time::timeout(patience, member.client.call(call))
     });
     let options = tasks::TaskListParams {
         vmid: Some(at.vmid),
@@ -72,18 +75,14 @@ pub(crate) async fn backup(
         limit: Some(1),
         ..tasks::TaskListParams::default()
     };
-    let (answers, last_task) = futures::join!(
-        futures::future::join_all(asked),
-        member.client.call(tasks::list(node, options))
-    );
+    let last_task = tokio::time::timeout(patience, member.client.call(tasks::list(node, options)));
+    let (answers, last_task) = futures::join!(futures::future::join_all(asked), last_task);
     let mut newest: Option<Backup> = None;
+    let mut is_partial = storages.is_empty();
     for (name, answer) in storages.iter().zip(answers) {
-        let volumes = match answer {
-            Ok(volumes) => volumes,
-            Err(error) => {
-                report = missing(report, &format!("backups on {name}"), &error);
-                continue;
-            }
+        let Ok(Ok(volumes)) = answer else {
+            is_partial = true;
+            continue;
         };
         for volume in volumes.into_iter().filter(|volume| volume.vmid == Some(at.vmid)) {
             // Ids of the other kind belong to a guest that is gone.
@@ -108,13 +107,12 @@ pub(crate) async fn backup(
         }
     }
     report = match newest {
-        Some(newest) => report.detail("last_backup", Cell::with(newest.value, newest.text)),
-        None if storages.is_empty() => {
-            report.note(format!("no storage that the token sees on {node} holds backups"))
+        Some(newest) if !is_partial => {
+            report.detail("last_backup", Cell::with(newest.value, newest.text))
         }
-        None => told_by_tasks(report, cx, member, at).await,
+        newest => told_by_all(report, cx, member, at, newest).await,
     };
-    if let Ok(last_task) = last_task
+    if let Ok(Ok(last_task)) = last_task
         && let Some(task) = last_task.first()
         && let (Some(outcome), Some(time)) = (task.outcome(), task.ended.or(task.started))
         && !outcome.is_success()
@@ -127,28 +125,47 @@ pub(crate) async fn backup(
     report
 }
 
-/// No file is to be seen: the cluster's backup runs may know of one.
-async fn told_by_tasks(
-    report: Report,
+/// No file is to be seen, or not all of them: the cluster's backup servers and its runs may know.
+async fn told_by_all(
+    mut report: Report,
     cx: &Cx,
     member: &std::sync::Arc<Pve>,
     at: &GuestRef,
+    seen: Option<Backup>,
 ) -> Report {
-    let evidence = match backups::collect(std::sync::Arc::clone(member), cx.now()).await {
+    let member = std::sync::Arc::clone(member);
+    let evidence = match backups::collect(&cx.fleet, member, cx.now()).await {
         Ok(evidence) => evidence,
-        Err(error) => return missing(report, "backup tasks", &error),
+        Err(error) => return missing(report, "backups", &error),
     };
-    let mut report = report;
     let known = evidence.guests.into_iter().find(|known| known.guest.at == *at);
-    match known.and_then(|known| known.newest) {
-        Some(newest) => {
-            let old = age(newest.time, cx.now());
-            let text = format!("{} ({old} ago), as its task says", rfc3339(newest.time));
-            let value = json!({"time": rfc3339(newest.time), "storage": newest.place});
-            report = report.detail("last_backup", Cell::with(value, text));
+    let is_all_seen = known.as_ref().is_some_and(|known| known.is_all_seen);
+    let found = known.and_then(|known| known.newest).map(|newest| {
+        let old = age(newest.time, cx.now());
+        let source = match newest.place.as_str() {
+            "task" => "as its task says".to_owned(),
+            place => {
+                let check = newest.verified.as_deref().unwrap_or("not verified");
+                format!("on {place}, {check}")
+            }
+        };
+        Backup {
+            time: newest.time,
+            text: format!("{} ({old} ago), {source}", rfc3339(newest.time)),
+            value: json!({
+                "time": rfc3339(newest.time), "storage": newest.place, "size": newest.size,
+                "verified": newest.verified,
+            }),
         }
-        None => report = report.note("no backup of this guest is to be seen, as file or as task"),
-    }
+    });
+    let newest = seen.into_iter().chain(found).max_by_key(|backup| backup.time);
+    report = match newest {
+        Some(newest) => report.detail("last_backup", Cell::with(newest.value, newest.text)),
+        None if is_all_seen => report.note("there is no backup of this guest"),
+        None => report.note(
+            "no backup of this guest is to be seen, but not every place that could hold one was read",
+        ),
+    };
     report.notes.extend(evidence.notes);
-    report
+    report.unreachable(evidence.unreachable)
 }

@@ -127,18 +127,27 @@ fn fleet(sim: &Sim, token: &str) -> Fleet {
             "endpoints": urls, "token_id": token.id, "token": token.secret, "ca_file": "ca.pem",
         });
         let key = target.key.parse().expect("a key");
+        let traits = |options: &api_core::endpoint::EndpointOptions| {
+            let mut addresses: Vec<_> =
+                options.targets.iter().map(|at| (at.host.clone(), at.port)).collect();
+            if target.product == Product::Pbs {
+                // As the clusters' storage entries call it.
+                addresses.push(("10.40.0.50".to_owned(), 8007));
+            }
+            Traits { addresses, ..Traits::default() }
+        };
         match target.product {
             Product::Pve => {
                 let config: pve_client::Config = serde_json::from_value(table).expect("a table");
                 let options = config.validate(&target.key, &files).expect("a valid table").value;
                 let client = pve_client::Client::connect(&options).expect("a client");
-                fleet = fleet.with_pve(key, &client, Traits::default());
+                fleet = fleet.with_pve(key, &client, traits(&options));
             }
             Product::Pbs => {
                 let config: pbs_client::Config = serde_json::from_value(table).expect("a table");
                 let options = config.validate(&target.key, &files).expect("a valid table").value;
                 let client = pbs_client::Client::connect(&options).expect("a client");
-                fleet = fleet.with_pbs(key, &client, Traits::default());
+                fleet = fleet.with_pbs(key, &client, traits(&options));
             }
         }
     }

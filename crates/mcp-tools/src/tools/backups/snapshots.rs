@@ -1,6 +1,9 @@
 //! `backup_snapshots`: what lies on the backup servers, with verification, all namespaces walked.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use estate::{Access, DatastoreName};
@@ -19,6 +22,7 @@ use crate::{
     schema::{Input, Output},
     sight,
     tool::{Cx, Definition, EstateTool},
+    tools::tally::counted,
 };
 
 const NAME: &str = "backup_snapshots";
@@ -116,13 +120,13 @@ impl EstateTool for BackupSnapshots {
             report.lead = format!("no datastore is called {name:?}, as far as the token sees");
             return Err(ToolError::from_report(report));
         }
-        let tally = Tally::of(&rows);
-        report.lead = tally.sentence(places.len());
-        report = report.fact("tally", tally.object());
         rows.retain(|(_, snapshot)| args.verified.admits(snapshot));
         if let Some(group) = &args.group {
             rows.retain(|(_, snapshot)| group_name(snapshot) == group.trim());
         }
+        let tally = Tally::of(&rows);
+        report.lead = sight::lead_of(&gathered, tally.sentence());
+        report = report.fact("tally", tally.object());
         let offset = cursor::decode(args.cursor.as_deref(), &given)
             .map_err(|error| ToolError::new(error.to_string()))?;
         let mut table = if args.group.is_some() { each(rows, now) } else { by_group(rows, now) };
@@ -268,6 +272,8 @@ impl Verified {
 #[derive(Default)]
 struct Tally {
     snapshots: usize,
+    /// The namespaces that they are in.
+    places: usize,
     ok: usize,
     failed: usize,
     never: usize,
@@ -277,7 +283,8 @@ struct Tally {
 
 impl Tally {
     fn of(rows: &[(String, &snapshots::Snapshot)]) -> Self {
-        let mut tally = Self { snapshots: rows.len(), ..Self::default() };
+        let places: BTreeSet<&str> = rows.iter().map(|(place, _)| place.as_str()).collect();
+        let mut tally = Self { snapshots: rows.len(), places: places.len(), ..Self::default() };
         for (_, snapshot) in rows {
             match verified(snapshot).as_str() {
                 "ok" => tally.ok += 1,
@@ -288,10 +295,14 @@ impl Tally {
         tally
     }
 
-    fn sentence(&self, places: usize) -> String {
+    fn sentence(&self) -> String {
         format!(
-            "{} snapshots in {places} namespaces: {} verified, {} failed verification, {} never verified",
-            self.snapshots, self.ok, self.failed, self.never
+            "{} in {}: {} verified, {} failed verification, {} never verified",
+            counted(self.snapshots, "snapshot"),
+            counted(self.places, "namespace"),
+            self.ok,
+            self.failed,
+            self.never
         )
     }
 

@@ -9,13 +9,15 @@ use serde_json::json;
 
 use super::evidence::{Evidence, Known, collect};
 use crate::{
-    address::Purpose,
+    address::{Purpose, quoted},
     cursor,
     error::ToolError,
     fleet::GATHER_DEADLINE,
-    report::{Cell, Paging, Report, Table, Unreachable, age, bytes, rfc3339},
+    report::{Cell, Paging, Report, Table, age, bytes, rfc3339},
     schema::{Input, Output},
+    sight,
     tool::{Cx, Definition, EstateTool},
+    tools::tally::counted,
 };
 
 const NAME: &str = "backup_status";
@@ -52,8 +54,10 @@ enum Shown {
 enum Standing {
     /// The last attempt failed.
     Failed,
-    /// No backup is known.
+    /// There is no backup.
     Never,
+    /// None was found, but not every place that could hold one was read.
+    Unseen,
     /// The newest one is older than allowed.
     Old,
     /// The newest one did not verify.
@@ -67,7 +71,11 @@ enum Standing {
 impl Standing {
     fn of(known: &Known, now: Timestamp, days: i64) -> Self {
         let Some(newest) = &known.newest else {
-            return if known.failure.is_some() { Self::Failed } else { Self::Never };
+            return match &known.failure {
+                Some(_) => Self::Failed,
+                None if known.is_all_seen => Self::Never,
+                None => Self::Unseen,
+            };
         };
         if known.failure.is_some() {
             Self::Failed
@@ -84,6 +92,7 @@ impl Standing {
         match self {
             Self::Failed => "failed",
             Self::Never => "never",
+            Self::Unseen => "unseen",
             Self::Old => "old",
             Self::Unverifiable => "unverifiable",
             Self::Fresh => "ok",
@@ -120,36 +129,44 @@ impl EstateTool for BackupStatus {
         let now = cx.now();
         let (cluster, only, mut notes) = match &args.guest {
             Some(text) => {
-                let found = cx.fleet.find_guest(text, Purpose::Read).await?;
+                let text = within(args.cluster.as_deref(), text)?;
+                let found = cx.fleet.find_guest(&text, Purpose::Read).await?;
                 (Some(found.member.key.to_string()), Some(found.guest.at), found.notes)
             }
             None => (args.cluster.clone(), None, Vec::new()),
         };
         let members = cx.fleet.pve(cluster.as_deref())?;
-        let gathered =
-            cx.fleet.gather(members, GATHER_DEADLINE, |member| collect(member, now)).await;
+        let gathered = cx
+            .fleet
+            .gather(members, GATHER_DEADLINE, |member| collect(&cx.fleet, member, now))
+            .await;
         let mut known: Vec<&Known> = Vec::new();
         let mut jobs = Table::new(
             "jobs",
             &["job", "enabled", "schedule", "next", "storage", "guests", "comment"],
         );
-        let mut offline = Vec::new();
-        for (member, evidence) in &gathered.answers {
+        let mut parts = Vec::new();
+        let mut are_jobs_seen = true;
+        for (_, evidence) in &gathered.answers {
             known.extend(&evidence.guests);
             notes.extend(evidence.notes.iter().cloned());
             push_jobs(&mut jobs, evidence, now);
-            offline.extend(evidence.offline.iter().map(|node| Unreachable {
-                what: format!("{}/{node}", member.key),
-                why: "node offline: its own storages and tasks are not shown".to_owned(),
-            }));
+            are_jobs_seen &= evidence.jobs.is_some();
+            for part in &evidence.unreachable {
+                // Two clusters can lack the same backup server.
+                if !parts.contains(part) {
+                    parts.push(part.clone());
+                }
+            }
         }
         if let Some(only) = &only {
             known.retain(|known| known.guest.at == *only);
         }
         let days = args.max_age_days.unwrap_or(DEFAULT_DAYS);
         let counts = Counts::of(&known, now, days);
-        let mut report = gathered.tell(Report::new(counts.sentence(days, jobs.rows.len())));
-        report = report.unreachable(offline).fact("tally", counts.object());
+        let lead = counts.sentence(days, jobs.rows.len(), are_jobs_seen);
+        let mut report = gathered.tell(Report::new(sight::lead_of(&gathered, lead)));
+        report = report.unreachable(parts).fact("tally", counts.object());
         report.notes.extend(notes);
         if args.view == Shown::Jobs {
             return Ok(report.table(jobs));
@@ -174,6 +191,22 @@ impl EstateTool for BackupStatus {
         }
         table.paging = Some(Paging { tool: NAME, args: given, offset });
         Ok(report.table(table))
+    }
+}
+
+/// The guest's address with the cluster that is given beside it.
+fn within(cluster: Option<&str>, guest: &str) -> Result<String, ToolError> {
+    let guest = guest.trim();
+    match (cluster, guest.split_once('/')) {
+        (Some(cluster), None) => Ok(format!("{cluster}/{guest}")),
+        (Some(cluster), Some((of, _))) if of != cluster => Err(ToolError::new(format!(
+            "guest {} is in {}, but cluster is {}",
+            quoted(guest),
+            quoted(of),
+            quoted(cluster)
+        ))
+        .hint("leave cluster out, or give the one of the guest")),
+        _ => Ok(guest.to_owned()),
     }
 }
 
@@ -243,6 +276,7 @@ struct Counts {
     fresh: usize,
     old: usize,
     never: usize,
+    unseen: usize,
     failed: usize,
     unverifiable: usize,
     uncovered: usize,
@@ -257,6 +291,7 @@ impl Counts {
             *match Standing::of(known, now, days) {
                 Standing::Failed => &mut counts.failed,
                 Standing::Never => &mut counts.never,
+                Standing::Unseen => &mut counts.unseen,
                 Standing::Old => &mut counts.old,
                 Standing::Unverifiable => &mut counts.unverifiable,
                 Standing::Fresh => &mut counts.fresh,
@@ -266,8 +301,9 @@ impl Counts {
         counts
     }
 
-    fn sentence(self, days: i64, jobs: usize) -> String {
-        let mut parts = vec![format!("{} with a backup of the last {days} days", self.fresh)];
+    fn sentence(self, days: i64, jobs: usize, are_jobs_seen: bool) -> String {
+        let time = if days == 1 { "day".to_owned() } else { format!("{days} days") };
+        let mut parts = vec![format!("{} with a backup of the last {time}", self.fresh)];
         let others = [
             (self.failed, "whose last backup failed"),
             (self.never, "without any backup"),
@@ -277,12 +313,21 @@ impl Counts {
         ];
         let others = others.iter().filter(|(count, _)| *count > 0);
         parts.extend(others.map(|(count, what)| format!("{count} {what}")));
-        format!("{} guests: {}; {jobs} backup jobs", self.guests, parts.join(", "))
+        if self.unseen > 0 {
+            parts.push(format!("none seen for {}", self.unseen));
+        }
+        let jobs = match (jobs, are_jobs_seen) {
+            (0, false) => "backup jobs not seen".to_owned(),
+            (jobs, false) => format!("{} seen", counted(jobs, "backup job")),
+            (jobs, true) => counted(jobs, "backup job"),
+        };
+        format!("{}: {}; {jobs}", counted(self.guests, "guest"), parts.join(", "))
     }
 
     fn object(self) -> serde_json::Value {
         json!({
             "guests": self.guests, "ok": self.fresh, "old": self.old, "never": self.never,
+            "unseen": self.unseen,
             "failed": self.failed, "unverifiable": self.unverifiable, "uncovered": self.uncovered,
         })
     }
@@ -330,7 +375,21 @@ mod tests {
         let upid = "UPID:a:00000001:00000001:00000001:vzdump:100:root@pam:".parse().unwrap();
         let failure =
             failed.map(|day| Failure { time: at(day), cause: "no space".to_owned(), upid });
-        Known { guest, newest, failure, covered: Some(true) }
+        Known { guest, newest, failure, covered: Some(true), is_all_seen: true }
+    }
+
+    #[test]
+    fn one_is_told_in_the_singular_and_none_seen_is_not_none() {
+        let one = Counts { guests: 1, fresh: 1, ..Counts::default() };
+        assert_eq!(
+            one.sentence(1, 1, true),
+            "1 guest: 1 with a backup of the last day; 1 backup job"
+        );
+        let two = Counts { guests: 2, unseen: 2, ..Counts::default() };
+        assert_eq!(
+            two.sentence(2, 0, false),
+            "2 guests: 0 with a backup of the last 2 days, none seen for 2; backup jobs not seen"
+        );
     }
 
     #[test]
@@ -346,5 +405,8 @@ mod tests {
         ] {
             assert_eq!(Standing::of(&known, now, 2), standing);
         }
+        let unseen = |failed| Known { is_all_seen: false, ..known(None, failed) };
+        assert_eq!(Standing::of(&unseen(None), now, 2), Standing::Unseen);
+        assert_eq!(Standing::of(&unseen(Some(99)), now, 2), Standing::Failed);
     }
 }
