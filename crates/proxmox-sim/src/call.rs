@@ -1,8 +1,9 @@
 //! One request on its way through: authentication, permissions, parameters, handler.
 
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::auth;
@@ -29,7 +30,8 @@ pub(crate) struct Books {
 pub(crate) struct Book {
     pub(crate) table: Table,
     handlers: Vec<Option<Handler>>,
-    pub(crate) apidoc: Arc<str>,
+    release: Option<PveRelease>,
+    apidoc: OnceLock<Bytes>,
 }
 
 /// A request that is allowed and whose parameters are right.
@@ -79,8 +81,14 @@ impl Book {
                 .map(|(_, _, handler)| *handler)
         };
         let found = table.methods.iter().map(find).collect();
-        let apidoc = crate::schema::apidoc(&table, release).into();
-        Self { table, handlers: found, apidoc }
+        Self { table, handlers: found, release, apidoc: OnceLock::new() }
+    }
+
+    /// The schema as the server publishes it, written when it is first asked for: at the start it
+    /// would take longer than all else.
+    pub(crate) fn apidoc(&self) -> Bytes {
+        let written = || crate::schema::apidoc(&self.table, self.release).into();
+        self.apidoc.get_or_init(written).clone()
     }
 
     /// Methods without a handler, for the test that there are none.

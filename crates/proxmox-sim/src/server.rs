@@ -269,7 +269,7 @@ impl Connection {
             if pve { "/pve-docs/api-viewer/apidoc.js" } else { "/docs/api-viewer/apidoc.js" };
         if path == viewer && verb == "GET" {
             let book = if pve { &self.world.books.pve } else { &self.world.books.pbs };
-            let mut response = plain(200, Bytes::from(book.apidoc.to_string()));
+            let mut response = plain(200, book.apidoc());
             let kind = HeaderValue::from_static("application/javascript");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             return Ok(response);
