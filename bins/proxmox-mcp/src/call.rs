@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use guard::Principal;
 use mcp_protocol::{App, CallContext, JsonObject, Outcome};
-use mcp_tools::{Options, fleet::Fleet};
+use mcp_tools::{Options, fleet::Fleet, redaction::Redaction};
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,6 +66,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         task_wait: Duration::from_secs(45),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         principal: Principal::local(0),
+        redaction: Redaction::default(),
         journal: None,
     };
     Ok(mcp_tools::build_app(fleet, &options)?)

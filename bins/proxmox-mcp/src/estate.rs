@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use api_core::endpoint::ExpectedOff;
 use guard::Principal;
 use mcp_protocol::App;
-use mcp_tools::fleet::{Fleet, Traits};
+use mcp_tools::{
+    fleet::{Fleet, Traits},
+    redaction::Redaction,
+};
 use proxmox_sim::{Sim, SimConfig};
 use secrecy::ExposeSecret;
 use settings::{Flag, Loaded, Sources};
@@ -89,6 +92,7 @@ impl Estate {
             task_wait: server.task_wait,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             principal,
+            redaction: Redaction::new(loaded.settings.secrets()),
             journal: Some(Arc::new(AuditJournal::new(store))),
         };
         let fleet = Arc::new(connect(&loaded)?);
@@ -171,7 +175,6 @@ fn traits(options: &api_core::endpoint::EndpointOptions) -> Traits {
     Traits {
         labels: options.labels.clone(),
         expected_off: options.expected_off.iter().map(name_of).collect(),
-        addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
         addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
     }
 }

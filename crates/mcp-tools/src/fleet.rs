@@ -22,9 +22,6 @@ pub const GATHER_DEADLINE: Duration = Duration::from_secs(8);
 /// Where a backup server listens unless it is said otherwise.
 const PBS_PORT: u16 = 8007;
 
-/// Where a backup server listens unless it is said otherwise.
-const PBS_PORT: u16 = 8007;
-
 /// How long the token's own permissions are taken as unchanged.
 const PERMISSIONS_TTL_SECS: i64 = 60;
 
@@ -177,31 +174,6 @@ impl Fleet {
     /// The backup servers, all or the one named.
     pub fn pbs(&self, only: Option<&str>) -> Result<Vec<Arc<Pbs>>, ToolError> {
         pick(&self.pbs, only, "backup server", "pbs", self)
-    }
-
-    /// The backup server that others know by this host, and port if they name one; the settings may
-    /// have none, or several that differ by port.
-    pub fn pbs_at(&self, host: &str, port: Option<u16>) -> Vec<Arc<Pbs>> {
-        let host = host.trim_matches(['[', ']']).trim_end_matches('.');
-        let is_at = |member: &Pbs, port: Option<u16>| {
-            member.traits.addresses.iter().any(|(name, at)| {
-                name.trim_end_matches('.').eq_ignore_ascii_case(host)
-                    && port.is_none_or(|port| port == *at)
-            })
-        };
-        let all = |port| self.pbs.values().filter(move |m| is_at(m, port)).map(Arc::clone);
-        let found: Vec<_> = all(port).collect();
-        // Without a port the usual one is meant, if that tells them apart.
-        if port.is_none() && found.len() > 1 {
-            let usual: Vec<_> = all(Some(PBS_PORT)).collect();
-            return if usual.is_empty() { found } else { usual };
-        }
-        found
-    }
-
-    /// How long an answer waits for its slowest part.
-    pub fn deadline(&self) -> Duration {
-        self.deadline.min(GATHER_DEADLINE)
     }
 
     /// The backup server that others know by this host, and port if they name one; the settings may

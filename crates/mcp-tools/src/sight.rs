@@ -50,24 +50,6 @@ pub fn known<M, T>(gathered: &Gathered<M, T>, count: usize) -> Option<usize> {
     (!is_dark(gathered)).then_some(count)
 }
 
-/// What leads a list that nobody contributed to: a count would say "none" where nothing is known.
-pub const NOBODY: &str = "no cluster answered";
-
-/// Whether nobody answered of those who were asked.
-pub fn is_dark<M, T>(gathered: &Gathered<M, T>) -> bool {
-    gathered.answers.is_empty() && gathered.is_partial()
-}
-
-/// `lead`, or [`NOBODY`] where that would count what nobody answered.
-pub fn lead_of<M, T>(gathered: &Gathered<M, T>, lead: String) -> String {
-    if is_dark(gathered) { NOBODY.to_owned() } else { lead }
-}
-
-/// A count, if anybody contributed to it.
-pub fn known<M, T>(gathered: &Gathered<M, T>, count: usize) -> Option<usize> {
-    (!is_dark(gathered)).then_some(count)
-}
-
 /// Adds what the token does not see of what `ids` of [`needs::NEEDS`] stand for. Says nothing where
 /// the permissions are not known.
 pub fn tell(

@@ -15,7 +15,6 @@ use crate::{
     error::ToolError,
     fleet::Fleet,
     journal::Entry,
-    redaction,
     report::Report,
     schema::{Input, Output},
 };
@@ -133,7 +132,7 @@ impl Served {
             payload,
         };
         let mut asked = serde_json::Value::Object(args.clone());
-        redaction::json(&mut asked);
+        self.options.redaction.json(&mut asked);
         journal.record(entry("begin", asked)).await.map_err(|why| {
             ToolError::new(format!("{}: nothing was done: {why}", self.name))
                 .hint("what changes the estate is written into the audit log first: make the state folder writable")
@@ -143,7 +142,7 @@ impl Served {
             Ok(report) => ("done", report.lead.clone()),
             Err(error) => ("failed", error.message().to_owned()),
         };
-        redaction::text(&mut said);
+        self.options.redaction.text(&mut said);
         if let Err(why) = journal.record(entry(step, json!({"outcome": said}))).await {
             warn!(tool = self.name, why, "outcome is not in the audit log");
         }
@@ -175,7 +174,7 @@ impl mcp_protocol::Tool for Served {
             info!(tool = self.name, error = %error, "tool call failed");
             error.into_report()
         });
-        redaction::report(&mut report);
+        self.options.redaction.report(&mut report);
         let rendered = report.render(self.options.ceiling);
         let answer = Answer::text(rendered.text).with_structured(rendered.structured);
         if failed { Outcome::Failed(answer) } else { Outcome::Done(answer) }

@@ -81,3 +81,21 @@ fn figures_are_short() {
     assert_eq!(ages, ["30s", "10m", "2h", "9d"]);
     assert_eq!(rfc3339(at(1_795_374_810)), "2026-11-22T19:13:30Z");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #[test]
+    fn no_report_breaks_its_ceiling(
+        lead in ".{0,2000}", notes in proptest::collection::vec(".{0,900}", 0..40),
+        log in ".{0,9000}", rows in 0usize..200, detail in ".{0,3000}",
+    ) {
+        let mut report = guests(rows).untrusted("log", log);
+        report.lead = lead;
+        report.notes = notes;
+        report.details = vec![("key", Cell::text(detail)); 30];
+        let rendered = report.render(4096);
+        let object = serde_json::to_string(&rendered.structured).unwrap();
+        proptest::prop_assert!(rendered.text.len() <= 4096, "{}", rendered.text.len());
+        proptest::prop_assert!(object.len() <= 4096, "{}", object.len());
+    }
+}

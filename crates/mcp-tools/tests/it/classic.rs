@@ -168,6 +168,7 @@ async fn modes_hold_by_argument_and_name_their_flag() {
         version: "0".to_owned(),
         task_wait: Duration::from_secs(45),
         principal: guard::Principal::local(0),
+        redaction: mcp_tools::redaction::Redaction::default(),
         journal: None,
     };
     let call = async |mode, tool: &str, args: Value| {

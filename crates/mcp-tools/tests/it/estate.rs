@@ -60,7 +60,7 @@ impl Estate {
         let result = self::tool(tool).call(&self.cx, args).await;
         let failed = result.is_err();
         let mut report = result.unwrap_or_else(mcp_tools::error::ToolError::into_report);
-        redaction::report(&mut report);
+        redaction::Redaction::default().report(&mut report);
         let rendered = report.render(self.cx.ceiling);
         assert!(rendered.text.len() <= self.cx.ceiling, "{tool}: {}", rendered.text.len());
         let object = serde_json::to_string(&rendered.structured).expect("an object is JSON");

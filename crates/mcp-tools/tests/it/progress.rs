@@ -23,6 +23,7 @@ async fn progress_tells_the_newest_line_of_the_log() {
         version: "0".to_owned(),
         task_wait: Duration::from_secs(45),
         principal: guard::Principal::local(0),
+        redaction: mcp_tools::redaction::Redaction::default(),
         journal: None,
     };
     let app = build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app");

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mcp_protocol::{App, CallContext, JsonObject, Outcome};
-use mcp_tools::{Options, build_app, fleet::Fleet};
+use mcp_tools::{Options, build_app, fleet::Fleet, redaction::Redaction};
 use serde_json::{Value, json};
 
 use crate::estate::Estate;
@@ -16,6 +16,7 @@ fn options(toolset: &str) -> Options {
         task_wait: Duration::from_secs(45),
         version: "0.0.0".to_owned(),
         principal: guard::Principal::local(0),
+        redaction: Redaction::default(),
         journal: None,
     }
 }
