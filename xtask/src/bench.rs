@@ -56,9 +56,11 @@ pub(crate) fn run(rebuild: bool, profile: &str) -> Result<()> {
     let tools = client.call("tools/list", &json!({}))?;
     ensure!(tools["result"]["tools"].is_array(), "tools/list has no tools: {tools}");
     row("resident after tools/list, MiB", client.resident_mib()?, None, goal::RESIDENT_MIB);
+    row("  of it allocated, MiB", client.private_mib()?, None, f64::NAN);
     let mut demo = Client::start(&server, &["serve", "--demo"])?;
     demo.call("tools/list", &json!({}))?;
     row("the same with --demo, MiB", demo.resident_mib()?, None, goal::RESIDENT_MIB);
+    row("  of it allocated, MiB", demo.private_mib()?, None, f64::NAN);
     drop(demo);
 
     let bare = Bare::connect(folder.path())?;
@@ -77,6 +79,7 @@ pub(crate) fn run(rebuild: bool, profile: &str) -> Result<()> {
     ensure!(all.answer_rows == Some(GUESTS as usize), "not all guests came: {:?}", all.answer_rows);
     print_pair("all of 1,000 guests on ten nodes, ms (median)", &all, goal::ALL_GUESTS);
     row("resident after the calls, MiB", client.resident_mib()?, None, f64::NAN);
+    row("  of it allocated, MiB", client.private_mib()?, None, f64::NAN);
 
     println!();
     tool_bytes(&server)?;
@@ -203,11 +206,23 @@ impl Client {
         }
     }
 
+    /// All that is mapped and in memory; the pages of the program itself, of which the kernel brings
+    /// in more or fewer than are needed, are most of it.
     fn resident_mib(&self) -> Result<f64> {
+        self.memory_mib("VmRSS:")
+    }
+
+    /// What the program allocated.
+    fn private_mib(&self) -> Result<f64> {
+        self.memory_mib("RssAnon:")
+    }
+
+    fn memory_mib(&self, what: &str) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .context("read the server's memory")?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)).context("no VmRSS")?;
+        let line = status.lines().find(|line| line.starts_with(what));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib = kib.with_context(|| format!("no {what}"))?;
         Ok(kib.parse::<f64>()? / 1024.0)
     }
 
