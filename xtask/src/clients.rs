@@ -19,9 +19,11 @@ const FAILS: &str = "lab/108";
 const GUESTS: &str = "59";
 const MODES: &[&str] = &["legacy", "2026-07-28", "auto"];
 
-/// Builds the binary, installs the client where it is missing, talks in every mode.
-pub(crate) fn run_all() -> Result<()> {
-    run(&mut cargo(&["build", "--package", "proxmox-mcp"]))?;
+/// Builds the binary if asked to, installs the client where it is missing, talks in every mode.
+pub(crate) fn run_all(build: bool) -> Result<()> {
+    if build {
+        run(&mut cargo(&["build", "--package", "proxmox-mcp"]))?;
+    }
     let python = python()?;
     let server = root().join("target/debug/proxmox-mcp");
     for mode in MODES {

@@ -76,7 +76,11 @@ enum Task {
     /// Build the binaries as they are shipped, and print their sizes.
     Dist,
     /// Let real MCP clients talk to the real binary on the demo.
-    Clients,
+    Clients {
+        /// Use the binary that `cargo test` built.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
     Bench {
         /// Measure the binaries as they are, without building them.
@@ -112,7 +116,7 @@ fn main() -> ExitCode {
         },
         Task::Dist => dist::run(),
         Task::Bench { no_build, profile } => bench::run(!no_build, &profile),
-        Task::Clients => clients::run_all(),
+        Task::Clients { no_build } => clients::run_all(!no_build),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
