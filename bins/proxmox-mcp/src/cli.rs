@@ -191,7 +191,7 @@ Examples:
 /// Arguments of `config add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// The server, such as https://pve1.lan:8006 (PVE) or https://pbs1.lan:8007 (PBS)
+    /// The server, such as `https://pve1.lan:8006` (PVE) or `https://pbs1.lan:8007` (PBS)
     pub(crate) url: String,
     /// The name of the settings table [default: the host's first label]
     #[arg(long, value_name = "KEY")]

@@ -37,9 +37,12 @@ fn tools() -> String {
                 .unwrap_or_default();
             let names = schema.get("properties").and_then(|properties| properties.as_object());
             let names = names.into_iter().flat_map(|properties| properties.keys());
-            let names = names.map(|name| match required.contains(&name.as_str()) {
-                true => format!("**`{name}`**"),
-                false => format!("`{name}`"),
+            let names = names.map(|name| {
+                if required.contains(&name.as_str()) {
+                    format!("**`{name}`**")
+                } else {
+                    format!("`{name}`")
+                }
             });
             let names: Vec<String> = names.collect();
             let _ = writeln!(

@@ -14,7 +14,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     let estate = Estate::prepare(&args.surface, log).await?;
     let app = estate.app()?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(until_signal(shutdown.clone()).await?);
+    tokio::spawn(until_signal(shutdown.clone())?);
     info!(
         mode = estate.options.mode.as_str(),
         tools = app.tool_specs().len(),
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
 }
 
 /// Listens for the signals that end a service; the future cancels `shutdown` at the first.
-async fn until_signal(
+fn until_signal(
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;

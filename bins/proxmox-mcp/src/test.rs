@@ -41,7 +41,7 @@ fn document(summary: Summary, findings: &[Finding]) -> serde_json::Value {
 fn plan(args: &TestArgs, estate: &Estate) -> anyhow::Result<Plan> {
     let settings = &estate.loaded.settings;
     let known: Vec<_> =
-        settings.pve.keys().chain(settings.pbs.keys()).map(|key| key.as_str()).collect();
+        settings.pve.keys().chain(settings.pbs.keys()).map(estate::ClusterKey::as_str).collect();
     if let Some(unknown) = args.only.iter().find(|key| !known.contains(&key.as_str())) {
         bail!("no cluster or server is called {unknown:?}; there are: {}", known.join(", "));
     }

@@ -116,6 +116,7 @@ mod tests {
     use super::*;
     use crate::finding::Status;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the function under test takes it")]
     fn identity(cluster: Option<&str>, node: &str) -> Option<PveIdentity> {
         let member = crate::table::Member {
             online: Some(true),

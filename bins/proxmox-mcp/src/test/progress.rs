@@ -22,18 +22,18 @@ impl Line {
     /// Shows how far it is.
     pub(super) fn show(&self, progress: &Progress) {
         if self.shown {
-            self.write(&format!("\r\u{1b}[2K{}", text(progress)));
+            Self::write(&format!("\r\u{1b}[2K{}", text(progress)));
         }
     }
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
         if self.shown {
-            self.write("\r\u{1b}[2K");
+            Self::write("\r\u{1b}[2K");
         }
     }
 
-    fn write(&self, text: &str) {
+    fn write(text: &str) {
         let mut out = io::stderr().lock();
         // A terminal that is gone is no reason to stop checking.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

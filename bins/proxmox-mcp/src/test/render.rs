@@ -90,7 +90,7 @@ fn code(status: Status) -> &'static str {
         Status::Pass => "32",
         Status::Warn => "33",
         Status::Fail => "1;31",
-        _ => "2",
+        Status::Skip => "2",
     }
 }
 

@@ -1,4 +1,6 @@
 //! The whole program.
 
+#![expect(clippy::unwrap_used, reason = "a test whose program cannot be started has failed")]
+
 mod serve;
 mod tester;

@@ -63,7 +63,7 @@ impl Server {
         answer
     }
 
-    fn call(&mut self, id: u32, tool: &str, args: Value) -> Value {
+    fn call(&mut self, id: u32, tool: &str, args: &Value) -> Value {
         let params = json!({"name": tool, "arguments": args});
         let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
         self.ask(&request)["result"].clone()
@@ -95,7 +95,7 @@ fn every_earlier_revision_is_spoken() {
         let mut server = Server::start(&["--demo"]);
         let answer = server.initialize(version);
         assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
-        let result = server.call(1, "fleet_overview", json!({}));
+        let result = server.call(1, "fleet_overview", &json!({}));
         assert!(text(&result).contains("guests"), "{result}");
     }
 }
@@ -124,7 +124,7 @@ fn garbage_is_answered_and_does_no_harm() {
         "jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "no_such_tool"},
     }));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
-    let result = server.call(6, "guests_list", json!({"stauts": "running"}));
+    let result = server.call(6, "guests_list", &json!({"stauts": "running"}));
     assert_eq!(result["isError"], true);
     assert!(text(&result).contains("did you mean `status`"), "{result}");
 }
@@ -134,14 +134,14 @@ fn actions_wait_for_the_operator_and_then_run() {
     let mut server = Server::start(&["--demo"]);
     server.initialize("2025-11-25");
     let args = json!({"guest": "lab/123", "action": "start"});
-    let result = server.call(1, "guest_power", args.clone());
+    let result = server.call(1, "guest_power", &args);
     assert_eq!(result["isError"], true, "{result}");
     assert!(text(&result).contains("--mode trusted"), "{result}");
 
     let mut server = Server::start(&["--demo", "--mode", "trusted"]);
     server.initialize("2025-11-25");
-    let result = server.call(1, "guest_power", args);
-    assert_eq!(result["isError"].as_bool().unwrap_or_default(), false, "{result}");
+    let result = server.call(1, "guest_power", &args);
+    assert!(!result["isError"].as_bool().unwrap_or_default(), "{result}");
     assert!(text(&result).contains("is running"), "{result}");
 
     let mut server = Server::start(&["--demo", "--mode", "read-only"]);
@@ -192,7 +192,7 @@ fn actions_are_written_down_first() {
     std::fs::write(&config, settings).unwrap();
     let mut server = Server::start(&["--config", config.to_str().unwrap()]);
     server.initialize("2025-11-25");
-    let result = server.call(1, "guest_power", json!({"guest": "home/100", "action": "start"}));
+    let result = server.call(1, "guest_power", &json!({"guest": "home/100", "action": "start"}));
     assert_eq!(result["isError"], true);
     assert!(text(&result).contains("nothing was done"), "{result}");
 }

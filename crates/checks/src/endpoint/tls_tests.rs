@@ -8,6 +8,7 @@ use crate::finding::Status;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better with the policy given by value")]
 fn judged(policy: TlsPolicy, ends: &str, trust: &Trust, several: bool) -> Finding {
     let target = |port| Target {
         url: format!("https://10.0.0.1:{port}"),
@@ -82,9 +83,12 @@ fn a_certificate_that_is_not_believed_says_what_to_compare_and_paste() {
     let mut out = String::new();
     for finding in cases {
         assert_eq!(finding.status, Status::Fail);
-        out.push_str(&format!("{}\n", finding.detail));
+        out.push_str(&finding.detail);
+        out.push('\n');
         for hint in finding.hints {
-            out.push_str(&format!("  - {hint}\n"));
+            out.push_str("  - ");
+            out.push_str(&hint);
+            out.push('\n');
         }
     }
     expect_test::expect![[r#"

@@ -310,7 +310,7 @@ async fn endpoints_of_two_clusters_are_both_named() {
 async fn a_clock_that_is_off_is_told_in_seconds() {
     let sim = sim().await;
     let clock = ManualClock::at(SystemClock.now());
-    clock.advance(std::time::Duration::from_secs(3600));
+    clock.advance(std::time::Duration::from_hours(1));
     let mut plan = plan(Mode::Guarded);
     plan.pve = vec![pve("edge", table(sim.target("edge"), "agent"))];
     plan.clock = Arc::new(clock);

@@ -36,7 +36,9 @@ async fn both_eras_are_tried_and_failures_bring_the_servers_last_words() {
         plan.mcp = Some(script(text));
         let findings = run(plan, |_| ()).await;
         assert_eq!(findings.len(), 2);
-        all.push_str(&format!("{name}\n{}", told(&findings, &[])));
+        all.push_str(name);
+        all.push('\n');
+        all.push_str(&told(&findings, &[]));
     }
     expect![[r#"
         good
