@@ -51,8 +51,9 @@ pub(crate) async fn run(log: Option<&str>) -> anyhow::Result<ExitCode> {
     let paint = Paint::new();
     output::line(
         "A simulated estate: cluster lab (three nodes), standalone node edge, backup server vault.\n\
-         Each step is a call that an agent would make over MCP.\n",
+         Each step is a call that an agent would make over MCP.",
     )?;
+    output::line("")?;
     for (question, tool, args) in TOUR {
         let args: JsonObject = match serde_json::from_str(args)? {
             Value::Object(args) => args,
