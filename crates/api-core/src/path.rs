@@ -60,12 +60,9 @@ impl fmt::Display for Path {
 /// Builds a [`Path`] of its segments: `path!["nodes", node, "qemu", vmid, "config"]`.
 #[macro_export]
 macro_rules! path {
-    ($($segment:expr),* $(,)?) => {{
-        #[allow(unused_mut, clippy::allow_attributes, reason = "a path without segments is the root")]
-        let mut path = $crate::Path::new();
-        $( path = path.push(&$segment); )*
-        path
-    }};
+    ($($segment:expr),* $(,)?) => {
+        $crate::Path::new()$(.push(&$segment))*
+    };
 }
 
 #[cfg(test)]
