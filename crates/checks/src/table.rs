@@ -60,7 +60,7 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table) -> Report {
         join_all(targets.iter().map(|target| ask(cx, table, target, Login::Try))).await
     };
     let mut findings = Vec::new();
-    let (mut known, mut silent) = (Vec::new(), Vec::new());
+    let (mut known, mut silent, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let mut client = None;
     let mut slowest = Duration::ZERO;
     for Asked { endpoint, identity, elapsed } in asked {
@@ -69,6 +69,7 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table) -> Report {
         match identity {
             Some(Ok(identity)) => known.push((endpoint.url, identity)),
             Some(Err(why)) => silent.push((endpoint.url, why)),
+            None if endpoint.tried => refused.push(endpoint.url),
             None => {}
         }
         client = client.or(endpoint.client);
@@ -80,7 +81,9 @@ pub(crate) async fn check(cx: &Cx<'_>, table: &Table) -> Report {
         findings.extend(skipped(table).map(done));
         return Report { findings, identity: None };
     };
-    findings.push(done(identity::judge(key, table.product(), &known, &silent).took(slowest)));
+    let judged = identity::judge(key, table.product(), &known, &silent);
+    let judged = identity::doubt(judged, key, table.product(), &known, &refused);
+    findings.push(done(judged.took(slowest)));
     if table.product() == Product::Pve {
         let seen: Vec<_> = known.iter().filter_map(|(_, identity)| identity.as_pve()).collect();
         let off = &table.options().expected_off;

@@ -6,7 +6,7 @@ use pve_client::{cluster::MemberKind, nodes::NodeState};
 use stdx::{Chain, tls::Fingerprint};
 
 use crate::{
-    finding::Finding,
+    finding::{Finding, Status},
     product::{Client, Product, words},
 };
 
@@ -264,10 +264,34 @@ pub(super) fn judge(
     Finding::pass(key, check, detail)
 }
 
+/// An endpoint that did not let us in with the credential that another one takes is not proven to
+/// be the same, and most often is not: tokens are a cluster's own.
+pub(super) fn doubt(
+    judged: Finding,
+    key: &str,
+    product: Product,
+    known: &[(String, Identity)],
+    refused: &[String],
+) -> Finding {
+    let (Some((first, identity)), Some(url)) = (known.first(), refused.first()) else {
+        return judged;
+    };
+    if judged.status == Status::Fail {
+        return judged;
+    }
+    let section = words(product).section;
+    let detail = format!(
+        "{first} is {}; {url} did not let us in with the same credential, so it is not proven to be the same",
+        identity.describe()
+    );
+    Finding::fail(key, judged.check, detail).hint(format!(
+        "if it is another one, give each its own table: [{section}.{key}] with {first}, [{section}.{key}_2] with {url}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finding::Status;
 
     fn pve(cluster: Option<&str>, told: bool, nodes: &[(&str, &str)]) -> Identity {
         let nodes = nodes.iter().map(|(name, fingerprint)| {
@@ -289,6 +313,18 @@ mod tests {
             shown: None,
             datastores: stores.iter().map(|store| (*store).to_owned()).collect(),
         })
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_what_another_takes_is_in_doubt() {
+        let lab = pve(Some("lab"), true, &[("a", "1")]);
+        let known = [("https://a".to_owned(), lab)];
+        let judged = || judge("home", Product::Pve, &known, &[]);
+        let calm = doubt(judged(), "home", Product::Pve, &known, &[]);
+        assert_eq!(calm.status, Status::Pass);
+        let doubted = doubt(judged(), "home", Product::Pve, &known, &["https://b".to_owned()]);
+        assert_eq!(doubted.status, Status::Fail);
+        assert!(doubted.detail.contains("https://a") && doubted.detail.contains("https://b"));
     }
 
     #[test]
