@@ -1,12 +1,16 @@
 //! The catalogue: every tool, by toolset.
 
+pub mod admin;
+pub mod api;
 pub mod backups;
 pub mod classic;
 pub mod cluster;
+pub mod compute;
 pub mod guest;
 pub mod guests;
 pub(crate) mod late;
 pub mod log;
+pub mod net;
 pub mod network;
 pub mod node;
 pub mod nodes;
@@ -18,6 +22,8 @@ pub mod snapshots;
 pub mod storage;
 mod tally;
 pub mod tasks;
+pub mod vault;
+pub mod volumes;
 
 use crate::tool::EstateTool;
 
@@ -55,6 +61,41 @@ pub static TOOLSETS: &[Toolset] = &[
             &cluster::ClusterStatusTool,
             &log::LogRecent,
         ],
+    },
+    Toolset {
+        name: "guests",
+        about: "make, change, move and remove guests; commands inside them",
+        tools: compute::TOOLS,
+    },
+    Toolset {
+        name: "backup",
+        about: "run, restore, verify and prune backups; which guests are covered; jobs",
+        tools: vault::TOOLS,
+    },
+    Toolset {
+        name: "storage",
+        about: "contents, uploads, downloads, what fills and when",
+        tools: volumes::TOOLS,
+    },
+    Toolset {
+        name: "network",
+        about: "interfaces, pending changes, SDN, firewall",
+        tools: net::TOOLS,
+    },
+    Toolset {
+        name: "cluster",
+        about: "HA, replication, Ceph, pools, access, certificates, updates, disks, services, logs",
+        tools: admin::TOOLS,
+    },
+    Toolset {
+        name: "api",
+        about: "the whole API: find, describe, read, call",
+        tools: api::TOOLS,
+    },
+    Toolset {
+        name: "compact",
+        about: "the overview and the four tools of api: the smallest list that reaches everything",
+        tools: &[&overview::FleetOverview],
     },
     Toolset {
         name: "classic",
