@@ -20,8 +20,12 @@
 //! *Invariant:* pure: no I/O, no clock, no transport, nothing of MCP.
 //! *Invariant:* what is not expressly permitted is refused, and a refusal says what to do.
 
+mod grant;
 mod mode;
 mod principal;
+mod scope;
 
+pub use grant::Grant;
 pub use mode::{InvalidMode, Mode, Refusal};
 pub use principal::{InvalidPrincipal, Principal, PrincipalKind};
+pub use scope::{InvalidScope, Scope};
