@@ -65,6 +65,7 @@ fn pve_access() -> Access {
             ],
         );
     people(&mut access, "mcp@pve", ("McpAgent", agent), ("McpReadonly", audit));
+    operator(&mut access, "operator@pve", "Administrator");
     access.users.insert(
         "totp@pve".to_owned(),
         User {
@@ -85,6 +86,7 @@ fn pbs_access() -> Access {
     let agent =
         audit | expand(Realm::Pbs, &["Datastore.Backup", "Datastore.Read", "Datastore.Verify"]);
     people(&mut access, "mcp@pbs", ("McpAgent", agent), ("McpReadonly", audit));
+    operator(&mut access, "operator@pbs", "Admin");
     access
 }
 
@@ -102,6 +104,14 @@ fn people(access: &mut Access, user: &str, agent: (&str, Mask), audit: (&str, Ma
     grant(access, user, agent.0);
     grant(access, &format!("{user}!agent"), agent.0);
     grant(access, &format!("{user}!readonly"), audit.0);
+}
+
+/// A user whose token `operator` may do all that a token may.
+fn operator(access: &mut Access, user: &str, role: &str) {
+    let tokens = std::collections::BTreeMap::from([("operator".to_owned(), token())]);
+    access.users.insert(user.to_owned(), User { enabled: true, tokens, ..User::default() });
+    grant(access, user, role);
+    grant(access, &format!("{user}!operator"), role);
 }
 
 fn token() -> Token {

@@ -207,10 +207,10 @@ impl Drop for Sim {
 // === impl SimTarget ===
 
 impl SimTarget {
-    /// The token with this short name: `agent`, `readonly` or `nothing`.
+    /// The token with this short name: `agent`, `readonly`, `nothing` or `operator`.
     ///
     /// # Panics
-    /// If there is none; every target has these three.
+    /// If there is none; every target has these four.
     pub fn token(&self, name: &str) -> &SimToken {
         let suffix = format!("!{name}");
         let found = self.tokens.iter().find(|token| token.id.ends_with(&suffix));
@@ -264,6 +264,7 @@ fn tokens(access: &Access) -> Vec<SimToken> {
         ("agent", "reads everything; power, snapshots, backups and the guest agent"),
         ("readonly", "audit only"),
         ("nothing", "no privileges"),
+        ("operator", "everything that a token may do"),
     ] {
         for (user, account) in &access.users {
             if let Some(token) = account.tokens.get(name) {
