@@ -22,10 +22,12 @@
 
 mod grant;
 mod mode;
+mod plan;
 mod principal;
 mod scope;
 
 pub use grant::Grant;
-pub use mode::{InvalidMode, Mode, Refusal};
+pub use mode::{InvalidMode, Mode, Refusal, Verdict};
+pub use plan::{PlanDigest, PlanForm, PlannedCall};
 pub use principal::{InvalidPrincipal, Principal, PrincipalKind};
 pub use scope::{InvalidScope, Scope};

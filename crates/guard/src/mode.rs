@@ -14,7 +14,7 @@ pub enum Mode {
     /// Lists what it could do, and refuses what would need a person's consent.
     #[default]
     Guarded,
-    /// Operates for whoever may call it.
+    /// Operates for whoever may call it; what may lose something waits for a person to agree.
     Trusted,
 }
 
@@ -31,12 +31,26 @@ pub enum Refusal {
         /// The mode in force.
         mode: Mode,
     },
-    /// No mode of this release does it.
+    /// The credential's scope does not reach so far.
     #[error(
-        "this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox \
-         web interface or the node's shell"
+        "this credential's scope ends at `{scope}` and the call needs `{needed}`; a credential \
+         with `{needed}` is made by `proxmox-mcp token new --scope {needed}`"
     )]
-    Destroy,
+    Scope {
+        /// The highest tier that the credential allows.
+        scope: Access,
+        /// The tier of the call.
+        needed: Access,
+    },
+}
+
+/// How a call that is not refused goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// At once.
+    Run,
+    /// After a person has agreed to its plan.
+    Ask,
 }
 
 /// The text is not a mode.
@@ -59,16 +73,16 @@ impl Mode {
         }
     }
 
-    /// Whether a call of this tier runs.
+    /// Whether a call of this tier runs: at once, or after a person has agreed.
     ///
     /// # Errors
     ///
-    /// The refusal names the flag that would allow it, or says that none does.
-    pub fn permits(self, access: Access) -> Result<(), Refusal> {
+    /// The refusal names the flag that would allow it.
+    pub fn permits(self, access: Access) -> Result<Verdict, Refusal> {
         match (access, self) {
-            (Access::Read, _) | (Access::Operate, Self::Trusted) => Ok(()),
-            (Access::Operate, Self::ReadOnly | Self::Guarded) => Err(Refusal::Mode { mode: self }),
-            (Access::Destroy, _) => Err(Refusal::Destroy),
+            (Access::Read, _) | (Access::Operate, Self::Trusted) => Ok(Verdict::Run),
+            (Access::Destroy, Self::Trusted) => Ok(Verdict::Ask),
+            (_, Self::ReadOnly | Self::Guarded) => Err(Refusal::Mode { mode: self }),
         }
     }
 
@@ -78,8 +92,7 @@ impl Mode {
     pub fn offers(self, maximum: Access) -> bool {
         match maximum {
             Access::Read => true,
-            Access::Operate => self != Self::ReadOnly,
-            Access::Destroy => false,
+            Access::Operate | Access::Destroy => self != Self::ReadOnly,
         }
     }
 }
@@ -114,23 +127,24 @@ mod tests {
             for access in [Access::Read, Access::Operate, Access::Destroy] {
                 let listed = if mode.offers(access) { "listed" } else { "hidden" };
                 let verdict = match mode.permits(access) {
-                    Ok(()) => "allowed".to_owned(),
+                    Ok(Verdict::Run) => "runs".to_owned(),
+                    Ok(Verdict::Ask) => "runs when a person agrees".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };
                 writeln!(table, "{mode} {access}: {listed}, {verdict}").unwrap();
             }
         }
-        expect![[r"
-            read-only read: listed, allowed
+        expect![[r#"
+            read-only read: listed, runs
             read-only operate: hidden, this server runs with `--mode read-only`, which only reads; to let it act, its operator restarts it with `--mode trusted`
-            read-only destroy: hidden, this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox web interface or the node's shell
-            guarded read: listed, allowed
+            read-only destroy: hidden, this server runs with `--mode read-only`, which only reads; to let it act, its operator restarts it with `--mode trusted`
+            guarded read: listed, runs
             guarded operate: listed, this server runs with `--mode guarded`, which only reads; to let it act, its operator restarts it with `--mode trusted`
-            guarded destroy: hidden, this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox web interface or the node's shell
-            trusted read: listed, allowed
-            trusted operate: listed, allowed
-            trusted destroy: hidden, this release destroys nothing, in no mode (`--mode trusted` included); use the Proxmox web interface or the node's shell
-        "]]
+            guarded destroy: listed, this server runs with `--mode guarded`, which only reads; to let it act, its operator restarts it with `--mode trusted`
+            trusted read: listed, runs
+            trusted operate: listed, runs
+            trusted destroy: listed, runs when a person agrees
+        "#]]
         .assert_eq(&table);
     }
 
