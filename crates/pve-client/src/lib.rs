@@ -22,6 +22,7 @@ pub mod config;
 pub mod console;
 pub mod disks;
 mod error;
+pub mod fetch;
 pub mod guest;
 pub mod ha;
 pub mod lxc;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use pve_client::{
     access, agent, cluster,
     cluster::{backup, replication},
-    console, disks, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage, tasks,
-    version, vzdump,
+    console, disks, fetch, ha, lxc, network, nodes, notifications, pools, qemu, rrd, storage,
+    tasks, version, vzdump,
 };
 
 use testkit::calls::{Case, case, checked};
@@ -692,6 +692,12 @@ fn storages() -> Vec<Case> {
             ),
         )
         .takes(storage::DownloadUrlParams::NAMES),
+        case("/nodes/{node}/aplinfo", fetch::appliances(n)),
+        case("/nodes/{node}/aplinfo", fetch::download_appliance(n, s, "debian-13.tar.zst")),
+        case(
+            "/nodes/{node}/query-url-metadata",
+            fetch::url_metadata(n, "https://example.org/x.qcow2"),
+        ),
         case(
             "/nodes/{node}/storage/{storage}/prunebackups",
             storage::prune_preview(n, s, storage::PruneParams::default()),

@@ -4,7 +4,7 @@ use estate::VmId;
 use pve_client::{
     access, agent,
     cluster::{backup, replication},
-    console, disks, ha, lxc, nodes, notifications, rrd, storage,
+    console, disks, fetch, ha, lxc, nodes, notifications, rrd, storage,
 };
 use secrecy::ExposeSecret;
 
@@ -225,6 +225,19 @@ fn node_wide() -> Vec<Written> {
                     (Some(3.5), Some(0.25))
                 );
             },
+        ),
+        written(
+            r#"[{"template": "debian-13-standard_13.1-2_amd64.tar.zst", "package": "debian-13-standard", "version": "13.1-2", "os": "debian-13",
+                "section": "system", "type": "lxc", "headline": "Debian 13 (standard)", "architecture": "amd64", "sha512sum": "00ff",
+                "location": "http://download.proxmox.com/images/system/debian-13-standard_13.1-2_amd64.tar.zst", "source": "x"}]"#,
+            |templates: &Vec<fetch::Appliance>| {
+                assert_eq!(templates[0].package, "debian-13-standard");
+                assert_eq!(templates[0].section.as_deref(), Some("system"));
+            },
+        ),
+        written(
+            r#"{"filename": "debian-13-genericcloud-amd64.qcow2", "size": 441450496, "mimetype": "application/octet-stream"}"#,
+            |file: &fetch::UrlMetadata| assert_eq!(file.size_bytes, Some(441_450_496)),
         ),
         written(
             r#"[{"time": 1795369140, "used": 10.5, "total": 20}]"#,
