@@ -58,6 +58,7 @@ mod completion;
 mod content;
 mod context;
 mod cursor;
+pub mod http;
 mod job;
 mod lines;
 mod progress;

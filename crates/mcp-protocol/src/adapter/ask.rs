@@ -26,7 +26,6 @@ pub(super) const MAX_ROUNDS: u64 = 8;
 /// Seals what travels through the client.
 pub(super) struct Sealer {
     codec: RequestStateCodec,
-    ttl: Duration,
 }
 
 /// What came back with a call that asked before.
@@ -45,13 +44,13 @@ pub(super) struct Binding<'a> {
 // === impl Sealer ===
 
 impl Sealer {
-    pub(super) fn new(ttl: Duration) -> Self {
-        // 244 random bits, new for each connection: a state does not outlive the connection that it was made on.
+    pub(super) fn new() -> Self {
+        // 244 random bits, new for each connection over stdio and for each process over HTTP.
         let mut key = uuid::Uuid::new_v4().into_bytes().to_vec();
         key.extend_from_slice(&uuid::Uuid::new_v4().into_bytes());
         let codec =
             RequestStateCodec::try_new(key).expect("the key has the least length, 32 bytes");
-        Self { codec, ttl }
+        Self { codec }
     }
 
     /// The result that asks.
@@ -61,6 +60,7 @@ impl Sealer {
         round: u64,
         inputs: &[InputRequest],
         state: &Value,
+        ttl: Duration,
     ) -> Result<InputRequiredResult, ErrorData> {
         let mut requests = BTreeMap::new();
         let mut forms = JsonObject::new();
@@ -72,7 +72,7 @@ impl Sealer {
             }
         }
         let bound = binding.bytes();
-        let options = SealOptions::new().associated_data(&bound).ttl(self.ttl);
+        let options = SealOptions::new().associated_data(&bound).ttl(ttl);
         let payload = json!({ "round": round, "state": state, "forms": forms });
         let sealed = self.codec.seal_json_with(&payload, &options).map_err(|_| {
             ErrorData::internal_error("the state of the question cannot be kept", None)

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use super::ask::{self, Binding, MAX_ROUNDS, Returned, Sealer};
+use super::http::Carried;
 use super::outlet::{self, PeerOutlet};
 use super::session::Session;
 use crate::JsonObject;
@@ -50,7 +51,7 @@ pub(super) struct Server {
 struct Handler {
     app: App,
     session: Arc<Session>,
-    sealer: Sealer,
+    sealer: Arc<Sealer>,
 }
 
 // === impl Server ===
@@ -60,8 +61,14 @@ impl Server {
         let ours = app.implementation();
         let server_info =
             json!({ "name": ours.name, "title": ours.title, "version": ours.version });
-        let sealer = Sealer::new(app.inner.ask_timeout);
+        let sealer = Arc::new(Sealer::new());
         Self { handler: Handler { app, session, sealer }, server_info }
+    }
+
+    /// The same with a sealer that is shared with other servers: one opens what another has sealed.
+    pub(super) fn with_sealer(mut self, sealer: Arc<Sealer>) -> Self {
+        self.handler.sealer = sealer;
+        self
     }
 }
 
@@ -74,7 +81,8 @@ impl Service<RoleServer> for Server {
         let era = era(&context);
         let cancelled = context.ct.clone();
         let method = request.method().to_owned();
-        let work = AssertUnwindSafe(self.handler.handle_request(request, context)).catch_unwind();
+        let handler = self.handler.serving(&context);
+        let work = AssertUnwindSafe(handler.handle_request(request, context)).catch_unwind();
         let result = tokio::select! {
             biased;
             // Neither of the two answers reaches anybody but whoever still reads at the end of a pipe.
@@ -349,6 +357,13 @@ impl ServerHandler for Handler {
 }
 
 impl Handler {
+    /// The handler for one request: over HTTP, what is served may differ from one to the next.
+    fn serving(&self, context: &RequestContext<RoleServer>) -> Self {
+        let carried = context.extensions.get::<Carried>();
+        let app = carried.map_or(&self.app, |carried| &carried.app).clone();
+        Self { app, session: Arc::clone(&self.session), sealer: Arc::clone(&self.sealer) }
+    }
+
     /// Calls the tool, as often as it has to ask.
     async fn run_tool(
         &self,
@@ -386,7 +401,10 @@ impl Handler {
             }
             match cx.era() {
                 Era::Modern => {
-                    return Ok(self.sealer.ask(&binding, round, &inputs, &state)?.into());
+                    return Ok(self
+                        .sealer
+                        .ask(&binding, round, &inputs, &state, self.app.inner.ask_timeout)?
+                        .into());
                 }
                 Era::Legacy => {
                     let timeout = self.app.inner.ask_timeout;
@@ -434,8 +452,14 @@ impl Handler {
             },
             wants_progress: token.is_some(),
         };
-        let outlet = PeerOutlet { peer: context.peer.clone(), token, over: context.ct.clone() };
-        let caller = self.app.caller().clone();
+        let outlet = PeerOutlet {
+            peer: context.peer.clone(),
+            token,
+            request: context.id.clone(),
+            over: context.ct.clone(),
+        };
+        let carried = context.extensions.get::<Carried>();
+        let caller = carried.map_or(self.app.caller(), |carried| &carried.caller).clone();
         CallContext::new(request, caller, context.ct.clone(), None, Arc::new(outlet))
     }
 

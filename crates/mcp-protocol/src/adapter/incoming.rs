@@ -37,6 +37,11 @@ pub(super) fn read(line: &[u8], session: &Session) -> Incoming {
             return Incoming::Reply(error_line(&Value::Null, PARSE_ERROR, &message));
         }
     };
+    read_value(value, session)
+}
+
+/// The same for a line that is JSON.
+pub(super) fn read_value(value: Value, session: &Session) -> Incoming {
     let Value::Object(object) = &value else {
         let message = if value.is_array() {
             "batches are not supported; send one message per line"
@@ -172,7 +177,7 @@ fn fits<T: serde::de::DeserializeOwned>(params: Value) -> Option<String> {
     serde_json::from_value::<T>(params).err().map(|error| error.to_string())
 }
 
-fn is_id(id: &Value) -> bool {
+pub(super) fn is_id(id: &Value) -> bool {
     serde_json::from_value::<RequestId>(id.clone()).is_ok()
 }
 

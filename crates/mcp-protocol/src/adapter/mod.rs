@@ -7,6 +7,7 @@
 mod answer;
 mod ask;
 mod handler;
+pub(crate) mod http;
 mod incoming;
 mod outlet;
 mod session;

@@ -8,9 +8,10 @@
 use async_trait::async_trait;
 use rmcp::RoleServer;
 use rmcp::model::{
-    LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam, ProgressToken,
+    GetExtensions as _, LoggingLevel, LoggingMessageNotification, LoggingMessageNotificationParam,
+    ProgressNotification, ProgressNotificationParam, ProgressToken, RequestId, ServerNotification,
 };
-use rmcp::service::Peer;
+use rmcp::service::{OriginatingRequestId, Peer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ use crate::context::{LogLevel, Outlet};
 pub(super) struct PeerOutlet {
     pub(super) peer: Peer<RoleServer>,
     pub(super) token: Option<ProgressToken>,
+    /// The call, so that what it says goes out on its own stream.
+    pub(super) request: RequestId,
     /// The SDK ends this when the request is cancelled and when it is answered.
     pub(super) over: CancellationToken,
 }
@@ -31,23 +34,25 @@ impl Outlet for PeerOutlet {
         let mut params = ProgressNotificationParam::new(token.clone(), current);
         params.total = total;
         params.message = message;
-        self.unless_over(self.peer.notify_progress(params)).await;
+        self.send(ProgressNotification::new(params)).await;
     }
 
     async fn log(&self, level: LogLevel, logger: Option<String>, data: Value) {
         let mut params = LoggingMessageNotificationParam::new(to_wire(level), data);
         params.logger = logger;
-        self.unless_over(self.peer.notify_logging_message(params)).await;
+        self.send(LoggingMessageNotification::new(params)).await;
     }
 }
 
 impl PeerOutlet {
-    async fn unless_over<E>(&self, send: impl Future<Output = Result<(), E>>) {
+    async fn send(&self, notification: impl Into<ServerNotification>) {
+        let mut notification = notification.into();
+        notification.extensions_mut().insert(OriginatingRequestId(self.request.clone()));
         tokio::select! {
             biased;
             () = self.over.cancelled() => {}
             // A client that is gone needs no progress; the transport notices by itself.
-            _ = send => {}
+            _ = self.peer.send_notification(notification) => {}
         }
     }
 }

@@ -76,6 +76,11 @@ impl Session {
         }
     }
 
+    /// Whether something is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        !lock(&self.in_flight).is_empty()
+    }
+
     /// Waits until nothing is in flight.
     pub(super) async fn idle(&self) {
         loop {

@@ -9,6 +9,8 @@
 mod asking;
 mod client;
 mod fixture;
+mod http;
+mod http_client;
 mod jobs;
 mod lifecycle;
 mod lists;
