@@ -29,6 +29,8 @@ impl Loader<'_> {
         let pbs = self.clients(merged, "pbs", pbs_client::config::Config::validate);
         self.check_endpoints(merged);
         let server: Option<RawServer> = self.extract(merged, &["server"]);
+        let http = self.http(merged);
+        let oauth = self.oauth(merged);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
         if pve.is_empty() && pbs.is_empty() && self.findings.errors.is_empty() {
             let hint = "add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes \
@@ -37,10 +39,14 @@ impl Loader<'_> {
             self.findings.warn(&Origin::Default, "", complaint);
         }
         let server = server?.check(self.sources.default_state_dir());
-        Some(Settings { pve, pbs, server, log: log?.check() })
+        Some(Settings { pve, pbs, server, http: http?, oauth, log: log?.check() })
     }
 
-    fn extract<T: DeserializeOwned>(&mut self, merged: &Merged, path: &[&str]) -> Option<T> {
+    pub(crate) fn extract<T: DeserializeOwned>(
+        &mut self,
+        merged: &Merged,
+        path: &[&str],
+    ) -> Option<T> {
         let prefix = format!("{}.", path.join("."));
         // What the table of keys has found is not said twice in other words.
         if self.findings.errors.iter().any(|error| error.key.starts_with(&prefix)) {
@@ -58,6 +64,26 @@ impl Loader<'_> {
         }
     }
 
+    /// Complains about each key that a named table must have and has not.
+    pub(crate) fn check_required(
+        &mut self,
+        merged: &Merged,
+        section: &str,
+        name: &str,
+        origin: &Origin,
+    ) {
+        let Some(known) = Section::find(section) else { return };
+        for required in known.keys.iter().filter(|key| key.required) {
+            let at = format!("{section}.{name}.{}", required.name);
+            let is_known = self.findings.errors.iter().any(|error| error.key == at);
+            if !merged.has(&[section, name, required.name]) && !is_known {
+                let example = known.fill(required.example);
+                let hint = format!("for example {} = {example}", required.name);
+                self.findings.error(origin, at, Complaint::new("is missing", hint));
+            }
+        }
+    }
+
     /// The tables of a product, each checked by its client.
     fn clients<C: DeserializeOwned, O>(
         &mut self,
@@ -66,18 +92,9 @@ impl Loader<'_> {
         validate: Validate<C, O>,
     ) -> BTreeMap<ClusterKey, O> {
         let mut clients = BTreeMap::new();
-        let Some(section) = Section::find(product) else { return clients };
         for (name, origin) in merged.tables(product) {
             let Ok(key) = ClusterKey::try_new(name) else { continue };
-            for required in section.keys.iter().filter(|key| key.required) {
-                let at = format!("{product}.{name}.{}", required.name);
-                let is_known = self.findings.errors.iter().any(|error| error.key == at);
-                if !merged.has(&[product, name, required.name]) && !is_known {
-                    let example = section.fill(required.example);
-                    let hint = format!("for example {} = {example}", required.name);
-                    self.findings.error(origin, at, Complaint::new("is missing", hint));
-                }
-            }
+            self.check_required(merged, product, name, origin);
             let Some(client) = self.extract::<C>(merged, &[product, name]) else { continue };
             match validate(&client, name, self.files) {
                 Ok(Checked { value, warnings }) => {

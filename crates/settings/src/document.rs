@@ -137,7 +137,9 @@ fn key_schema(section: &Section, key: &Key) -> Value {
 fn kind_schema(kind: Kind) -> Value {
     match kind {
         Kind::Text | Kind::Secret => json!({ "type": "string" }),
-        Kind::File | Kind::SecretFile | Kind::Folder => json!({ "type": "string", "minLength": 1 }),
+        Kind::File | Kind::SecretFile | Kind::Folder | Kind::Path => {
+            json!({ "type": "string", "minLength": 1 })
+        }
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Integer(low, high) => json!({ "type": "integer", "minimum": low, "maximum": high }),
         Kind::Choice(words) => json!({ "enum": words }),
@@ -163,7 +165,9 @@ fn kind_schema(kind: Kind) -> Value {
 fn about(key: &Key) -> String {
     let takes = match key.kind {
         // The example or the sentence shows these well enough.
-        Kind::Text | Kind::Secret | Kind::File | Kind::SecretFile | Kind::Folder => String::new(),
+        Kind::Text | Kind::Secret | Kind::File | Kind::SecretFile | Kind::Folder | Kind::Path => {
+            String::new()
+        }
         kind => format!(" Takes: {}.", kind.describe().replace('`', "")),
     };
     let required = if key.required { " Required." } else { "" };

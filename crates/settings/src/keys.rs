@@ -57,6 +57,8 @@ pub enum Kind {
     SecretFile,
     /// The path of a folder.
     Folder,
+    /// A path at which nothing need be yet.
+    Path,
     /// `true` or `false`.
     Boolean,
     /// A whole number between two bounds, both included.
@@ -135,6 +137,7 @@ impl Kind {
             Self::File => "the path of a file".to_owned(),
             Self::SecretFile => "the path of a file with a secret".to_owned(),
             Self::Folder => "the path of a folder".to_owned(),
+            Self::Path => "a path".to_owned(),
             Self::Boolean => "true or false".to_owned(),
             Self::Integer(low, high) => format!("a whole number from {low} to {high}"),
             Self::Choice(words) => format!("one of {}", quoted(words)),
@@ -148,7 +151,7 @@ impl Kind {
 
     /// Whether the value is a path that is taken relative to the file that names it.
     pub(crate) fn is_path(self) -> bool {
-        matches!(self, Self::File | Self::SecretFile | Self::Folder)
+        matches!(self, Self::File | Self::SecretFile | Self::Folder | Self::Path)
     }
 
     /// Whether the value's entries are keys of their own, merged one by one.
@@ -194,7 +197,7 @@ impl Kind {
         match (self, value) {
             (Self::Text | Self::Secret | Self::TextOrList, Value::String(_))
             | (Self::Boolean, Value::Boolean(_)) => Ok(()),
-            (Self::File | Self::SecretFile | Self::Folder, Value::String(path)) => {
+            (Self::File | Self::SecretFile | Self::Folder | Self::Path, Value::String(path)) => {
                 if path.is_empty() {
                     Err(Complaint::new("is empty", "name a path or remove the key"))
                 } else {

@@ -11,6 +11,9 @@ use guard::Mode;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::http::HttpSettings;
+use crate::oauth::OAuthSettings;
+
 /// Everything that is set, checked, with every secret at hand.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -21,6 +24,10 @@ pub struct Settings {
     pub pbs: BTreeMap<ClusterKey, pbs_client::config::ConnectOptions>,
     /// What the MCP server offers and how far it goes.
     pub server: ServerSettings,
+    /// The listener of `serve --http`.
+    pub http: HttpSettings,
+    /// The issuers whose access tokens are taken, by the names of their tables.
+    pub oauth: BTreeMap<String, OAuthSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -189,6 +196,8 @@ impl fmt::Debug for Settings {
             .field("pve", &self.pve.keys())
             .field("pbs", &self.pbs.keys())
             .field("server", &self.server)
+            .field("http", &self.http)
+            .field("oauth", &self.oauth.keys())
             .field("log", &self.log)
             .finish()
     }

@@ -1,5 +1,7 @@
 //! The table of settings: every section and key with its kind, default, example and meaning.
 
+mod http;
+
 use crate::keys::{Key, Kind, Section};
 
 /// Every section, in the order in which they are explained.
@@ -31,6 +33,23 @@ pub static SECTIONS: &[Section] = &[
         words: ("", ""),
     },
     Section {
+        name: "http",
+        named: false,
+        example: "",
+        doc: "The listener of `serve --http`: MCP, REST, metrics and health.",
+        keys: http::HTTP,
+        words: ("", ""),
+    },
+    Section {
+        name: "oauth",
+        named: true,
+        example: "idp",
+        doc: "One table per OAuth issuer whose access tokens are taken, besides the tokens that \
+              `proxmox-mcp token new` makes.",
+        keys: http::OAUTH,
+        words: ("", ""),
+    },
+    Section {
         name: "log",
         named: false,
         example: "",
@@ -41,7 +60,7 @@ pub static SECTIONS: &[Section] = &[
 ];
 
 /// The sections that later releases bring, so that a hint can say so.
-pub(crate) const NOT_YET: &[&str] = &["input", "output", "rule", "playbook", "http", "store"];
+pub(crate) const NOT_YET: &[&str] = &["input", "output", "rule", "playbook", "store"];
 
 const SERVER: &[Key] = &[
     Key {

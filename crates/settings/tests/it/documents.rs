@@ -47,6 +47,8 @@ const CA: &str = include_str!("golden/ca.pem");
 
 fn with_files(setup: Setup) -> Setup {
     let names = ["home", "lab", "edge", "vault", "home-operate", "vault-operate", "offsite"];
+    let setup =
+        setup.file("/etc/proxmox-mcp/tls.crt", CA).file("/etc/proxmox-mcp/tls.key", "secret");
     names.iter().fold(setup, |setup, name| {
         setup
             .file(&format!("/etc/proxmox-mcp/{name}.token"), "secret")

@@ -240,7 +240,7 @@ fn variables_and_flags_are_named() {
         .variable("PROXMOX_MCP_EVENTS__X", "3")
         .flag("--mode", "server.mode", "everything");
     expect![[r#"
-        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, log
+        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, log
         error: variable PROXMOX_MCP_PVE__HOME: pve.home: names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency: is text; it takes a whole number from 1 to 64
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x: goes too deep; did you mean `concurrency`?
@@ -289,4 +289,104 @@ proptest! {
         let rendered = setup.render();
         prop_assert!(!rendered.is_empty());
     }
+}
+
+#[test]
+fn the_listener_and_its_mistakes() {
+    check(
+        r#"[http]
+listen = "0.0.0.0"
+unix_socket = ""
+allowed_hosts = ["mcp.example.lan:8808", "192.0.2.7", "[::1]", "*", "https://a.example"]
+allowed_origins = ["https://app.example.lan", "https://app.example.lan/path", "null"]
+tls_cert_file = "tls.crt"
+rate_per_minute = -1
+session_idle_secs = 1
+"#,
+        expect![[r#"
+            error: /etc/proxmox-mcp/config.toml:3: http.unix_socket: is empty; name a path or remove the key
+            error: /etc/proxmox-mcp/config.toml:6: http.tls_cert_file: names /etc/proxmox-mcp/tls.crt, which does not exist
+            error: /etc/proxmox-mcp/config.toml:7: http.rate_per_minute: is -1; it takes a number from 0 to 1000000
+            error: /etc/proxmox-mcp/config.toml:8: http.session_idle_secs: is 1; it takes a number from 10 to 86400
+        "#]],
+    );
+    check(
+        r#"[http]
+listen = "mcp.example.lan:8808"
+allowed_hosts = ["mcp.example.lan:8808", "192.0.2.7", "[::1]", "*", "https://a.example"]
+allowed_origins = ["https://app.example.lan", "https://app.example.lan/path", "null"]
+tls_key_file = "home.token"
+"#,
+        expect![[r#"
+            error: /etc/proxmox-mcp/config.toml:2: http.listen: is "mcp.example.lan:8808"; it takes an address with its port, for example 127.0.0.1:8808, 0.0.0.0:8808 or [::]:8808
+            error: /etc/proxmox-mcp/config.toml:3: http.allowed_hosts: lists "*"; name each host, without scheme and path, for example mcp.example.lan or mcp.example.lan:8808
+            error: /etc/proxmox-mcp/config.toml:3: http.allowed_hosts: lists "https://a.example"; name each host, without scheme and path, for example mcp.example.lan or mcp.example.lan:8808
+            error: /etc/proxmox-mcp/config.toml:4: http.allowed_origins: lists "https://app.example.lan/path"; an origin is scheme, host and, where it is not the usual one, port: https://app.example.lan
+            error: /etc/proxmox-mcp/config.toml:4: http.allowed_origins: lists "null"; an origin is scheme, host and, where it is not the usual one, port: https://app.example.lan
+            error: /etc/proxmox-mcp/config.toml:5: http.tls_key_file: is set without tls_cert_file; HTTPS takes both
+        "#]],
+    );
+}
+
+#[test]
+fn issuers_and_their_mistakes() {
+    check(
+        r#"[oauth.a]
+issuer = "http://idp.example.lan"
+audience = []
+jwks_url = "https://user:planted@idp.example.lan/jwks"
+scopes = { "proxmox.read" = "reed", "a b" = "read", c = ["destroy", "cluster:home"], offline_access = "read" }
+required_scope = ""
+algorithms = ["none", "HS256", "RS265", "ES256"]
+
+[oauth.b]
+audience = "api://mcp"
+
+[oauth.c]
+issuer = "https://idp.example.lan?x=y"
+audience = ["api://mcp"]
+ca_file = "home.token"
+algorithms = []
+
+[oauth.d]
+issuer = "not an address"
+audience = "https://mcp.example.lan/mcp"
+jwks_url = "ftp://idp.example.lan/keys"
+scopes = { x = "toolset:api" }
+required_scope = "a b"
+
+[oauth.e]
+issuer = "https://one.example.lan"
+audience = "http://mcp.example.lan/mcp"
+
+[oauth.f]
+issuer = "https://one.example.lan"
+audience = "https://mcp.example.lan/mcp"
+"#,
+        expect![[r#"
+            error: /etc/proxmox-mcp/config.toml:1: oauth.a.resource: is missing, and no audience is an address; it takes the address of the endpoint as clients write it, for example https://mcp.example.lan:8808/mcp
+            error: /etc/proxmox-mcp/config.toml:2: oauth.a.issuer: is an address without TLS; whoever stands between could put keys of their own there: use https
+            error: /etc/proxmox-mcp/config.toml:3: oauth.a.audience: is empty; tokens for anybody are for nobody
+            error: /etc/proxmox-mcp/config.toml:4: oauth.a.jwks_url: holds a login; keys are public: leave the login out
+            error: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes."a b": is not the name of an OAuth scope; it holds no space, quote or backslash
+            error: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes."proxmox.read": is no scope: `reed` is not a scope: use read, operate, destroy, toolset:NAME or cluster:KEY; for example "read" or "operate,toolset:backup,cluster:home"
+            error: /etc/proxmox-mcp/config.toml:6: oauth.a.required_scope: is not the name of an OAuth scope; it holds no space, quote or backslash
+            error: /etc/proxmox-mcp/config.toml:7: oauth.a.algorithms: lists "HS256"; whoever can check such a token can make one: let the issuer sign with a key pair
+            error: /etc/proxmox-mcp/config.toml:7: oauth.a.algorithms: lists "RS265"; did you mean `RS256`?
+            error: /etc/proxmox-mcp/config.toml:7: oauth.a.algorithms: lists "none"; a token without a signature can be written by anybody
+            error: /etc/proxmox-mcp/config.toml:9: oauth.b.issuer: is missing; for example issuer = "https://idp.example.lan/realms/lab"
+            error: /etc/proxmox-mcp/config.toml:12: oauth.c.resource: is missing, and no audience is an address; it takes the address of the endpoint as clients write it, for example https://mcp.example.lan:8808/mcp
+            error: /etc/proxmox-mcp/config.toml:13: oauth.c.issuer: has a query or a fragment; an issuer is an address with nothing behind `?` or `#`
+            error: /etc/proxmox-mcp/config.toml:15: oauth.c.ca_file: is no certificate to trust: find a certificate in the CA file; it takes certificates in PEM
+            error: /etc/proxmox-mcp/config.toml:16: oauth.c.algorithms: is empty; it takes some of RS256, PS256, ES256, EdDSA
+            error: /etc/proxmox-mcp/config.toml:19: oauth.d.issuer: is not an address; it takes an address such as https://idp.example.lan
+            error: /etc/proxmox-mcp/config.toml:21: oauth.d.jwks_url: is not an address of the web; it takes an address such as https://idp.example.lan
+            error: /etc/proxmox-mcp/config.toml:22: oauth.d.scopes.x: is no scope: the scope has no tier: add read, operate or destroy; for example "read" or "operate,toolset:backup,cluster:home"
+            error: /etc/proxmox-mcp/config.toml:23: oauth.d.required_scope: is not the name of an OAuth scope; it holds no space, quote or backslash
+            error: /etc/proxmox-mcp/config.toml:29: oauth.f.resource: is https://mcp.example.lan/mcp, where oauth.e has http://mcp.example.lan/mcp; a server has one address: set the same `resource` in both tables
+            error: /etc/proxmox-mcp/config.toml:30: oauth.f.issuer: is the issuer of oauth.e too; one table for each issuer
+            warning: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes.offline_access: asks clients for a token that never ends; servers do not ask for it; clients do where they need it
+            warning: /etc/proxmox-mcp/config.toml:25: oauth.e.resource: tokens travel to it without TLS; set http.tls_cert_file and http.tls_key_file, or put a proxy with TLS in front
+        "#]],
+    );
 }

@@ -208,3 +208,47 @@ fn fingerprints_stand_under_any_address() {
     let rendered = setup.render();
     assert!(rendered.contains("pve.home.fingerprints.\"127.0.0.1:40001\" = "), "{rendered}");
 }
+
+#[test]
+fn an_issuer_has_the_defaults_of_the_table() {
+    let main = r#"
+[oauth.idp]
+issuer = "http://127.0.0.1:3000"
+audience = ["api://mcp", "https://mcp.example.lan/mcp"]
+
+[oauth.other]
+issuer = "https://other.example.lan"
+audience = "https://mcp.example.lan/mcp"
+scopes = { admins = ["destroy", "cluster:home"] }
+"#;
+    let loaded = Setup::main(main).load().unwrap();
+    let idp = &loaded.settings.oauth["idp"];
+    assert_eq!(idp.resource, "https://mcp.example.lan/mcp");
+    assert_eq!(idp.algorithms, ["RS256", "PS256", "ES256", "EdDSA"]);
+    assert_eq!((idp.leeway.as_secs(), idp.jwks_refresh.as_secs()), (30, 3600));
+    let scopes: Vec<_> = idp.scopes.iter().map(|(name, scope)| format!("{name}={scope}")).collect();
+    assert_eq!(scopes, ["proxmox.destroy=destroy", "proxmox.operate=operate", "proxmox.read=read"]);
+    let other = &loaded.settings.oauth["other"];
+    assert_eq!(other.scopes["admins"].to_string(), "destroy,cluster:home");
+    let http = &loaded.settings.http;
+    assert!(http.listen.ip().is_loopback() && http.tls.is_none() && http.legacy_sessions);
+    check(
+        &Setup::main(main)
+            .variable("PROXMOX_MCP_HTTP__LISTEN", "[::]:80")
+            .variable("PROXMOX_MCP_OAUTH__THIRD__ISSUER", "https://third.example.lan")
+            .variable("PROXMOX_MCP_OAUTH__THIRD__AUDIENCE", "https://mcp.example.lan/mcp,other")
+            .variable("PROXMOX_MCP_OAUTH__THIRD__SCOPES__OPS", "operate,toolset:backup"),
+        expect![[r#"
+            http.listen = "[::]:80"  <- variable PROXMOX_MCP_HTTP__LISTEN
+            oauth.idp.audience = ["api://mcp", "https://mcp.example.lan/mcp"]  <- /etc/proxmox-mcp/config.toml:4
+            oauth.idp.issuer = "http://127.0.0.1:3000"  <- /etc/proxmox-mcp/config.toml:3
+            oauth.other.audience = "https://mcp.example.lan/mcp"  <- /etc/proxmox-mcp/config.toml:8
+            oauth.other.issuer = "https://other.example.lan"  <- /etc/proxmox-mcp/config.toml:7
+            oauth.other.scopes.admins = ["destroy", "cluster:home"]  <- /etc/proxmox-mcp/config.toml:9
+            oauth.third.audience = ["https://mcp.example.lan/mcp", "other"]  <- variable PROXMOX_MCP_OAUTH__THIRD__AUDIENCE
+            oauth.third.issuer = "https://third.example.lan"  <- variable PROXMOX_MCP_OAUTH__THIRD__ISSUER
+            oauth.third.scopes.ops = ["operate", "toolset:backup"]  <- variable PROXMOX_MCP_OAUTH__THIRD__SCOPES__OPS
+            warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
+        "#]],
+    );
+}
