@@ -195,6 +195,21 @@ impl App {
         Ok(outcome)
     }
 
+    /// Holds arguments against a tool's schema without calling it, as [`App::call_tool`] does before it calls. What is
+    /// wrong is listed; nothing is when they fit.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownTool`] if there is none of that name.
+    pub fn check_arguments(&self, name: &str, args: &JsonObject) -> Result<Vec<String>, CallError> {
+        let entry = self.entry(name)?;
+        let schema = &entry.tool.spec().input_schema;
+        let mut args = args.clone();
+        schema::drop_empty_arguments(schema, &mut args);
+        schema::mend_types(schema, &mut args);
+        Ok(entry.input.check(schema, &Value::Object(args)).err().unwrap_or_default())
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry, CallError> {
         let tools = &self.inner.tools;
         if let Some(entry) = tools.iter().find(|entry| entry.tool.spec().name == name) {

@@ -24,6 +24,7 @@ struct Inner {
     caller: Caller,
     cancelled: CancellationToken,
     answers: Option<Answers>,
+    unasked: Option<Answers>,
     progress: Arc<ProgressGate>,
     outlet: Arc<dyn Outlet>,
 }
@@ -46,6 +47,8 @@ pub(crate) struct Request {
 pub(crate) trait Outlet: Send + Sync + 'static {
     async fn progress(&self, current: f64, total: Option<f64>, message: Option<String>);
     async fn log(&self, level: LogLevel, logger: Option<String>, data: Value);
+    /// Ends the stream that the call's client waits on, where it can come back for the rest.
+    fn let_go(&self) {}
 }
 
 /// An outlet that drops everything.
@@ -142,7 +145,9 @@ impl CallContext {
         outlet: Arc<dyn Outlet>,
     ) -> Self {
         let progress = Arc::default();
-        Self { inner: Arc::new(Inner { request, caller, cancelled, answers, progress, outlet }) }
+        let unasked = None;
+        let inner = Inner { request, caller, cancelled, answers, unasked, progress, outlet };
+        Self { inner: Arc::new(inner) }
     }
 
     /// A context without a client: for tests, and for calls from inside the process. Progress and logs go nowhere.
@@ -156,14 +161,39 @@ impl CallContext {
         )
     }
 
+    /// The same context under this request id and ended by this token: for a transport of the embedder's own.
+    #[must_use]
+    pub fn with_request(&self, id: &str, cancelled: CancellationToken) -> Self {
+        let inner = Inner {
+            request: Request { id: id.to_owned(), ..self.inner.request.clone() },
+            caller: self.inner.caller.clone(),
+            cancelled,
+            answers: self.inner.answers.clone(),
+            progress: Arc::clone(&self.inner.progress),
+            outlet: Arc::clone(&self.inner.outlet),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The same context for the next round of a call that asked something.
     #[must_use]
     pub fn with_answers(&self, answers: Answers) -> Self {
+        self.with(Some(answers), None)
+    }
+
+    /// The same context for a call that came with answers to nothing that we asked.
+    #[must_use]
+    pub(crate) fn with_unasked(&self, answers: Answers) -> Self {
+        self.with(None, Some(answers))
+    }
+
+    fn with(&self, answers: Option<Answers>, unasked: Option<Answers>) -> Self {
         let inner = Inner {
             request: self.inner.request.clone(),
             caller: self.inner.caller.clone(),
             cancelled: self.inner.cancelled.clone(),
-            answers: Some(answers),
+            answers,
+            unasked,
             // Shared: progress grows over all rounds of one request.
             progress: Arc::clone(&self.inner.progress),
             outlet: Arc::clone(&self.inner.outlet),
@@ -215,6 +245,18 @@ impl CallContext {
     /// The answers to what this tool asked in an earlier round; `None` in the first.
     pub fn answers(&self) -> Option<&Answers> {
         self.inner.answers.as_ref()
+    }
+
+    /// Answers that came without our state: nothing proves that a question of ours was on anybody's screen, or that they
+    /// fit its form. Fit to save a round where they are mere arguments; never a consent.
+    pub fn unasked_answers(&self) -> Option<&Answers> {
+        self.inner.unasked.as_ref()
+    }
+
+    /// Lets go of the connection that the client waits on, if it is one that the client can take up again where it
+    /// stopped (a session over HTTP, from revision 2025-11-25 on); does nothing otherwise. The call goes on.
+    pub fn let_go(&self) {
+        self.inner.outlet.let_go();
     }
 
     /// Whether progress reaches anybody, so that a handler can save the work of finding it out.

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 pub use self::body::HttpBody;
+pub use self::origin::Doors;
 use crate::adapter::http::Endpoint;
 use crate::app::App;
 use crate::context::Caller;

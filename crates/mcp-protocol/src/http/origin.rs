@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderValue};
 /// Always allowed: no name server answers for these with the address of somebody else.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// The names and origins that are allowed, parsed once.
-pub(crate) struct Doors {
+/// The names and origins that are allowed, parsed once. [`HttpService`](super::HttpService) has one of its own; an embedder
+/// that serves more than the endpoint checks the rest by another.
+pub struct Doors {
     hosts: Vec<Host>,
     origins: Vec<Origin>,
 }
@@ -30,7 +31,7 @@ struct Origin {
 
 impl Doors {
     /// An entry that makes no sense allows nothing, and is said in the log.
-    pub(crate) fn new(hosts: &[String], origins: &[String]) -> Self {
+    pub fn new(hosts: &[String], origins: &[String]) -> Self {
         let mut doors = Self { hosts: Vec::new(), origins: Vec::new() };
         for name in LOOPBACK {
             doors.hosts.push(Host { name: name.to_owned(), port: None });
@@ -50,8 +51,12 @@ impl Doors {
         doors
     }
 
-    /// Says why a request may not come in.
-    pub(crate) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+    /// Whether a request may come in.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not, for whoever sent it.
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
         let mut named = headers.get_all(HOST).iter();
         let host = match (named.next(), named.next()) {
             (Some(host), None) => host.to_str().ok().and_then(parse_host),
@@ -76,7 +81,8 @@ impl Doors {
         Ok(())
     }
 
-    fn admits_origin(&self, origin: &HeaderValue) -> bool {
+    /// Whether pages of this origin may call the server.
+    pub fn admits_origin(&self, origin: &HeaderValue) -> bool {
         let origin = origin.to_str().ok().and_then(parse_origin);
         origin.is_some_and(|origin| self.origins.contains(&origin))
     }
