@@ -68,6 +68,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         principal: Principal::local(0),
         redaction: Redaction::default(),
         journal: None,
+        jobs: None,
     };
     Ok(mcp_tools::build_app(fleet, &options)?)
 }

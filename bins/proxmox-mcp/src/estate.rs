@@ -13,7 +13,7 @@ use mcp_tools::{
 use proxmox_sim::{Sim, SimConfig};
 use secrecy::ExposeSecret;
 use settings::{Flag, Loaded, Sources};
-use store::{InvalidStoreUrl, LazyStore, StoreUrl};
+use store::{InvalidStoreUrl, LazyStore, ProtocolJobs, StoreUrl};
 
 use crate::{
     cli::{SourceArgs, SurfaceArgs},
@@ -93,7 +93,8 @@ impl Estate {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             principal,
             redaction: Redaction::new(loaded.settings.secrets()),
-            journal: Some(Arc::new(AuditJournal::new(store))),
+            journal: Some(Arc::new(AuditJournal::new(store.clone()))),
+            jobs: Some(Arc::new(ProtocolJobs::new(store))),
         };
         let fleet = Arc::new(connect(&loaded)?);
         Ok(Self { loaded, fleet, options, _demo: demo })

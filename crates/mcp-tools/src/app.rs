@@ -7,17 +7,18 @@ use std::{
 };
 
 use mcp_protocol::{
-    App, BuildError, CallContext, Caller, Implementation, JsonObject, Outcome, Tool,
+    App, BuildError, CallContext, Caller, Implementation, JobStore, JsonObject, Outcome, Tool,
 };
 
 use crate::{
     completion::Suggestions,
     fleet::Fleet,
+    jobs::Jobs,
     journal::Journal,
     prompts::Guides,
     redaction::Redaction,
     resources::Documents,
-    tool::Served,
+    tool::{Served, Shared},
     tools::{TOOLSETS, Toolset},
 };
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub redaction: Redaction,
     /// Where actions are written down; without it they are not.
     pub journal: Option<Arc<dyn Journal>>,
+    /// Where work is kept that outlives its call; without it, it is known by its task alone.
+    pub jobs: Option<Arc<dyn JobStore>>,
 }
 
 /// Why no app could be built.
@@ -73,9 +76,15 @@ pub(crate) struct Catalogue {
 pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> {
     let mut names = BTreeSet::new();
     let mut served = Vec::new();
+    let jobs = options.jobs.as_ref().map(|store| {
+        let redaction = options.redaction.clone();
+        Arc::new(Jobs::new(Arc::clone(store), Arc::clone(&fleet), redaction, options.ceiling))
+    });
+    let shared = Shared { jobs, ..Shared::default() };
     for toolset in chosen(&options.toolsets)? {
         for tool in toolset.tools {
-            let one = Arc::new(Served::new(*tool, Arc::clone(&fleet), options.clone()));
+            let fleet = Arc::clone(&fleet);
+            let one = Arc::new(Served::new(*tool, fleet, options.clone(), shared.clone()));
             if options.mode.offers(one.access()) && names.insert(one.spec().name.clone()) {
                 served.push(one);
             }
@@ -119,8 +128,8 @@ fn instructions(fleet: &Fleet, options: &Options) -> String {
     let members =
         if members.is_empty() { "none configured".to_owned() } else { members.join(", ") };
     let mode = match options.mode {
-        guard::Mode::Trusted => "Reversible actions run at once; nothing is ever deleted.",
-        _ => "This server only reads: actions are refused and say how the operator allows them.",
+        guard::Mode::Trusted => "Reversible actions run at once; what may lose something asks a person first. `plan: true` shows what an action would do.",
+        _ => "This server only reads: actions are refused and say how the operator allows them; `plan: true` shows what one would do.",
     };
     format!(
         "Proxmox estate. Clusters and servers: {members}. A guest is addressed cluster/vmid (lab/104); \
@@ -143,7 +152,10 @@ impl Catalogue {
         self.tools.get_or_init(|| {
             let tools = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
             tools
-                .map(|tool| Served::new(*tool, Arc::clone(&self.fleet), self.options.clone()))
+                .map(|tool| {
+                    let (fleet, options) = (Arc::clone(&self.fleet), self.options.clone());
+                    Served::new(*tool, fleet, options, Shared::default())
+                })
                 .collect()
         })
     }

@@ -35,6 +35,9 @@ const CAUSE: usize = 300;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long work in the background follows one task.
+const PATIENCE: Duration = Duration::from_hours(24);
+
 /// When a call stops waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Until {
@@ -78,6 +81,12 @@ impl Until {
         let wait = seconds.map_or(cx.task_wait, Duration::from_secs).min(cx.task_wait);
         let since = Instant::now();
         Self { since, end: since + wait }
+    }
+
+    /// For work that nobody waits for: as long as any task takes.
+    pub(crate) fn patient() -> Self {
+        let since = Instant::now();
+        Self { since, end: since + PATIENCE }
     }
 
     /// What is left.

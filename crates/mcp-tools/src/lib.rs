@@ -11,13 +11,16 @@
 pub mod address;
 mod app;
 mod completion;
+mod consent;
 pub mod cursor;
 pub mod error;
 pub mod fleet;
 pub mod follow;
+pub mod jobs;
 pub mod journal;
 pub mod needs;
 pub mod permissions;
+pub mod plan;
 mod prompts;
 pub mod redaction;
 pub mod report;

@@ -41,6 +41,8 @@ pub struct Report {
     pub untrusted: Vec<Untrusted>,
     /// The calls that would follow.
     pub next: Vec<Next>,
+    /// The job that the work goes on as, for clients that know jobs.
+    pub job: Option<std::sync::Arc<str>>,
 }
 
 /// Rows under one header.

@@ -82,6 +82,12 @@ impl Input {
         self.with("guest", schema, "cluster/vmid, or vmid or name if unique").required("guest")
     }
 
+    /// `plan` of an action: says what would be done, and does nothing.
+    #[must_use]
+    pub(crate) fn planned(self) -> Self {
+        self.boolean("plan", "")
+    }
+
     /// `limit` and `cursor` of a list.
     #[must_use]
     pub fn paged(self) -> Self {

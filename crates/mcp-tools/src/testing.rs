@@ -75,13 +75,10 @@ impl Transport for Scripted {
 /// What a tool has at hand with one cluster.
 pub(crate) fn cx(name: &str, client: &pve_client::Client) -> Cx {
     let fleet = Fleet::new(stdx::SystemClock::shared());
-    Cx {
-        fleet: Arc::new(fleet.with_pve(key(name), client, Traits::default())),
-        call: CallContext::detached(Caller::new("local:0")),
-        mode: guard::Mode::ReadOnly,
-        ceiling: 16 * 1024,
-        task_wait: Duration::from_secs(45),
-    }
+    let fleet = Arc::new(fleet.with_pve(key(name), client, Traits::default()));
+    let mut cx = Cx::new(fleet, CallContext::detached(Caller::new("local:0")));
+    cx.mode = guard::Mode::ReadOnly;
+    cx
 }
 
 pub(crate) fn key(name: &str) -> ClusterKey {

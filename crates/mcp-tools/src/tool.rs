@@ -4,17 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use estate::Access;
-use guard::Mode;
-use mcp_protocol::{Annotations, Answer, CallContext, JsonObject, Outcome, ToolSpec};
+use guard::{Grant, Mode, Principal, Refusal, Verdict};
+use mcp_protocol::{
+    Annotations, Answer, CallContext, JobHandle, JobId, JsonObject, Outcome, ToolSpec,
+};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     app::Options,
+    consent::{self, Consents, Said},
     error::ToolError,
     fleet::Fleet,
-    journal::Entry,
+    jobs::Jobs,
+    journal::{Entry, Journal},
+    plan::ActionTool,
+    redaction::Redaction,
     report::Report,
     schema::{Input, Output},
 };
@@ -39,6 +45,9 @@ pub struct Definition {
 }
 
 /// A tool over the estate.
+///
+/// A tool that only reads implements this; one that changes something implements
+/// [`ActionTool`], and is an `EstateTool` by that.
 #[async_trait]
 pub trait EstateTool: Send + Sync + 'static {
     /// What is said of it.
@@ -52,10 +61,16 @@ pub trait EstateTool: Send + Sync + 'static {
     /// # Errors
     /// Whatever the caller can act on; it becomes an `isError` result.
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError>;
+
+    /// The same tool as one that changes something, if it is one.
+    fn as_action(&self) -> Option<&dyn ActionTool> {
+        None
+    }
 }
 
 /// What a running tool has at hand. Cheap to clone.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Cx {
     /// The estate.
     pub fleet: Arc<Fleet>,
@@ -67,6 +82,18 @@ pub struct Cx {
     pub ceiling: usize,
     /// The longest that a call follows a task.
     pub task_wait: Duration,
+    /// Where work goes that outlives its call.
+    pub jobs: Option<Arc<Jobs>>,
+    recorder: Option<Arc<Recorder>>,
+}
+
+/// Writes down what becomes of one action.
+struct Recorder {
+    journal: Arc<dyn Journal>,
+    redaction: Redaction,
+    principal: Principal,
+    tool: &'static str,
+    target: String,
 }
 
 /// A tool as the protocol sees it.
@@ -77,11 +104,38 @@ pub(crate) struct Served {
     spec: ToolSpec,
     fleet: Arc<Fleet>,
     options: Options,
+    shared: Shared,
+}
+
+/// What all tools of one server share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    pub(crate) jobs: Option<Arc<Jobs>>,
+    pub(crate) consents: Arc<Consents>,
+}
+
+/// What a call comes to.
+enum Reply {
+    Report(Report),
+    Question(Outcome),
 }
 
 // === impl Cx ===
 
 impl Cx {
+    /// For this estate and this request, with the limits of a server that was told nothing else.
+    pub fn new(fleet: Arc<Fleet>, call: CallContext) -> Self {
+        Self {
+            fleet,
+            call,
+            mode: Mode::default(),
+            ceiling: crate::DEFAULT_CEILING,
+            task_wait: Duration::from_secs(45),
+            jobs: None,
+            recorder: None,
+        }
+    }
+
     /// Reads the arguments into the tool's own type.
     pub fn args<T: DeserializeOwned>(&self, args: JsonObject) -> Result<T, ToolError> {
         serde_json::from_value(serde_json::Value::Object(args))
@@ -92,15 +146,47 @@ impl Cx {
     pub fn now(&self) -> jiff::Timestamp {
         self.fleet.now()
     }
+
+    /// Writes down what became of the action, where that is kept. It has happened by then, so a
+    /// journal that fails is told of in the log only.
+    pub(crate) async fn record(&self, step: &str, said: &str) {
+        let Some(recorder) = &self.recorder else { return };
+        let mut said = said.to_owned();
+        recorder.redaction.text(&mut said);
+        let entry = recorder.entry(self.now(), step, json!({"outcome": said}));
+        if let Err(why) = recorder.journal.record(entry).await {
+            warn!(tool = recorder.tool, why, "outcome is not in the audit log");
+        }
+    }
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    fn entry(&self, time: jiff::Timestamp, step: &str, payload: Value) -> Entry {
+        Entry {
+            time,
+            principal: self.principal.clone(),
+            action: format!("{}.{step}", self.tool),
+            target: self.target.clone(),
+            payload,
+        }
+    }
 }
 
 // === impl Served ===
 
 impl Served {
-    pub(crate) fn new(tool: &'static dyn EstateTool, fleet: Arc<Fleet>, options: Options) -> Self {
+    pub(crate) fn new(
+        tool: &'static dyn EstateTool,
+        fleet: Arc<Fleet>,
+        options: Options,
+        shared: Shared,
+    ) -> Self {
         let definition = tool.definition();
         let (name, access) = (definition.name, definition.access);
-        Self { tool, name, access, spec: spec_of(definition), fleet, options }
+        let spec = spec_of(definition, tool.as_action().is_some());
+        Self { tool, name, access, spec, fleet, options, shared }
     }
 
     /// The most that the tool can do.
@@ -108,51 +194,103 @@ impl Served {
         self.access
     }
 
-    async fn run(&self, call: &CallContext, args: JsonObject) -> Result<Report, ToolError> {
-        let access = self.tool.access(&args).min(self.access);
-        self.options
-            .mode
-            .permits(access)
-            .map_err(|refusal| ToolError::new(format!("{}: {refusal}", self.name)))?;
-        let cx = Cx {
+    async fn run(&self, call: &CallContext, mut args: JsonObject) -> Result<Reply, ToolError> {
+        let action = self.tool.as_action();
+        let plan_only = action.is_some() && args.remove("plan") == Some(true.into());
+        let (principal, scope) = match call.caller().get::<Grant>() {
+            Some(grant) => (&grant.principal, Some(&grant.scope)),
+            None => (&self.options.principal, None),
+        };
+        let mut cx = Cx {
             fleet: Arc::clone(&self.fleet),
             call: call.clone(),
             mode: self.options.mode,
             ceiling: self.options.ceiling,
             task_wait: self.options.task_wait,
+            jobs: self.shared.jobs.clone(),
+            recorder: None,
         };
-        let Some(journal) = self.options.journal.as_ref().filter(|_| access > Access::Read) else {
-            return self.tool.call(&cx, args).await;
-        };
-        let entry = |step: &str, payload: serde_json::Value| Entry {
-            time: cx.now(),
-            principal: self.options.principal.clone(),
-            action: format!("{}.{step}", self.name),
-            target: target_of(&args),
-            payload,
-        };
-        let mut asked = serde_json::Value::Object(args.clone());
-        self.options.redaction.json(&mut asked);
-        journal.record(entry("begin", asked)).await.map_err(|why| {
-            ToolError::new(format!("{}: nothing was done: {why}", self.name))
-                .hint("what changes the estate is written into the audit log first: make the state folder writable")
-        })?;
-        let result = self.tool.call(&cx, args.clone()).await;
-        let (step, mut said) = match &result {
-            Ok(report) => ("done", report.lead.clone()),
-            Err(error) => ("failed", error.message().to_owned()),
-        };
-        self.options.redaction.text(&mut said);
-        if let Err(why) = journal.record(entry(step, json!({"outcome": said}))).await {
-            warn!(tool = self.name, why, "outcome is not in the audit log");
+        let access = self.tool.access(&args).min(self.access);
+        if let Some(action) = action.filter(|_| plan_only) {
+            let plan = action.plan(&cx, args).await?;
+            if plan.is_nothing() {
+                return Ok(Reply::Report(plan.nothing()));
+            }
+            let form = plan.form(self.name, &principal.to_string());
+            return Ok(Reply::Report(plan.report(&form, access)));
         }
-        result
+        let refused = |refusal: Refusal| {
+            let error = ToolError::new(format!("{}: {refusal}", self.name));
+            if action.is_none() {
+                return error;
+            }
+            let mut plan = args.clone();
+            plan.insert("plan".to_owned(), true.into());
+            error.next(self.name, plan)
+        };
+        if let Some(scope) = scope.filter(|scope| !scope.allows(access)) {
+            let refusal = Refusal::Scope { scope: scope.access, needed: access };
+            return Err(refused(refusal));
+        }
+        let verdict = self.options.mode.permits(access).map_err(refused)?;
+        if access == Access::Read {
+            return self.tool.call(&cx, args).await.map(Reply::Report);
+        }
+        let Some(action) = action else {
+            return Err(ToolError::new(format!("{} cannot say what it would do", self.name)));
+        };
+        let plan = action.plan(&cx, args.clone()).await?;
+        if plan.is_nothing() {
+            return Ok(Reply::Report(plan.nothing()));
+        }
+        let form = plan.form(self.name, &principal.to_string());
+        if verdict == Verdict::Ask {
+            let who = principal.to_string();
+            if !call.capabilities().elicitation_form {
+                return Err(consent::cannot_ask(self.name).next(self.name, {
+                    let mut plan = args;
+                    plan.insert("plan".to_owned(), true.into());
+                    plan
+                }));
+            }
+            let said = self.shared.consents.read(call, &form, &who, cx.now())?;
+            if let Said::Ask(before) = said {
+                let question = consent::ask(&plan, &form, &who, cx.now(), before.as_deref());
+                return Ok(Reply::Question(question));
+            }
+        }
+        if let Some(journal) = &self.options.journal {
+            let recorder = Recorder {
+                journal: Arc::clone(journal),
+                redaction: self.options.redaction.clone(),
+                principal: principal.clone(),
+                tool: self.name,
+                target: target_of(&args),
+            };
+            let mut asked = Value::Object(args.clone());
+            self.options.redaction.json(&mut asked);
+            let payload = json!({"arguments": asked, "plan": form.digest().as_str()});
+            journal.record(recorder.entry(cx.now(), "begin", payload)).await.map_err(|why| {
+                ToolError::new(format!("{}: nothing was done: {why}", self.name))
+                    .hint("what changes the estate is written into the audit log first: make the state folder writable")
+            })?;
+            cx.recorder = Some(Arc::new(recorder));
+        }
+        let result = action.run(&cx, args, plan).await;
+        match &result {
+            // The end of a job is written down when it comes.
+            Ok(report) if report.job.is_some() => cx.record("running", &report.lead).await,
+            Ok(report) => cx.record("done", &report.lead).await,
+            Err(error) => cx.record("failed", error.message()).await,
+        }
+        result.map(Reply::Report)
     }
 }
 
 /// What a call is about, for the audit log: its addresses as they were given.
 fn target_of(args: &JsonObject) -> String {
-    let parts = ["cluster", "node", "guest", "vmid", "upid"].iter().filter_map(|name| {
+    let names = ["cluster", "node", "guest", "vmid", "storage", "datastore", "path", "upid"];
+    let parts = names.iter().filter_map(|name| {
         let value = args.get(*name)?;
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     });
@@ -170,24 +308,34 @@ impl mcp_protocol::Tool for Served {
         let span = info_span!("mcp.tool", tool = self.name);
         let result = self.run(call, args).instrument(span).await;
         let failed = result.is_err();
-        let mut report = result.unwrap_or_else(|error| {
+        let reply = result.unwrap_or_else(|error| {
             info!(tool = self.name, error = %error, "tool call failed");
-            error.into_report()
+            Reply::Report(error.into_report())
         });
+        let mut report = match reply {
+            Reply::Report(report) => report,
+            Reply::Question(question) => return question,
+        };
         self.options.redaction.report(&mut report);
+        let job = report.job.take();
         let rendered = report.render(self.options.ceiling);
         let answer = Answer::text(rendered.text).with_structured(rendered.structured);
-        if failed { Outcome::Failed(answer) } else { Outcome::Done(answer) }
+        match job {
+            _ if failed => Outcome::Failed(answer),
+            Some(id) => Outcome::Job(JobHandle { id: JobId::from_text(id.as_ref()), answer }),
+            None => Outcome::Done(answer),
+        }
     }
 }
 
 /// The protocol's description of a tool, annotations derived from its tier.
-fn spec_of(definition: Definition) -> ToolSpec {
+fn spec_of(definition: Definition, is_action: bool) -> ToolSpec {
+    let input = if is_action { definition.input.planned() } else { definition.input };
     ToolSpec {
         name: definition.name.to_owned(),
         title: definition.title.to_owned(),
         description: definition.description.to_owned(),
-        input_schema: definition.input.build(),
+        input_schema: input.build(),
         output_schema: Some(definition.output.build()),
         annotations: Annotations {
             read_only: definition.access == Access::Read,

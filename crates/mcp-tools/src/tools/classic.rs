@@ -4,6 +4,7 @@
 //! Each is a thin mapping onto the default tools, so that there is one way to every answer, and
 //! the same refusals: what is ambiguous is not guessed here either.
 
+mod command;
 mod health;
 
 use async_trait::async_trait;
@@ -13,18 +14,20 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    backups::BackupStatus, cluster::ClusterStatusTool, guest::GuestGet, guests::GuestsList,
-    network::NetworkList, node::NodeGet, nodes::NodesList, power::GuestPower, storage::StorageList,
+    backups::BackupStatus, cluster::ClusterStatusTool, guests::GuestsList,
+    network::NetworkList, node::NodeGet, nodes::NodesList, storage::StorageList,
     tasks::TasksList,
 };
 use crate::{
-    address::{Advice, FoundGuest, FoundNode, Purpose},
+    address::{FoundNode, Purpose},
     error::ToolError,
     report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition, EstateTool},
-    view::{Guest, kind_word},
+    view::kind_word,
 };
+
+pub use self::command::Command;
 
 /// One of the thirteen.
 pub struct Classic(Name);
@@ -35,7 +38,6 @@ enum Name {
     Nodes,
     NodeStatus,
     Guests(GuestKind),
-    Command(GuestKind),
     Storage,
     NodeTasks,
     BackupInfo,
@@ -53,11 +55,11 @@ pub static GET_NODE_STATUS: Classic = Classic(Name::NodeStatus);
 /// `get_vms`
 pub static GET_VMS: Classic = Classic(Name::Guests(GuestKind::Qemu));
 /// `execute_vm_command`
-pub static EXECUTE_VM_COMMAND: Classic = Classic(Name::Command(GuestKind::Qemu));
+pub static EXECUTE_VM_COMMAND: Command = Command(GuestKind::Qemu);
 /// `get_lxcs`
 pub static GET_LXCS: Classic = Classic(Name::Guests(GuestKind::Lxc));
 /// `execute_lxc_command`
-pub static EXECUTE_LXC_COMMAND: Classic = Classic(Name::Command(GuestKind::Lxc));
+pub static EXECUTE_LXC_COMMAND: Command = Command(GuestKind::Lxc);
 /// `get_storage`
 pub static GET_STORAGE: Classic = Classic(Name::Storage);
 /// `get_node_tasks`
@@ -70,12 +72,6 @@ pub static GET_NETWORK_INFO: Classic = Classic(Name::NetworkInfo);
 pub static CHECK_NODE_HEALTH: Classic = Classic(Name::NodeHealth);
 /// `send_notification`
 pub static SEND_NOTIFICATION: Classic = Classic(Name::Notification);
-
-/// The words of `command`.
-const COMMANDS: &[&str] = &[
-    "start", "stop", "shutdown", "restart", "reboot", "suspend", "resume", "reset", "status",
-    "config",
-];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -90,14 +86,6 @@ impl Args {
     fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref().filter(|key| !key.trim().is_empty())
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct CommandArgs {
-    vmid: u32,
-    command: String,
-    node: Option<String>,
-    cluster: Option<String>,
 }
 
 #[async_trait]
@@ -115,21 +103,12 @@ impl EstateTool for Classic {
         }
     }
 
-    fn access(&self, args: &JsonObject) -> Access {
-        match self.0 {
-            Name::Command(_) => match args.get("command").and_then(Value::as_str) {
-                Some("status" | "config") => Access::Read,
-                _ => Access::Operate,
-            },
-            // Until there is an output it can do nothing, and says so in every mode.
-            _ => Access::Read,
-        }
+    /// Until there is an output a notification can do nothing, and says so in every mode.
+    fn access(&self, _args: &JsonObject) -> Access {
+        Access::Read
     }
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
-        if let Name::Command(kind) = self.0 {
-            return command(cx, kind, cx.args(args)?).await;
-        }
         if self.0 == Name::Notification {
             return Err(nothing_to_send_to());
         }
@@ -146,7 +125,7 @@ impl EstateTool for Classic {
             Name::BackupInfo => backups(cx, &args).await,
             Name::NetworkInfo => networks(cx, &args).await,
             Name::NodeHealth => health::check(cx, args.cluster(), args.node.as_deref()).await,
-            Name::Command(_) | Name::Notification => Err(nothing_to_send_to()),
+            Name::Notification => Err(nothing_to_send_to()),
         }
     }
 }
@@ -170,18 +149,6 @@ impl Classic {
             Name::Guests(GuestKind::Lxc) => {
                 ("get_lxcs", "List containers", "Containers with status and load.")
             }
-            Name::Command(GuestKind::Qemu) => (
-                "execute_vm_command",
-                "Command a VM",
-                "Power command or query for one VM; follows the task to its true end. shutdown and \
-                 reboot ask the guest's OS; stop and reset cut the power.",
-            ),
-            Name::Command(GuestKind::Lxc) => (
-                "execute_lxc_command",
-                "Command a container",
-                "Power command or query for one container; follows the task to its true end. \
-                 shutdown and reboot ask its OS; stop kills it.",
-            ),
             Name::Storage => ("get_storage", "List storage", "Storages and how full they are."),
             Name::NodeTasks => {
                 ("get_node_tasks", "List tasks", "Recent tasks, newest first; failures with cause.")
@@ -211,13 +178,6 @@ impl Classic {
         match self.0 {
             Name::ClusterStatus | Name::Nodes => Input::new(),
             Name::NodeTasks => Input::new().node().cluster().integer("limit", 1..=1000, ""),
-            Name::Command(_) => Input::new()
-                .integer("vmid", 100..=999_999_999, "")
-                .required("vmid")
-                .choice("command", COMMANDS, "")
-                .required("command")
-                .node()
-                .text("cluster", "where several have the vmid"),
             Name::Notification => {
                 Input::new().text("message", "").required("message").text("title", "").choice(
                     "severity",
@@ -239,16 +199,14 @@ impl Classic {
             Name::BackupInfo => BackupStatus.definition().output,
             Name::NodeHealth => Output::new().table("nodes").fact("verdict", "string"),
             // Whichever tool answers, its facts are its own.
-            Name::NodeStatus | Name::NetworkInfo | Name::Command(_) | Name::Notification => {
-                Output::new()
-            }
+            Name::NodeStatus | Name::NetworkInfo | Name::Notification => Output::new(),
         }
     }
 
     /// The most that it can do.
     fn most(&self) -> Access {
         match self.0 {
-            Name::Command(_) | Name::Notification => Access::Operate,
+            Name::Notification => Access::Operate,
             _ => Access::Read,
         }
     }
@@ -314,65 +272,6 @@ async fn networks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
         return run_for(cx, &NetworkList, args, json!({})).await;
     }
     super::network::of_all(cx, args.cluster()).await
-}
-
-/// One command for one guest.
-async fn command(cx: &Cx, kind: GuestKind, args: CommandArgs) -> Result<Report, ToolError> {
-    let action = match args.command.as_str() {
-        "restart" => "reboot",
-        other => other,
-    };
-    let is_read = matches!(action, "status" | "config");
-    let purpose = if is_read { Purpose::Read } else { Purpose::Write };
-    let cluster = args.cluster.filter(|key| !key.trim().is_empty());
-    // A node that only one cluster has says which cluster is meant.
-    let node = cx.fleet.find_opt_node(cluster.as_deref(), args.node.as_deref(), purpose).await?;
-    let cluster = cluster.or_else(|| node.as_ref().map(|node| node.member.key.to_string()));
-    let address = match cluster {
-        Some(cluster) => format!("{cluster}/{}", args.vmid),
-        None => args.vmid.to_string(),
-    };
-    let found = cx.fleet.find_guest_as(&address, purpose, Advice::Argument).await;
-    let found = found.map_err(|error| match &node {
-        Some(node) => error.map(|report| node.tell(report)),
-        None => error,
-    })?;
-    let guest = &found.guest;
-    check_kind(guest, kind)?;
-    let place = is_elsewhere(&found, node.as_ref());
-    if let (Some(words), false) = (&place, is_read) {
-        return Err(ToolError::new(format!("{action} was not tried: {words}"))
-            .hint("leave node out: the guest is found wherever it is"));
-    }
-    let at = guest.at.to_string();
-    let report = match action {
-        "status" => run(cx, &GuestGet, json!({"guest": at, "include": ["status"]})).await,
-        "config" => run(cx, &GuestGet, json!({"guest": at, "include": ["config"]})).await,
-        _ => run(cx, &GuestPower, json!({"guest": at, "action": action})).await,
-    };
-    let mut report = told(node.as_ref(), report)?;
-    report.notes.extend(found.notes.iter().cloned());
-    report.notes.extend(place);
-    Ok(report)
-}
-
-fn check_kind(guest: &Guest, wanted: GuestKind) -> Result<(), ToolError> {
-    if guest.kind == wanted {
-        return Ok(());
-    }
-    let (is, tool) = match guest.kind {
-        GuestKind::Qemu => ("a VM", "execute_vm_command"),
-        GuestKind::Lxc => ("a container", "execute_lxc_command"),
-    };
-    Err(ToolError::new(format!("{} is {is}", super::power::named(guest)))
-        .hint(format!("use {tool}")))
-}
-
-/// Whether the guest is on another node than the caller believes.
-fn is_elsewhere(found: &FoundGuest, node: Option<&FoundNode>) -> Option<String> {
-    let named = node?.name();
-    let guest = &found.guest;
-    (guest.node != *named).then(|| format!("{} is on {}, not on {named}", guest.at, guest.node))
 }
 
 fn nothing_to_send_to() -> ToolError {

@@ -2,7 +2,7 @@
 
 mod decide;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use api_core::Request;
 use async_trait::async_trait;
@@ -23,9 +23,10 @@ use crate::{
         ha::{self, Wish},
         state::State,
     },
+    plan::{ActionTool, Plan, Step},
     report::Report,
     schema::{Input, Output},
-    tool::{Cx, Definition, EstateTool},
+    tool::{Cx, Definition},
     view::{Guest, GuestStatus},
 };
 
@@ -59,14 +60,26 @@ struct Run<'a> {
     before: State,
 }
 
+/// What was read for the plan.
+struct Ready {
+    member: Arc<Pve>,
+    guest: Guest,
+    action: Action,
+    before: State,
+    known: Option<HashSet<Upid>>,
+    managed: bool,
+    notes: Vec<String>,
+    timeout_s: Option<u64>,
+}
+
 #[async_trait]
-impl EstateTool for GuestPower {
+impl ActionTool for GuestPower {
     fn definition(&self) -> Definition {
         Definition {
             name: "guest_power",
             title: "Start or stop a guest",
             description: "Follows the task to its true end. shutdown and reboot ask the guest's OS \
-                (may take minutes); stop and reset cut the power.",
+                (minutes); stop and reset cut the power.",
             input: Input::new()
                 .guest()
                 .choice("action", Action::NAMES, "")
@@ -89,35 +102,46 @@ impl EstateTool for GuestPower {
         Access::Operate
     }
 
-    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
+    async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
         let args: Args = cx.args(args)?;
         let found = cx.fleet.find_guest(&args.guest, Purpose::Write).await?;
-        let until = Until::within(cx, args.timeout_s);
-        let mut result = act(cx, &found, args.action, until).await;
-        // What was said while the guest was looked for belongs to the answer, good or bad.
-        let notes = |report: &mut Report| report.notes.extend(found.notes.iter().cloned());
-        match &mut result {
-            Ok(report) => notes(report),
-            Err(error) if !found.notes.is_empty() => {
-                let taken = std::mem::replace(error, ToolError::new(""));
-                let mut report = taken.into_report();
-                notes(&mut report);
-                *error = ToolError::from_report(report);
+        let notes = found.notes.clone();
+        match prepare(found, &args).await {
+            Ok(mut plan) => {
+                // `run` tells them: they belong to every answer, good or bad.
+                if plan.is_nothing() {
+                    plan.notes = notes;
+                }
+                Ok(plan)
             }
-            Err(_) => {}
+            Err(error) => Err(error.map(|mut report| {
+                report.notes.extend(notes);
+                report
+            })),
         }
-        result
+    }
+
+    async fn run(&self, cx: &Cx, _args: JsonObject, mut plan: Plan) -> Result<Report, ToolError> {
+        let Some(ready) = plan.take::<Ready>() else {
+            return Err(ToolError::new("the plan has lost what it was made of"));
+        };
+        let notes = ready.notes.clone();
+        let told = |mut report: Report| {
+            report.notes.extend(notes);
+            report
+        };
+        match act(cx, &ready).await {
+            Ok(report) => Ok(told(report)),
+            Err(error) => Err(error.map(told)),
+        }
     }
 }
 
-async fn act(
-    cx: &Cx,
-    found: &FoundGuest,
-    action: Action,
-    until: Until,
-) -> Result<Report, ToolError> {
-    let FoundGuest { member, guest, .. } = found;
-    let name = named(guest);
+/// Reads the state, and decides whether and how the action goes.
+async fn prepare(found: FoundGuest, args: &Args) -> Result<Plan, ToolError> {
+    let FoundGuest { member, guest, notes, .. } = found;
+    let action = args.action;
+    let name = named(&guest);
     let what = format!("{} of {name}", action.as_str());
     if guest.is_template() {
         return Err(refusal(&what, "it is a template", "clone it and start the clone"));
@@ -136,11 +160,14 @@ async fn act(
         Verdict::Go => {}
         Verdict::Already => {
             let state = before.status.as_str();
-            return Ok(Report::new(format!("{name} is already {state}: nothing was done"))
-                .fact("guest", guest.at.to_string())
-                .fact("action", action.as_str())
-                .fact("status", "unchanged")
-                .fact("state", state));
+            let report = Report::new(format!("{name} is already {state}: nothing was done"));
+            return Ok(Plan::already(
+                report
+                    .fact("guest", guest.at.to_string())
+                    .fact("action", action.as_str())
+                    .fact("status", "unchanged")
+                    .fact("state", state),
+            ));
         }
         Verdict::Refuse(why, instead) => {
             let error = refusal(&what, &why, instead);
@@ -159,8 +186,31 @@ async fn act(
             });
         }
     }
-    let run = Run { cx, member, guest, action, until, name, what, before };
-    let wish = action.through_ha().filter(|_| managed);
+    let at = guest.at.to_string();
+    let step = Step::pve(&member, what.as_str(), request(action, &guest));
+    let mut plan = Plan::new(what)
+        .target(at.as_str(), [("node", guest.node.as_str()), ("status", before.status.as_str())])
+        .fact("guest", at.as_str())
+        .fact("action", action.as_str())
+        .step(step)
+        .undo(action.undo(&at));
+    if managed {
+        plan = plan.effect("HA manages the guest: it is asked, and carries it out when it can");
+    }
+    if action.cuts() {
+        plan = plan.warn("power_cut", "what the guest has not written to disk is lost");
+    }
+    let timeout_s = args.timeout_s;
+    Ok(plan.carry(Ready { member, guest, action, before, known, managed, notes, timeout_s }))
+}
+
+async fn act(cx: &Cx, ready: &Ready) -> Result<Report, ToolError> {
+    let Ready { member, guest, action, .. } = ready;
+    let (action, name) = (*action, named(guest));
+    let what = format!("{} of {name}", action.as_str());
+    let until = Until::within(cx, ready.timeout_s);
+    let run = Run { cx, member, guest, action, until, name, what, before: ready.before.clone() };
+    let wish = action.through_ha().filter(|_| ready.managed);
     let ha_known = match wish {
         Some(_) => ha::known_tasks(member, guest).await,
         None => None,
@@ -171,7 +221,7 @@ async fn act(
         node: &guest.node,
         vmid: guest.at.vmid,
         kinds: action.task_kinds(guest.kind),
-        known,
+        known: ready.known.clone(),
     };
     let followed = follow::run(cx, member, &change, request(action, guest), until).await?;
     // The place may be another one now.
@@ -207,7 +257,7 @@ pub(super) fn named(guest: &Guest) -> String {
     if name.is_empty() { guest.at.to_string() } else { format!("{} {name}", guest.at) }
 }
 
-fn object(value: serde_json::Value) -> JsonObject {
+pub(super) fn object(value: serde_json::Value) -> JsonObject {
     match value {
         serde_json::Value::Object(object) => object,
         _ => JsonObject::new(),
@@ -303,7 +353,7 @@ impl Run<'_> {
         self,
         asked: Followed,
         up: bool,
-        known: Option<&std::collections::HashSet<Upid>>,
+        known: Option<&HashSet<Upid>>,
     ) -> Result<Report, ToolError> {
         let (cx, member, guest) = (self.cx, self.member, self.guest);
         let at = guest.at.to_string();

@@ -10,12 +10,16 @@ use pve_client::{guest::Snapshot, lxc, qemu};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{guest::snapshots as tree, power::named};
+use super::{
+    guest::snapshots as tree,
+    power::{named, object},
+};
 use crate::{
     address::Purpose,
     error::ToolError,
     fleet::Pve,
-    follow::{self, Change, Until, state::State},
+    follow::state::State,
+    plan::{ActionTool, Done, Plan, Step, Undo},
     report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition, EstateTool},
@@ -94,7 +98,7 @@ impl EstateTool for SnapshotList {
 }
 
 #[async_trait]
-impl EstateTool for SnapshotCreate {
+impl ActionTool for SnapshotCreate {
     fn definition(&self) -> Definition {
         Definition {
             name: "snapshot_create",
@@ -122,83 +126,69 @@ impl EstateTool for SnapshotCreate {
         Access::Operate
     }
 
-    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
+    async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
         let args: CreateArgs = cx.args(args)?;
         check_name(&args.name)?;
         let found = cx.fleet.find_guest(&args.guest, Purpose::Write).await?;
-        let until = Until::within(cx, None);
-        let mut report = create(cx, &found.member, &found.guest, &args, until).await?;
-        report.notes.extend(found.notes);
-        Ok(report)
+        let (member, guest) = (found.member, found.guest);
+        let (name, vmid) = (named(&guest), guest.at.vmid);
+        let what = format!("snapshot {} of {name}", args.name);
+        let refused = |why: &str| ToolError::new(format!("{what} was not tried: {why}"));
+        if guest.is_template() {
+            let hint = "clone it instead: a template never changes";
+            return Err(refused("it is a template").hint(hint));
+        }
+        if args.include_memory && guest.kind == GuestKind::Lxc {
+            return Err(refused("a container's memory cannot be in a snapshot")
+                .hint("leave include_memory out"));
+        }
+        let state = State::read(&member.client, guest.kind, &guest.node, vmid).await;
+        let state = state.map_err(|error| {
+            ToolError::api(format!("read the state of {name} before its snapshot"), &error)
+        })?;
+        if let Some(lock) = &state.lock {
+            return Err(refused(&format!("it is locked ({lock})"))
+                .hint("look at its running tasks, and try again when they are done"));
+        }
+        let with_memory = args.include_memory && state.status != GuestStatus::Stopped;
+        let step = Step::pve(&member, what.as_str(), request(&guest, &args, with_memory))
+            .task(&["qmsnapshot", "vzsnapshot"], vmid.to_string());
+        let undo = json!({"guest": guest.at.to_string(), "name": args.name});
+        let mut plan = Plan::new(what.as_str())
+            .step(step)
+            .target(guest.at.to_string(), [("node", guest.node.as_str())])
+            .fact("guest", guest.at.to_string())
+            .fact("snapshot", args.name.as_str())
+            .undo(Undo::Call("snapshot_delete", object(undo)));
+        plan.notes = found.notes;
+        if args.include_memory && !with_memory {
+            plan = plan.note("the guest is off, so there is no memory to include");
+        }
+        Ok(plan.settle(move |_, done| settle(member, guest, args.name, what, done)))
     }
 }
 
-async fn create(
-    cx: &Cx,
-    member: &Arc<Pve>,
-    guest: &Guest,
-    args: &CreateArgs,
-    until: Until,
+/// Whether the snapshot is there now.
+async fn settle(
+    member: Arc<Pve>,
+    guest: Guest,
+    name: String,
+    what: String,
+    done: Done,
 ) -> Result<Report, ToolError> {
-    let (name, vmid) = (named(guest), guest.at.vmid);
-    let what = format!("snapshot {} of {name}", args.name);
-    let refused = |why: &str| ToolError::new(format!("{what} was not tried: {why}"));
-    if guest.is_template() {
-        return Err(refused("it is a template").hint("clone it instead: a template never changes"));
-    }
-    if args.include_memory && guest.kind == GuestKind::Lxc {
-        return Err(refused("a container's memory cannot be in a snapshot")
-            .hint("leave include_memory out"));
-    }
-    let (state, known) = futures::join!(
-        State::read(&member.client, guest.kind, &guest.node, vmid),
-        follow::known_tasks(&member.operator, &guest.node, vmid),
-    );
-    let state = state.map_err(|error| {
-        ToolError::api(format!("read the state of {name} before its snapshot"), &error)
-    })?;
-    if let Some(lock) = &state.lock {
-        return Err(refused(&format!("it is locked ({lock})"))
-            .hint("look at its running tasks, and try again when they are done"));
-    }
-    let with_memory = args.include_memory && state.status != GuestStatus::Stopped;
-    let change = Change {
-        what: what.clone(),
-        guest: guest.at.to_string(),
-        node: &guest.node,
-        vmid,
-        kinds: &["qmsnapshot", "vzsnapshot"],
-        known,
-    };
-    let request = request(guest, args, with_memory);
-    let followed = follow::run(cx, member, &change, request, until).await?;
-    let facts = |report: Report| {
-        report.fact("guest", guest.at.to_string()).fact("snapshot", args.name.as_str())
-    };
-    if let Some(report) = followed.failure(&what) {
-        return Err(ToolError::from_report(facts(report)));
-    }
-    if followed.is_running() {
-        return Ok(facts(followed.still_running(&what, member.key.as_str())));
-    }
-    let is_there = read(member, guest.kind, &guest.node, vmid)
+    let there = read(&member, guest.kind, &guest.node, guest.at.vmid)
         .await
-        .map(|all| all.iter().any(|snapshot| snapshot.name == args.name));
-    let mut report = match is_there {
-        Ok(true) => {
-            followed.tell(facts(Report::new(format!("{what} is made ({})", followed.ended()))))
-        }
+        .map(|all| all.iter().any(|snapshot| snapshot.name == name));
+    let report = match there {
+        Ok(true) => done.report(format!("{what} is made ({})", done.ended())),
         Ok(false) => {
             let lead = format!("{what}: the task ended OK, but the snapshot is not in the list");
-            return Err(ToolError::from_report(followed.tell(facts(Report::new(lead)))));
+            return Err(ToolError::from_report(done.report(lead)));
         }
-        Err(error) => followed
-            .tell(facts(Report::new(format!("{what}: the task ended OK"))))
+        Err(error) => done
+            .report(format!("{what}: the task ended OK"))
             .note(format!("it could not be read back: {}", stdx::Chain(&error))),
     };
-    if args.include_memory && !with_memory {
-        report = report.note("the guest is off, so there was no memory to include");
-    }
     Ok(report.next("snapshot_list", json!({"guest": guest.at.to_string()})))
 }
 

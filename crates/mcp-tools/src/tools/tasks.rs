@@ -4,6 +4,7 @@
 //! nodes, which reach further back.
 
 mod ask;
+mod job;
 mod locate;
 mod one;
 

@@ -37,13 +37,9 @@ impl Estate {
         let sim = Sim::start(config).await.expect("the simulator starts");
         let fleet = fleet(&sim, token);
         let call = CallContext::detached(Caller::new("local:0"));
-        let cx = Cx {
-            fleet: Arc::new(fleet),
-            call,
-            mode: guard::Mode::Trusted,
-            ceiling,
-            task_wait: Duration::from_secs(45),
-        };
+        let mut cx = Cx::new(Arc::new(fleet), call);
+        cx.mode = guard::Mode::Trusted;
+        cx.ceiling = ceiling;
         Self { sim, cx }
     }
 

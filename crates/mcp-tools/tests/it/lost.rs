@@ -114,13 +114,8 @@ pub(crate) async fn lab<T: Transport + 'static>(
     let client = pve_client::Client::new(Arc::clone(&transport) as Arc<dyn Transport>);
     let fleet =
         Fleet::new(clock).with_pve("lab".parse().expect("a key"), &client, Traits::default());
-    let cx = Cx {
-        fleet: Arc::new(fleet),
-        call: CallContext::detached(Caller::new("local:0")),
-        mode: guard::Mode::Trusted,
-        ceiling: 16 * 1024,
-        task_wait: Duration::from_secs(45),
-    };
+    let mut cx = Cx::new(Arc::new(fleet), CallContext::detached(Caller::new("local:0")));
+    cx.mode = guard::Mode::Trusted;
     (Estate { sim, cx }, transport)
 }
 

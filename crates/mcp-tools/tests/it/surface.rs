@@ -18,6 +18,7 @@ fn options(toolset: &str) -> Options {
         principal: guard::Principal::local(0),
         redaction: Redaction::default(),
         journal: None,
+        jobs: None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! What an action means for a guest in its state: to be done, already so, or not possible.
 
 use estate::GuestKind;
+use mcp_protocol::JsonObject;
 use serde::Deserialize;
 
-use crate::{follow::state::State, view::GuestStatus};
+use crate::{follow::state::State, plan::Undo, view::GuestStatus};
 
 /// What can be done to a guest's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -84,6 +85,28 @@ impl Action {
             (GuestKind::Lxc, Self::Suspend) => &["vzsuspend"],
             (GuestKind::Lxc, Self::Resume) => &["vzresume"],
         }
+    }
+
+    /// Whether what the guest has not written to its disks is lost.
+    pub(crate) fn cuts(self) -> bool {
+        matches!(self, Self::Stop | Self::Reset)
+    }
+
+    /// How it is taken back.
+    pub(crate) fn undo(self, guest: &str) -> Undo {
+        let back = match self {
+            Self::Start => "shutdown",
+            Self::Shutdown | Self::Stop => "start",
+            Self::Suspend => "resume",
+            Self::Resume => "suspend",
+            Self::Reboot | Self::Reset => {
+                return Undo::Never("a guest that was restarted was restarted".to_owned());
+            }
+        };
+        let mut args = JsonObject::new();
+        args.insert("guest".to_owned(), guest.into());
+        args.insert("action".to_owned(), back.into());
+        Undo::Call("guest_power", args)
     }
 
     /// For a guest that HA manages: whether HA does this one, and whether it then runs.

@@ -6,7 +6,10 @@ use mcp_protocol::JsonObject;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::locate::{locate, parse, unreadable};
+use super::{
+    job,
+    locate::{locate, parse, unreadable},
+};
 use crate::{
     error::ToolError,
     follow::{self, Until, clean_cause},
@@ -62,6 +65,9 @@ impl EstateTool for TaskGet {
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
         let args: GetArgs = cx.args(args)?;
+        if let Some(id) = job::id_in(&args.upid) {
+            return job::get(cx, id).await;
+        }
         let upid = parse(&args.upid)?;
         let holder = locate(cx, &upid, args.cluster.as_deref()).await?;
         let lines = args.log_lines.unwrap_or(LINES);
@@ -140,6 +146,9 @@ impl EstateTool for TaskWait {
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
         let args: WaitArgs = cx.args(args)?;
+        if let Some(id) = job::id_in(&args.upid) {
+            return job::wait(cx, id, Until::within(cx, args.timeout_s)).await;
+        }
         let upid = parse(&args.upid)?;
         let holder = locate(cx, &upid, args.cluster.as_deref()).await?;
         let until = Until::within(cx, args.timeout_s);

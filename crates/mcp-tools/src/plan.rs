@@ -1,0 +1,448 @@
+//! Actions as plans: what would be done is said first, exactly, and then exactly that is done.
+//!
+//! A tool above `Read` implements [`ActionTool`]. Its [`ActionTool::plan`] reads what it needs,
+//! refuses what cannot work, and returns a [`Plan`]: the calls in their order, the state that must
+//! not move meanwhile, what changes, what else is touched, and how it can be undone. Nothing is
+//! sent by then. Everything after that is shared: the answer to `plan: true`, the question to a
+//! person where one is needed, and the executor, which sends each call, follows its task to the
+//! true end, tells progress, stops at the first failure, and goes on in the background as a job
+//! when the caller's patience ends. What was asked for is proven by the plan's `settle` closure,
+//! which reads the state back and makes the answer.
+//!
+//! ```ignore
+//! async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
+//!     let args: Args = cx.args(args)?;
+//!     let found = cx.fleet.find_guest(&args.guest, Purpose::Write).await?;
+//!     let (member, guest) = (found.member, found.guest);
+//!     let config = /* read it */;
+//!     Ok(Plan::new(format!("resize of {disk} of {}", guest.at))
+//!         .target(guest.at.to_string(), [("digest", config.digest), ("lock", "none")])
+//!         .change("scsi0", "32G", "64G")
+//!         .warn("disk_shrink", "a disk cannot be made smaller again")
+//!         .undo(Undo::Never("Proxmox cannot shrink disks".into()))
+//!         .step(Step::pve(&member, "resize the disk", qemu::resize(&guest.node, vmid, params))
+//!             .task(&["resize"], &vmid.to_string()))
+//!         .settle(move |cx, done| async move {
+//!             let now = /* read it back */;
+//!             Ok(done.report(format!("{disk} has {now}")))
+//!         }))
+//! }
+//! ```
+
+mod execute;
+mod run;
+mod say;
+
+use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+
+use api_core::Request;
+use async_trait::async_trait;
+use estate::{Access, NodeName};
+use guard::{PlanForm, PlannedCall};
+use mcp_protocol::JsonObject;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+pub use self::execute::Done;
+pub use self::run::{Running, StepOutcome, Work};
+use crate::{
+    error::ToolError,
+    fleet::{Pbs, Pve},
+    redaction::is_secret_field,
+    report::Report,
+    tool::{Cx, Definition, EstateTool},
+};
+
+/// A tool that changes something.
+#[async_trait]
+pub trait ActionTool: Send + Sync + 'static {
+    /// What is said of it; `access` is above `Read`.
+    fn definition(&self) -> Definition;
+
+    /// What this call can do: never more than the definition's `access`.
+    fn access(&self, args: &JsonObject) -> Access;
+
+    /// Says exactly what a call with these arguments would do. Reads only.
+    ///
+    /// # Errors
+    /// Whatever makes the call impossible or ambiguous, with what to do about it.
+    async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError>;
+
+    /// Does what the plan says. Only a tool whose way is not a list of calls writes its own.
+    ///
+    /// # Errors
+    /// What failed, how far it came, and what to do about it.
+    async fn run(&self, cx: &Cx, args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
+        let _ = args;
+        plan.execute(cx).await
+    }
+}
+
+/// Every action is a tool: called without further ado it plans and runs. Modes, scopes, consent and
+/// the audit log stand before that, in [`crate::tool`].
+#[async_trait]
+impl<T: ActionTool> EstateTool for T {
+    fn definition(&self) -> Definition {
+        ActionTool::definition(self)
+    }
+
+    fn access(&self, args: &JsonObject) -> Access {
+        ActionTool::access(self, args)
+    }
+
+    async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
+        let plan = self.plan(cx, args.clone()).await?;
+        if plan.is_nothing() {
+            return Ok(plan.nothing());
+        }
+        self.run(cx, args, plan).await
+    }
+
+    fn as_action(&self) -> Option<&dyn ActionTool> {
+        Some(self)
+    }
+}
+
+/// What a call would do.
+pub struct Plan {
+    /// For sentences: `clone of lab/104 web to lab/120`.
+    pub what: String,
+    /// The calls, in their order.
+    pub steps: Vec<Step>,
+    /// What must not move between the question and the run: address, then name and state.
+    pub targets: BTreeMap<String, BTreeMap<String, String>>,
+    /// What is set to something else.
+    pub changes: Vec<Diff>,
+    /// What else is touched, in sentences: the blast radius.
+    pub effects: Vec<String>,
+    /// What to think of before.
+    pub warnings: Vec<Warning>,
+    /// How it can be taken back.
+    pub undo: Undo,
+    /// How long it is likely to take, if that is known.
+    pub expected: Option<Duration>,
+    /// What the answer says beside, good or bad.
+    pub notes: Vec<String>,
+    /// Facts of the answer, good or bad, such as the guest's address.
+    pub facts: JsonObject,
+    settle: Option<Settle>,
+    nothing: Option<Box<Report>>,
+    carried: Option<Box<dyn Any + Send>>,
+}
+
+/// One value that changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diff {
+    /// What: `cores`, `scsi0`.
+    pub key: String,
+    /// As it is; `-` for nothing.
+    pub before: String,
+    /// As it would be; `-` for nothing.
+    pub after: String,
+}
+
+/// Something to think of before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// A sentence.
+    pub text: String,
+}
+
+/// How an action can be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// By this call.
+    Call(&'static str, JsonObject),
+    /// By hand, as it says.
+    By(String),
+    /// Not at all; why.
+    Never(String),
+}
+
+/// One step of a plan.
+pub struct Step {
+    /// For sentences and progress: `resize the disk`.
+    pub(crate) what: String,
+    pub(crate) doing: Doing,
+    /// Whether it runs although an earlier step failed: for what cleans up.
+    pub(crate) always: bool,
+    /// Whether its task is stopped when the caller gives up. What a stopped task leaves behind is
+    /// nothing (a clone, a download), or was there before (a backup's previous snapshots).
+    pub(crate) stoppable: bool,
+    /// How its task is recognised where the answer that names it is lost.
+    pub(crate) trace: Option<Trace>,
+}
+
+/// What a lost task looks like.
+#[derive(Clone, Debug)]
+pub(crate) struct Trace {
+    pub(crate) kinds: &'static [&'static str],
+    pub(crate) id: String,
+}
+
+/// What a step does.
+pub(crate) enum Doing {
+    /// A call to a cluster or node.
+    Pve(Arc<Pve>, Request<Value>),
+    /// A call to a backup server.
+    Pbs(Arc<Pbs>, Request<Value>),
+    /// A call that takes more than parameters (an upload), as the plan shows it and as it is made.
+    Other(Vec<PlannedCall>, Work),
+    /// Waits for something; calls nothing that changes anything.
+    Wait(Work),
+}
+
+type Settle = Box<
+    dyn FnOnce(Cx, Done) -> Pin<Box<dyn Future<Output = Result<Report, ToolError>> + Send>> + Send,
+>;
+
+// === impl Plan ===
+
+impl Plan {
+    /// A plan without steps yet; `what` stands in sentences (`deletion of lab/104 web`).
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            steps: Vec::new(),
+            targets: BTreeMap::new(),
+            changes: Vec::new(),
+            effects: Vec::new(),
+            warnings: Vec::new(),
+            undo: Undo::By("by hand".to_owned()),
+            expected: None,
+            notes: Vec::new(),
+            facts: JsonObject::new(),
+            settle: None,
+            nothing: None,
+            carried: None,
+        }
+    }
+
+    /// The plan for what is so already: nothing is sent, and this is the answer.
+    pub fn already(report: Report) -> Self {
+        let mut plan = Self::new(report.lead.clone());
+        plan.nothing = Some(Box::new(report));
+        plan
+    }
+
+    /// Adds a step.
+    #[must_use]
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Adds what must not move: the state that was read, by name.
+    #[must_use]
+    pub fn target(
+        mut self,
+        address: impl Into<String>,
+        state: impl IntoIterator<Item = (&'static str, impl Into<String>)>,
+    ) -> Self {
+        let state = state.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        self.targets.entry(address.into()).or_default().extend(state);
+        self
+    }
+
+    /// Adds a value that changes.
+    #[must_use]
+    pub fn change(
+        mut self,
+        key: impl Into<String>,
+        before: impl Into<String>,
+        after: impl Into<String>,
+    ) -> Self {
+        let (key, before, after) = (key.into(), before.into(), after.into());
+        // A diff is shown to whoever may read the answer.
+        let hide = |value: String| {
+            if is_secret_field(&key) { stdx::redact::REDACTED.to_owned() } else { value }
+        };
+        let (before, after) = (hide(before), hide(after));
+        self.changes.push(Diff { key, before, after });
+        self
+    }
+
+    /// Adds what else is touched.
+    #[must_use]
+    pub fn effect(mut self, sentence: impl Into<String>) -> Self {
+        self.effects.push(sentence.into());
+        self
+    }
+
+    /// Adds something to think of before, with a stable word for programs.
+    #[must_use]
+    pub fn warn(mut self, code: &'static str, sentence: impl Into<String>) -> Self {
+        self.warnings.push(Warning { code, text: sentence.into() });
+        self
+    }
+
+    /// Says how it can be taken back.
+    #[must_use]
+    pub fn undo(mut self, undo: Undo) -> Self {
+        self.undo = undo;
+        self
+    }
+
+    /// Says how long it is likely to take.
+    #[must_use]
+    pub fn expect(mut self, duration: Option<Duration>) -> Self {
+        self.expected = duration;
+        self
+    }
+
+    /// Adds what the answer says beside.
+    #[must_use]
+    pub fn note(mut self, sentence: impl Into<String>) -> Self {
+        self.notes.push(sentence.into());
+        self
+    }
+
+    /// Adds a fact of every answer of this call.
+    #[must_use]
+    pub fn fact(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.facts.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// What to do after the last step: read the state back, and answer.
+    #[must_use]
+    pub fn settle<F>(mut self, settle: impl FnOnce(Cx, Done) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Report, ToolError>> + Send + 'static,
+    {
+        self.settle = Some(Box::new(move |cx, done| Box::pin(settle(cx, done))));
+        self
+    }
+
+    /// Takes along what a tool with its own [`ActionTool::run`] has read already.
+    #[must_use]
+    pub fn carry<T: Any + Send>(mut self, value: T) -> Self {
+        self.carried = Some(Box::new(value));
+        self
+    }
+
+    /// What was taken along.
+    pub fn take<T: Any + Send>(&mut self) -> Option<T> {
+        self.carried.take()?.downcast().ok().map(|value| *value)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        self.nothing.is_some()
+    }
+
+    /// The answer where there is nothing to do.
+    pub(crate) fn nothing(self) -> Report {
+        let mut report = self.nothing.map(|report| *report).unwrap_or_default();
+        report.notes.extend(self.notes);
+        report
+    }
+
+    /// What decides what happens, in canonical form.
+    pub fn form(&self, tool: &str, principal: &str) -> PlanForm {
+        PlanForm {
+            principal: principal.to_owned(),
+            tool: tool.to_owned(),
+            calls: self.steps.iter().flat_map(Step::calls).collect(),
+            targets: self.targets.clone(),
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// A call to a cluster or node.
+    pub fn pve<T>(member: &Arc<Pve>, what: impl Into<String>, request: Request<T>) -> Self {
+        Self::new(what, Doing::Pve(Arc::clone(member), request.cast()))
+    }
+
+    /// A call to a backup server.
+    pub fn pbs<T>(member: &Arc<Pbs>, what: impl Into<String>, request: Request<T>) -> Self {
+        Self::new(what, Doing::Pbs(Arc::clone(member), request.cast()))
+    }
+
+    /// A call that takes more than parameters, as the plan shows it and as it is made.
+    pub fn other(what: impl Into<String>, calls: Vec<PlannedCall>, work: Work) -> Self {
+        Self::new(what, Doing::Other(calls, work))
+    }
+
+    /// A wait for something that takes no call of ours.
+    pub fn wait(what: impl Into<String>, work: Work) -> Self {
+        Self::new(what, Doing::Wait(work))
+    }
+
+    fn new(what: impl Into<String>, doing: Doing) -> Self {
+        Self { what: what.into(), doing, always: false, stoppable: false, trace: None }
+    }
+
+    /// Says how the task is recognised where the answer that names it is lost: the types that it
+    /// may have, and the id that stands in its UPID.
+    #[must_use]
+    pub fn task(mut self, kinds: &'static [&'static str], id: impl Into<String>) -> Self {
+        self.trace = Some(Trace { kinds, id: id.into() });
+        self
+    }
+
+    /// Runs although an earlier step failed, or the caller gave up: for what cleans up.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.always = true;
+        self
+    }
+
+    /// Its task may be stopped when the caller gives up, and leaves nothing half done then.
+    #[must_use]
+    pub fn stoppable(mut self) -> Self {
+        self.stoppable = true;
+        self
+    }
+
+    /// The node that is asked, where the path names one.
+    pub(crate) fn node(&self) -> Option<&NodeName> {
+        match &self.doing {
+            Doing::Pve(_, request) => request.meta().node.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The calls as the plan keeps them: secrets are hashed with a key of this process.
+    pub fn calls(&self) -> Vec<PlannedCall> {
+        match &self.doing {
+            Doing::Pve(member, request) => vec![planned(member.key.as_str(), request)],
+            Doing::Pbs(member, request) => vec![planned(member.key.as_str(), request)],
+            Doing::Other(calls, _) => calls.clone(),
+            Doing::Wait(_) => Vec::new(),
+        }
+    }
+}
+
+/// A call as a plan keeps it.
+pub fn planned<T>(member: &str, request: &Request<T>) -> PlannedCall {
+    let params = request.parameters().iter().map(|(key, value)| {
+        let value = if is_secret_field(key) { hidden(value) } else { value.to_owned() };
+        (key.to_owned(), value)
+    });
+    PlannedCall {
+        member: member.to_owned(),
+        method: request.method().to_string(),
+        path: request.path().to_string(),
+        params: params.collect(),
+    }
+}
+
+/// A secret as a plan keeps it: equal ones look equal, and nothing else can be told from it.
+fn hidden(secret: &str) -> String {
+    use std::sync::OnceLock;
+
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    let key = KEY.get_or_init(rand::random);
+    let mut hasher = Sha256::new();
+    hasher.update(key);
+    hasher.update(secret.as_bytes());
+    hasher.update(key);
+    let hex: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("secret:{hex}")
+}

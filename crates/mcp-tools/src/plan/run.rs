@@ -1,0 +1,318 @@
+//! One step: sent once, followed to its true end.
+
+use std::{collections::HashSet, fmt, pin::Pin, sync::Arc, time::Duration};
+
+use api_core::{Error, Request, task::TaskEnd};
+use estate::{NodeName, Upid};
+use jiff::Timestamp;
+use pve_client::tasks::{TaskListParams, TaskSource};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{Doing, Step, Trace};
+use crate::{
+    error::ToolError,
+    fleet::{Pbs, Pve},
+    follow::{Followed, Holder, Pace, Until, clean_cause, follow},
+    report::Report,
+    tool::Cx,
+};
+
+/// How much a node's clock may differ from ours when its tasks are told apart by time alone.
+const SKEW_SECS: i64 = 120;
+
+/// How long a task whose naming answer was lost is looked for.
+const SEARCH: Duration = Duration::from_secs(8);
+
+/// Work that is more than one call with parameters: an upload, or a wait.
+pub type Work = Box<
+    dyn FnOnce(Running) -> Pin<Box<dyn Future<Output = Result<StepOutcome, ToolError>> + Send>>
+        + Send,
+>;
+
+/// What a running step has at hand. Cheap to clone.
+#[derive(Clone)]
+pub struct Running {
+    /// The call that it belongs to.
+    pub cx: Cx,
+    /// Ends when the caller gave up: what can be stopped shall stop.
+    pub stop: CancellationToken,
+    pub(super) stage: watch::Sender<Stage>,
+}
+
+/// How far a plan is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stage {
+    /// The step at work, from 0.
+    pub(super) step: usize,
+    /// What it does, or the newest line of its task's log.
+    pub(super) line: String,
+    /// The tasks that were begun, with the member that has them.
+    pub(super) tasks: Vec<(String, Upid)>,
+}
+
+/// How a step ended well.
+#[derive(Clone, Debug, Default)]
+pub struct StepOutcome {
+    /// What the server answered: null, or whatever the call returns. A task's UPID stands here too.
+    pub value: Value,
+    /// The task, if it began one.
+    pub upid: Option<Upid>,
+    /// What there is to say of it, such as the address that was waited for.
+    pub said: Option<String>,
+    /// How many warnings the task ended with.
+    pub warnings: u64,
+    /// The end of the task's log, if it ended with warnings.
+    pub(super) tail: Vec<String>,
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Tells how far it is, in a line for people.
+    pub fn tell(&self, line: impl fmt::Display) {
+        let line = stdx::untrusted::line(&line.to_string(), 200).into_owned();
+        self.stage.send_modify(|stage| stage.line = line);
+    }
+
+    /// Follows a task of a cluster or node to its end.
+    ///
+    /// # Errors
+    /// It failed, or nobody can tell how it ended.
+    pub async fn follow_pve(
+        &self,
+        member: &Arc<Pve>,
+        what: &str,
+        upid: &Upid,
+        stoppable: bool,
+    ) -> Result<StepOutcome, ToolError> {
+        let holder = Holder::Pve(Arc::clone(member), member.operator.clone());
+        self.follow(&holder, what, upid, stoppable).await
+    }
+
+    /// Follows a task of a backup server to its end.
+    ///
+    /// # Errors
+    /// It failed, or nobody can tell how it ended.
+    pub async fn follow_pbs(
+        &self,
+        member: &Arc<Pbs>,
+        what: &str,
+        upid: &Upid,
+        stoppable: bool,
+    ) -> Result<StepOutcome, ToolError> {
+        self.follow(&Holder::Pbs(Arc::clone(member)), what, upid, stoppable).await
+    }
+
+    async fn follow(
+        &self,
+        holder: &Holder,
+        what: &str,
+        upid: &Upid,
+        stoppable: bool,
+    ) -> Result<StepOutcome, ToolError> {
+        self.stage.send_modify(|stage| stage.tasks.push((holder.key().to_owned(), upid.clone())));
+        let until = Until::patient();
+        let stopped = async {
+            self.stop.cancelled().await;
+            if stoppable {
+                stop_task(holder, upid).await;
+            } else {
+                // The task goes on without us; whoever gave up is told its name.
+                std::future::pending::<()>().await;
+            }
+        };
+        let followed = async {
+            tokio::select! {
+                followed = follow(&self.cx, holder, upid, until) => followed,
+                // What a stopped task says of itself is its end as well.
+                () = stopped => follow(&self.cx, holder, upid, Until::patient()).await,
+            }
+        };
+        let followed = followed.await.map_err(|error| {
+            let report = ToolError::api(format!("follow the {what}"), &error).into_report();
+            ToolError::from_report(
+                report
+                    .fact("upid", upid.as_str())
+                    .fact("status", "unknown")
+                    .note("the task was begun and goes on without us")
+                    .next("task_wait", json!({"upid": upid.as_str(), "cluster": holder.key()})),
+            )
+        })?;
+        outcome_of(what, followed)
+    }
+
+    pub(super) fn enter(&self, index: usize, what: &str) {
+        let line = what.to_owned();
+        self.stage.send_modify(|stage| {
+            stage.step = index;
+            stage.line = line;
+        });
+    }
+}
+
+/// The end of a followed task as the end of its step.
+fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> {
+    if let Some(report) = followed.failure(what) {
+        return Err(ToolError::from_report(report));
+    }
+    if followed.is_running() {
+        let report = Report::new(format!("{what} runs for longer than this server follows a task"));
+        return Err(ToolError::from_report(followed.tell(report)));
+    }
+    let warnings = match &followed.end {
+        TaskEnd::Warnings(count) => u64::from(*count),
+        _ => 0,
+    };
+    let tail = if warnings > 0 { followed.tail } else { Vec::new() };
+    Ok(StepOutcome {
+        value: Value::String(followed.upid.as_str().to_owned()),
+        upid: Some(followed.upid),
+        said: None,
+        warnings,
+        tail,
+    })
+}
+
+async fn stop_task(holder: &Holder, upid: &Upid) {
+    let stopped = match holder {
+        Holder::Pve(_, client) => client.call(pve_client::tasks::stop(upid)).await.map(|_| ()),
+        Holder::Pbs(member) => {
+            member.client.call(pbs_client::tasks::stop(upid)).await.map(|_| ())
+        }
+    };
+    if let Err(error) = stopped {
+        warn!(%upid, error = %stdx::Chain(&error), "cannot stop the task");
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// Does it.
+    pub(super) async fn run(self, running: &Running) -> Result<StepOutcome, ToolError> {
+        let what = self.what.clone();
+        let node = self.node().cloned();
+        match self.doing {
+            Doing::Wait(work) | Doing::Other(_, work) => work(running.clone()).await,
+            Doing::Pve(member, request) => {
+                let lost = Lost { node: node.as_ref(), trace: self.trace.as_ref(), sent: running.cx.now() };
+                let value = send(&member, &what, &lost, request).await?;
+                match upid_in(&value) {
+                    Some(upid) => {
+                        running.follow_pve(&member, &what, &upid, self.stoppable).await
+                    }
+                    None => Ok(StepOutcome { value, ..StepOutcome::default() }),
+                }
+            }
+            Doing::Pbs(member, request) => {
+                let sent = member.client.call(request).await;
+                let value = sent.map_err(|error| refused(&what, member.key.as_str(), &error))?;
+                match upid_in(&value) {
+                    Some(upid) => {
+                        running.follow_pbs(&member, &what, &upid, self.stoppable).await
+                    }
+                    None => Ok(StepOutcome { value, ..StepOutcome::default() }),
+                }
+            }
+        }
+    }
+}
+
+fn upid_in(value: &Value) -> Option<Upid> {
+    value.as_str().filter(|text| text.starts_with("UPID:"))?.parse().ok()
+}
+
+/// What it takes to find a task again.
+struct Lost<'a> {
+    node: Option<&'a NodeName>,
+    trace: Option<&'a Trace>,
+    sent: Timestamp,
+}
+
+/// Sends a call once. Where its answer is lost, the task that it may have begun is looked for.
+async fn send(
+    member: &Arc<Pve>,
+    what: &str,
+    lost: &Lost<'_>,
+    request: Request<Value>,
+) -> Result<Value, ToolError> {
+    let search = lost.node.zip(lost.trace);
+    let known = match search {
+        Some((node, _)) => tasks_of(member, node).await.ok(),
+        None => None,
+    };
+    let error = match member.operator.call(request).await {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let Some((node, trace)) = search.filter(|_| error.may_have_run()) else {
+        return Err(refused(what, member.key.as_str(), &error));
+    };
+    let why = stdx::Chain(&error).to_string();
+    warn!(what, error = why, "the answer is lost; looking for the task");
+    match find(member, node, trace, known.as_ref(), lost.sent).await {
+        Some(upid) => Ok(Value::String(upid.as_str().to_owned())),
+        None => Err(refused(what, member.key.as_str(), &error)),
+    }
+}
+
+async fn tasks_of(member: &Pve, node: &NodeName) -> Result<Vec<Upid>, Error> {
+    let options = TaskListParams {
+        source: Some(TaskSource::All),
+        limit: Some(50),
+        ..TaskListParams::default()
+    };
+    let tasks = member.operator.call(pve_client::tasks::list(node, options)).await?;
+    Ok(tasks.into_iter().map(|task| task.upid).collect())
+}
+
+/// Looks for the task of a call whose answer was lost. A call that timed out can still be on its
+/// way to the worker, so one look is not enough.
+async fn find(
+    member: &Pve,
+    node: &NodeName,
+    trace: &Trace,
+    known: Option<&Vec<Upid>>,
+    sent: Timestamp,
+) -> Option<Upid> {
+    let known: Option<HashSet<&Upid>> = known.map(|known| known.iter().collect());
+    let until = Until::patient().at_most(SEARCH);
+    let mut pace = Pace::new();
+    loop {
+        let tasks = tasks_of(member, node).await.unwrap_or_default();
+        let fits = tasks.into_iter().filter(|upid| {
+            let is_new = match &known {
+                Some(known) => !known.contains(upid),
+                // The node's clock and ours may differ.
+                None => upid.started().as_second() >= sent.as_second() - SKEW_SECS,
+            };
+            is_new && upid.id() == trace.id && trace.kinds.contains(&upid.kind())
+        });
+        if let Some(upid) = fits.max_by_key(Upid::started) {
+            return Some(upid);
+        }
+        if until.is_over() {
+            return None;
+        }
+        pace.wait(&until).await;
+    }
+}
+
+fn refused(what: &str, member: &str, error: &Error) -> ToolError {
+    if !error.may_have_run() {
+        return ToolError::api(what, error);
+    }
+    let lead = format!(
+        "outcome of {what} is unknown: the answer was lost ({})",
+        clean_cause(&stdx::Chain(error).to_string())
+    );
+    ToolError::from_report(
+        Report::new(lead)
+            .fact("status", "unknown")
+            .note("it was not sent again: look at what it was about, and at the tasks, first")
+            .next("tasks_list", json!({"cluster": member})),
+    )
+}
