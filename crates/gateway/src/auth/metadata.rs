@@ -104,7 +104,8 @@ mod tests {
               /.well-known/oauth-protected-resource
               /.well-known/oauth-protected-resource/mcp
               /.well-known/oauth-protected-resource/x/mcp
-        "#]].assert_eq(&places);
+        "#]]
+        .assert_eq(&places);
         assert_eq!(ProtectedResource::new("urn:mcp", &issuers, &scopes), None);
     }
 }
