@@ -25,14 +25,7 @@ fn spec(name: &str, description: &str, properties: &Value) -> ToolSpec {
         "properties": properties,
         "additionalProperties": false,
     }));
-    ToolSpec {
-        name: name.to_owned(),
-        title: name.to_owned(),
-        description: description.to_owned(),
-        input_schema,
-        output_schema: None,
-        annotations: Annotations::READ,
-    }
+    ToolSpec::new(name, name, description, input_schema, Annotations::READ)
 }
 
 #[async_trait]

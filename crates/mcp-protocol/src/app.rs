@@ -3,17 +3,22 @@
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use serde_json::Value;
+use stdx::{Clock, SystemClock};
 
 use crate::JsonObject;
 use crate::completion::Completer;
 use crate::context::{CallContext, Caller};
+use crate::icon::Icon;
+use crate::job::{JobDriver, JobStore};
+use crate::notify::{Changes, Notifier};
 use crate::prompt::Prompts;
 use crate::resource::Resources;
 use crate::schema::{self, LazySchema};
+use crate::tasks::Tasks;
 use crate::tool::{Outcome, Tool, ToolSpec};
 
 /// The longest tool name that the protocol recommends clients to accept.
@@ -32,6 +37,11 @@ pub(crate) struct Inner {
     pub(crate) resources: Option<Arc<dyn Resources>>,
     pub(crate) prompts: Option<Arc<dyn Prompts>>,
     pub(crate) completer: Option<Arc<dyn Completer>>,
+    pub(crate) tasks: Option<Tasks>,
+    pub(crate) notifier: Notifier,
+    pub(crate) changes: Changes,
+    pub(crate) clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observer>>,
     pub(crate) caller: Caller,
     pub(crate) page_size: usize,
     pub(crate) list_ttl: Duration,
@@ -47,6 +57,7 @@ pub(crate) struct Entry {
 
 /// What a server says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Implementation {
     /// Its name for programs.
     pub name: String,
@@ -54,6 +65,25 @@ pub struct Implementation {
     pub title: String,
     /// Its version.
     pub version: String,
+    /// Pictures for lists of servers.
+    pub icons: Vec<Icon>,
+}
+
+/// Is told of every call of a tool as it ends: for metrics.
+pub trait Observer: Send + Sync + 'static {
+    /// A call has ended, or one round of it if the tool asks something.
+    ///
+    /// `outcome` is `done`, `failed`, `asked`, `job`, `error` for a fault of the server, or `cancelled` for a call that
+    /// nobody waited for any more. Calls of tools that do not exist are not told.
+    fn tool_called(&self, name: &str, outcome: &'static str, elapsed: Duration);
+}
+
+/// Tells the observer of a call, however that ends.
+struct Observed<'a> {
+    observer: Option<&'a dyn Observer>,
+    name: &'a str,
+    begun: Instant,
+    outcome: &'static str,
 }
 
 /// Puts an [`App`] together.
@@ -128,6 +158,11 @@ impl App {
                 resources: None,
                 prompts: None,
                 completer: None,
+                tasks: None,
+                notifier: Notifier::new(),
+                changes: Changes::NONE,
+                clock: SystemClock::shared(),
+                observer: None,
                 caller: Caller::new("local"),
                 page_size: 500,
                 list_ttl: Duration::from_mins(5),
@@ -157,6 +192,11 @@ impl App {
         self.inner.resources.as_ref()
     }
 
+    /// Tells clients what has changed; only what [`AppBuilder::notifier`] announces is heard.
+    pub fn notifier(&self) -> Notifier {
+        self.inner.notifier.clone()
+    }
+
     /// Who calls when the transport does not say.
     pub fn caller(&self) -> &Caller {
         &self.inner.caller
@@ -173,10 +213,30 @@ impl App {
         &self,
         cx: &CallContext,
         name: &str,
-        mut args: JsonObject,
+        args: JsonObject,
     ) -> Result<Outcome, CallError> {
         let entry = self.entry(name)?;
         let spec = entry.tool.spec();
+        let mut observed = self.observed(&spec.name);
+        let result = Self::call_entry(entry, cx, args).await;
+        observed.outcome = match &result {
+            Ok(outcome) => outcome.word(),
+            Err(_) => "error",
+        };
+        drop(observed);
+        result
+    }
+
+    async fn call_entry(
+        entry: &Entry,
+        cx: &CallContext,
+        mut args: JsonObject,
+    ) -> Result<Outcome, CallError> {
+        let spec = entry.tool.spec();
+        let name = &spec.name;
+        if let Some(lacking) = spec.requires.lacking(cx.capabilities()) {
+            return Ok(Outcome::failed(format!("{name} was not called: {lacking}")));
+        }
         schema::drop_empty_arguments(&spec.input_schema, &mut args);
         schema::mend_types(&spec.input_schema, &mut args);
         let args = Value::Object(args);
@@ -187,7 +247,7 @@ impl App {
         let call = AssertUnwindSafe(entry.tool.call(cx, args)).catch_unwind().await;
         let Ok(outcome) = call else {
             tracing::error!(tool = name, request_id = cx.request_id(), "tool panicked");
-            return Err(CallError::Panicked { name: name.to_owned() });
+            return Err(CallError::Panicked { name: name.clone() });
         };
         if cfg!(debug_assertions) {
             entry.check_output(&outcome)?;
@@ -210,7 +270,12 @@ impl App {
         Ok(entry.input.check(schema, &Value::Object(args)).err().unwrap_or_default())
     }
 
-    fn entry(&self, name: &str) -> Result<&Entry, CallError> {
+    fn observed<'a>(&'a self, name: &'a str) -> Observed<'a> {
+        let observer = self.inner.observer.as_deref();
+        Observed { observer, name, begun: Instant::now(), outcome: "cancelled" }
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Result<&Entry, CallError> {
         let tools = &self.inner.tools;
         if let Some(entry) = tools.iter().find(|entry| entry.tool.spec().name == name) {
             return Ok(entry);
@@ -254,6 +319,16 @@ impl Entry {
     }
 }
 
+// === impl Observed ===
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer {
+            observer.tool_called(self.name, self.outcome, self.begun.elapsed());
+        }
+    }
+}
+
 // === impl Implementation ===
 
 impl Implementation {
@@ -263,7 +338,15 @@ impl Implementation {
         title: impl Into<String>,
         version: impl Into<String>,
     ) -> Self {
-        Self { name: name.into(), title: title.into(), version: version.into() }
+        let (name, title, version) = (name.into(), title.into(), version.into());
+        Self { name, title, version, icons: Vec::new() }
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn with_icon(mut self, icon: Icon) -> Self {
+        self.icons.push(icon);
+        self
     }
 }
 
@@ -305,6 +388,40 @@ impl AppBuilder {
     #[must_use]
     pub fn completer(mut self, completer: Arc<dyn Completer>) -> Self {
         self.inner.completer = Some(completer);
+        self
+    }
+
+    /// Answers clients that know the tasks extension with a task where a tool's work goes on as a job.
+    ///
+    /// `store` is where the tools keep their jobs; give them the one of [`Notifier::jobs`], so that clients that follow a
+    /// job hear of its end. A job that has not ended is looked at again through `driver` whenever somebody asks.
+    #[must_use]
+    pub fn jobs(mut self, store: Arc<dyn JobStore>, driver: Arc<dyn JobDriver>) -> Self {
+        self.inner.tasks = Some(Tasks::new(store, driver));
+        self
+    }
+
+    /// Announces these kinds of changes, and tells them through `notifier`; without this none.
+    ///
+    /// Apps that serve the same things to different callers may share one notifier.
+    #[must_use]
+    pub fn notifier(mut self, notifier: Notifier, changes: Changes) -> Self {
+        self.inner.notifier = notifier;
+        self.inner.changes = changes;
+        self
+    }
+
+    /// Is told of every call of a tool.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.inner.observer = Some(observer);
+        self
+    }
+
+    /// What time it is for jobs; without this the machine's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.inner.clock = clock;
         self
     }
 

@@ -1,20 +1,25 @@
 //! Content blocks: what answers and prompt messages are made of.
 
+use serde::{Deserialize, Serialize};
+
 use crate::resource::{Resource, ResourceContents};
 
 /// One block of content, with optional hints for whom it is meant and how much it matters.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// What the block is.
     pub body: ContentBody,
     /// For whom it is meant; empty says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<Audience>,
     /// From 0.0 (optional) to 1.0 (needed).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<f32>,
 }
 
 /// The kinds of content.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContentBody {
     /// Plain text.
@@ -22,6 +27,7 @@ pub enum ContentBody {
     /// A picture.
     Image {
         /// The raw bytes; encoded on the wire.
+        #[serde(with = "as_base64")]
         data: Vec<u8>,
         /// Such as `image/png`.
         mime_type: String,
@@ -29,6 +35,7 @@ pub enum ContentBody {
     /// A sound.
     Audio {
         /// The raw bytes; encoded on the wire.
+        #[serde(with = "as_base64")]
         data: Vec<u8>,
         /// Such as `audio/wav`.
         mime_type: String,
@@ -40,7 +47,8 @@ pub enum ContentBody {
 }
 
 /// Whom a block of content is meant for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Audience {
     /// The person.
     User,
@@ -101,5 +109,23 @@ impl Content {
             ContentBody::Text(text) => Some(text),
             _ => None,
         }
+    }
+}
+
+/// How bytes are kept in JSON.
+pub(crate) mod as_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::ptr_arg, reason = "serde passes the field as it is declared")]
+    pub(crate) fn serialize<S: Serializer>(bytes: &Vec<u8>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map_err(D::Error::custom)
     }
 }

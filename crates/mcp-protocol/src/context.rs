@@ -5,12 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::JsonObject;
 use crate::ask::Answers;
 use crate::progress::ProgressGate;
+
+/// The extension that hands out tasks.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The surroundings of one call. Cheap to clone; a clone that outlives the call can do no harm, because nothing is sent
 /// after the answer.
@@ -169,6 +172,7 @@ impl CallContext {
             caller: self.inner.caller.clone(),
             cancelled,
             answers: self.inner.answers.clone(),
+            unasked: self.inner.unasked.clone(),
             progress: Arc::clone(&self.inner.progress),
             outlet: Arc::clone(&self.inner.outlet),
         };
@@ -359,6 +363,62 @@ impl LogLevel {
     }
 }
 
+// === impl ClientCapabilities ===
+
+impl ClientCapabilities {
+    /// Those of these that `declared` lacks; `None` if it lacks nothing.
+    pub(crate) fn lacking(self, declared: Self) -> Option<Self> {
+        let lacking = Self {
+            elicitation_form: self.elicitation_form && !declared.elicitation_form,
+            elicitation_url: self.elicitation_url && !declared.elicitation_url,
+            sampling: self.sampling && !declared.sampling,
+            roots: self.roots && !declared.roots,
+            tasks: self.tasks && !declared.tasks,
+        };
+        (lacking != Self::default()).then_some(lacking)
+    }
+
+    /// As a capability map.
+    pub(crate) fn to_json(self) -> Value {
+        let mut map = JsonObject::new();
+        if self.elicitation_form || self.elicitation_url {
+            let modes = [("form", self.elicitation_form), ("url", self.elicitation_url)];
+            let modes: JsonObject = modes
+                .into_iter()
+                .filter(|(_, wanted)| *wanted)
+                .map(|(mode, _)| (mode.to_owned(), json!({})))
+                .collect();
+            map.insert("elicitation".to_owned(), Value::Object(modes));
+        }
+        if self.sampling {
+            map.insert("sampling".to_owned(), json!({}));
+        }
+        if self.roots {
+            map.insert("roots".to_owned(), json!({}));
+        }
+        if self.tasks {
+            map.insert("extensions".to_owned(), json!({ TASKS: {} }));
+        }
+        Value::Object(map)
+    }
+}
+
+/// What a client would have to be able to do, as a sentence.
+impl fmt::Display for ClientCapabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.elicitation_form, "show a form (elicitation)"),
+            (self.elicitation_url, "open a page (elicitation, url)"),
+            (self.sampling, "run a model (sampling)"),
+            (self.roots, "list its folders (roots)"),
+            (self.tasks, "follow tasks (the tasks extension)"),
+        ];
+        let needed: Vec<&str> =
+            all.into_iter().filter(|(needed, _)| *needed).map(|(_, words)| words).collect();
+        write!(f, "this needs a client that can {}", needed.join(", "))
+    }
+}
+
 /// Reads a capability map: `{"elicitation": {"form": {}}, "extensions": {…}}`.
 impl From<&JsonObject> for ClientCapabilities {
     fn from(map: &JsonObject) -> Self {
@@ -374,7 +434,7 @@ impl From<&JsonObject> for ClientCapabilities {
             elicitation_url: has("url"),
             sampling: map.contains_key("sampling"),
             roots: map.contains_key("roots"),
-            tasks: extension("io.modelcontextprotocol/tasks"),
+            tasks: extension(TASKS),
         }
     }
 }

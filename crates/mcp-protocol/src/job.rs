@@ -6,7 +6,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use crate::ask::{InputAnswer, InputRequest};
 use crate::tool::Answer;
 
 /// The id of a job: random, so that it cannot be guessed, and opaque.
@@ -36,7 +38,7 @@ pub struct NewJob {
 }
 
 /// A job as it is known now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Job {
     /// Its id.
@@ -56,19 +58,34 @@ pub struct Job {
 }
 
 /// How far a job is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum JobState {
     /// Still at work.
     Running,
-    /// Ended well; the text is what to tell.
-    Done(String),
-    /// Ended badly; the text is the cause.
-    Failed(String),
+    /// Waits for answers of the person at the client; goes on when all are there.
+    Asking(Questions),
+    /// Ended well; what the tool answers.
+    Done(Answer),
+    /// Ended badly; what the tool answers, with the cause (`isError`).
+    Failed(Answer),
+    /// Ended by a fault of this server rather than of the work; the text is fit for the client.
+    Broken(String),
     /// Stopped on request.
     Cancelled,
     /// Nobody can tell any more how it ended; a person decides.
     Unknown(String),
+}
+
+/// What a job has asked, and what has been answered so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Questions {
+    /// What was asked, each under its own key.
+    pub inputs: Vec<InputRequest>,
+    /// What was answered, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, InputAnswer>,
 }
 
 /// Why the store could not answer.
@@ -104,6 +121,26 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// The jobs of one owner, newest first.
     async fn list_by_owner(&self, owner: &str) -> Result<Vec<Job>, JobStoreError>;
+}
+
+/// Does what a job needs besides being kept; whoever starts jobs implements it.
+#[async_trait]
+pub trait JobDriver: Send + Sync + 'static {
+    /// Looks again at a job that has not ended, of a process that is gone or of this one, and says how it is now.
+    ///
+    /// Called whenever a client asks about such a job, so it must be cheap for those of this process.
+    async fn refresh(&self, job: &Job) -> JobState;
+
+    /// Stops the work, as far as it can be stopped, and says how the job is now.
+    async fn cancel(&self, job: &Job) -> JobState;
+
+    /// Passes on the answers to all that the job asked, and says how it is now.
+    ///
+    /// The job is kept as running before this is called. A driver whose jobs never ask can leave it as it is.
+    async fn answer(&self, job: &Job, answers: BTreeMap<String, InputAnswer>) -> JobState {
+        let _ = (job, answers);
+        JobState::Running
+    }
 }
 
 /// Jobs in memory: for tests, and for runs that keep nothing.
@@ -164,7 +201,21 @@ impl Job {
 impl JobState {
     /// Whether nothing more will happen.
     pub fn is_finished(&self) -> bool {
-        !matches!(self, Self::Running)
+        !matches!(self, Self::Running | Self::Asking(_))
+    }
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// Questions without answers yet.
+    pub fn new(inputs: Vec<InputRequest>) -> Self {
+        Self { inputs, answers: BTreeMap::new() }
+    }
+
+    /// Those without an answer.
+    pub fn pending(&self) -> impl Iterator<Item = &InputRequest> {
+        self.inputs.iter().filter(|input| !self.answers.contains_key(&input.key))
     }
 }
 

@@ -32,18 +32,13 @@
 //! }
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let hello = Hello(ToolSpec {
-//!     name: "hello".to_owned(),
-//!     title: "Say hello".to_owned(),
-//!     description: "Greets someone by name.".to_owned(),
-//!     input_schema: schema_object(serde_json::json!({
-//!         "type": "object",
-//!         "properties": { "name": { "type": "string" } },
-//!         "additionalProperties": false,
-//!     })),
-//!     output_schema: None,
-//!     annotations: Annotations::READ,
-//! });
+//! let schema = schema_object(serde_json::json!({
+//!     "type": "object",
+//!     "properties": { "name": { "type": "string" } },
+//!     "additionalProperties": false,
+//! }));
+//! let hello =
+//!     Hello(ToolSpec::new("hello", "Say hello", "Greets someone by name.", schema, Annotations::READ));
 //! let app = App::builder(Implementation::new("hello", "Hello", "1.0"), "Greets people.").tool(Arc::new(hello)).build()?;
 //! let shutdown = tokio_util::sync::CancellationToken::new();
 //! mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown).await?;
@@ -59,27 +54,33 @@ mod content;
 mod context;
 mod cursor;
 pub mod http;
+mod icon;
 mod job;
 mod lines;
+mod notify;
 mod progress;
 mod prompt;
 mod resource;
 mod schema;
 mod serve;
+mod tasks;
 mod tool;
 
 pub use async_trait::async_trait;
 
-pub use crate::app::{App, AppBuilder, BuildError, CallError, Implementation};
-pub use crate::ask::{Answers, InputAnswer, InputKind, InputRequest};
+pub use crate::app::{App, AppBuilder, BuildError, CallError, Implementation, Observer};
+pub use crate::ask::{Answers, InputAnswer, InputKind, InputRequest, Root};
 pub use crate::completion::{Completer, Completion, CompletionRef};
 pub use crate::content::{Audience, Content, ContentBody};
 pub use crate::context::{
     CallContext, Caller, ClientCapabilities, ClientInfo, Era, LogLevel, TraceContext,
 };
+pub use crate::icon::Icon;
 pub use crate::job::{
-    Job, JobHandle, JobId, JobState, JobStore, JobStoreError, MemoryJobs, NewJob,
+    Job, JobDriver, JobHandle, JobId, JobState, JobStore, JobStoreError, MemoryJobs, NewJob,
+    Questions,
 };
+pub use crate::notify::{Changes, Notifier};
 pub use crate::prompt::{
     PromptArgument, PromptError, PromptMessage, PromptReply, PromptSpec, Prompts, Role,
 };

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::ask::InputRequest;
 use crate::content::Content;
 use crate::context::CallContext;
+use crate::icon::Icon;
 
 /// Serves an app's prompts.
 ///
@@ -35,6 +39,8 @@ pub struct PromptSpec {
     pub description: Option<String>,
     /// Its arguments, in the order in which to ask for them.
     pub arguments: Vec<PromptArgument>,
+    /// Pictures for lists.
+    pub icons: Vec<Icon>,
 }
 
 /// One argument of a prompt; always text.
@@ -58,7 +64,7 @@ pub struct PromptReply {
 }
 
 /// One message.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PromptMessage {
     /// Who says it.
     pub role: Role,
@@ -67,7 +73,8 @@ pub struct PromptMessage {
 }
 
 /// Who says a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The person.
     User,
@@ -90,6 +97,15 @@ pub enum PromptError {
     Unavailable {
         /// What failed, fit for the client.
         message: String,
+    },
+    /// The prompt needs answers first, then is asked for again with them in [`CallContext::answers`]; see
+    /// [`crate::Outcome::Ask`].
+    #[error("the prompt needs answers first")]
+    Ask {
+        /// What to ask, each under its own key.
+        inputs: Vec<InputRequest>,
+        /// What comes back with the answers.
+        state: Value,
     },
 }
 

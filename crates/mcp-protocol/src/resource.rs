@@ -1,8 +1,11 @@
 //! Resources: things that a client can list and read by URI.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
+use crate::content::{Audience, as_base64};
 use crate::context::CallContext;
+use crate::icon::Icon;
 
 /// Serves an app's resources.
 ///
@@ -21,10 +24,18 @@ pub trait Resources: Send + Sync + 'static {
         cx: &CallContext,
         uri: &str,
     ) -> Result<Vec<ResourceContents>, ResourceError>;
+
+    /// Whether a change of what is at `uri` would be told; see [`crate::Notifier::resource_updated`]. Asked when a client
+    /// wants to watch it.
+    async fn is_watchable(&self, cx: &CallContext, uri: &str) -> bool {
+        let _ = (cx, uri);
+        true
+    }
 }
 
 /// One resource with a fixed URI.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resource {
     /// Its address.
     pub uri: String,
@@ -38,6 +49,14 @@ pub struct Resource {
     pub mime_type: Option<String>,
     /// Size of the raw contents in bytes, where known.
     pub size_bytes: Option<u64>,
+    /// Pictures for lists.
+    pub icons: Vec<Icon>,
+    /// For whom it is meant; empty says nothing.
+    pub audience: Vec<Audience>,
+    /// From 0.0 (optional) to 1.0 (needed).
+    pub priority: Option<f32>,
+    /// When it last changed, as RFC 3339, where known.
+    pub modified: Option<String>,
 }
 
 /// A family of resources.
@@ -53,10 +72,12 @@ pub struct ResourceTemplate {
     pub description: Option<String>,
     /// Such as `application/json`, if all members share it.
     pub mime_type: Option<String>,
+    /// Pictures for lists.
+    pub icons: Vec<Icon>,
 }
 
 /// What is at one URI.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceContents {
     /// The address of this part.
     pub uri: String,
@@ -67,12 +88,13 @@ pub struct ResourceContents {
 }
 
 /// Text or bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResourceBody {
     /// Text.
     Text(String),
     /// Raw bytes; encoded on the wire.
-    Blob(Vec<u8>),
+    Blob(#[serde(with = "as_base64")] Vec<u8>),
 }
 
 /// Why a resource could not be listed or read. The text goes to the client.

@@ -1,12 +1,14 @@
 //! Tools: what a client may call, what it is told about them, and what a call can end in.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::JsonObject;
 use crate::ask::InputRequest;
 use crate::content::Content;
-use crate::context::CallContext;
+use crate::context::{CallContext, ClientCapabilities};
+use crate::icon::Icon;
 use crate::job::JobHandle;
 
 /// One callable tool.
@@ -37,6 +39,11 @@ pub struct ToolSpec {
     pub output_schema: Option<JsonObject>,
     /// Hints for the client's own consent dialogs.
     pub annotations: Annotations,
+    /// What the client must be able to do for the tool to be called at all; as a rule nothing. A modern client without it
+    /// gets the protocol's error for that, an older one an `isError` that says so.
+    pub requires: ClientCapabilities,
+    /// Pictures for lists.
+    pub icons: Vec<Icon>,
 }
 
 /// The four hints of a tool. All are said, because the protocol's defaults assume the worst.
@@ -73,13 +80,38 @@ pub enum Outcome {
     Job(JobHandle),
 }
 
-/// The content of a tool's answer.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The content of a tool's answer. As JSON it is what job stores keep; that form does not change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Blocks for the model and the person; the text alone must answer.
     pub content: Vec<Content>,
     /// The same as data; always an object, because older clients drop anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured: Option<JsonObject>,
+}
+
+// === impl ToolSpec ===
+
+impl ToolSpec {
+    /// A tool with its required fields.
+    pub fn new(
+        name: impl Into<String>,
+        title: impl Into<String>,
+        description: impl Into<String>,
+        input_schema: JsonObject,
+        annotations: Annotations,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            title: title.into(),
+            description: description.into(),
+            input_schema,
+            output_schema: None,
+            annotations,
+            requires: ClientCapabilities::default(),
+            icons: Vec::new(),
+        }
+    }
 }
 
 // === impl Annotations ===
@@ -117,6 +149,16 @@ impl Outcome {
             Self::Done(answer) | Self::Failed(answer) => Some(answer),
             Self::Job(handle) => Some(&handle.answer),
             Self::Ask { .. } => None,
+        }
+    }
+
+    /// The word for the way it ended, as observers are told it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Failed(_) => "failed",
+            Self::Ask { .. } => "asked",
+            Self::Job(_) => "job",
         }
     }
 

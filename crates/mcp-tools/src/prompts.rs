@@ -158,6 +158,7 @@ fn spec(name: &str, title: &str, description: &str, arguments: Vec<PromptArgumen
         title: Some(title.to_owned()),
         description: Some(description.to_owned()),
         arguments,
+        ..PromptSpec::default()
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Job {
     pub created: Timestamp,
     /// When it last changed.
     pub updated: Timestamp,
-    /// What came of it; JSON whose form belongs to whoever finished it.
+    /// What came of it, or what it asks; JSON whose form belongs to whoever set the state.
     pub result: Option<serde_json::Value>,
 }
 
@@ -40,16 +40,20 @@ pub struct NewJob {
     pub upids: Vec<Upid>,
 }
 
-/// How far a job is. Only `Running` changes.
+/// How far a job is. Only `Running` and `Asking` change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JobState {
     /// Under way.
     Running,
+    /// Waits for answers; the result says to what.
+    Asking,
     /// It did what was asked.
     Done,
     /// It did not; the result says why.
     Failed,
+    /// Not its work ended it but a fault of the program; the result says which.
+    Broken,
     /// It was stopped on request.
     Canceled,
     /// Nobody can tell, after a crash; it is never sent again by itself.
@@ -69,11 +73,23 @@ pub trait JobStore: Send + Sync + 'static {
     /// Not found, or a conflict when the job is over.
     async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error>;
 
-    /// Ends a running job.
+    /// Notes what a job that is not over asks, or with `None` that it goes on.
     ///
     /// # Errors
     ///
-    /// Not found, or a conflict when the job is over already or `state` is `Running`.
+    /// Not found, or a conflict when the job is over.
+    async fn ask_job(
+        &self,
+        id: JobId,
+        questions: Option<serde_json::Value>,
+        now: Timestamp,
+    ) -> Result<Job, Error>;
+
+    /// Ends a job that is not over.
+    ///
+    /// # Errors
+    ///
+    /// Not found, or a conflict when the job is over already or `state` is no end.
     async fn finish_job(
         &self,
         id: JobId,
@@ -91,7 +107,7 @@ pub trait JobStore: Send + Sync + 'static {
     /// This owner's newest jobs, at most `limit`, newest first.
     async fn jobs(&self, owner: &Principal, limit: u32) -> Result<Vec<Job>, Error>;
 
-    /// Every running job of every owner, oldest first: what a restart has to look after.
+    /// Every job of every owner that is not over, oldest first: what a restart has to look after.
     async fn running_jobs(&self) -> Result<Vec<Job>, Error>;
 
     /// Forgets the jobs that were over before `before`, and says how many.
@@ -117,14 +133,29 @@ impl NewJob {
 // === impl JobState ===
 
 impl JobState {
-    const ALL: [Self; 5] = [Self::Running, Self::Done, Self::Failed, Self::Canceled, Self::Unknown];
+    const ALL: [Self; 7] = [
+        Self::Running,
+        Self::Asking,
+        Self::Done,
+        Self::Failed,
+        Self::Broken,
+        Self::Canceled,
+        Self::Unknown,
+    ];
+
+    /// Whether nothing more will happen.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Running | Self::Asking)
+    }
 
     /// The word that the store and answers use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Asking => "asking",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Broken => "broken",
             Self::Canceled => "canceled",
             Self::Unknown => "unknown",
         }
@@ -135,10 +166,15 @@ impl JobState {
     }
 }
 
+/// The state of a job that asks this, or goes on.
+pub(crate) fn asking(questions: Option<&serde_json::Value>) -> JobState {
+    if questions.is_some() { JobState::Asking } else { JobState::Running }
+}
+
 /// Refuses to finish a job into a state that is no end.
 pub(crate) fn check_final(id: JobId, state: JobState) -> Result<(), Error> {
-    if state == JobState::Running {
-        let message = format!("finish job {id}: `running` is no end");
+    if !state.is_over() {
+        let message = format!("finish job {id}: `{}` is no end", state.as_str());
         return Err(Error::new(ErrorKind::Conflict, message));
     }
     Ok(())

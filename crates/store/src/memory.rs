@@ -40,11 +40,12 @@ impl MemoryStore {
 }
 
 impl State {
-    fn running_job(&mut self, operation: &str, id: JobId) -> Result<&mut Job, Error> {
+    /// The job, if it is not over.
+    fn live_job(&mut self, operation: &str, id: JobId) -> Result<&mut Job, Error> {
         let found = self.jobs.iter().position(|job| job.id == id);
         let state = found.map(|index| self.jobs[index].state);
         match found {
-            Some(index) if state == Some(JobState::Running) => Ok(&mut self.jobs[index]),
+            Some(index) if !self.jobs[index].state.is_over() => Ok(&mut self.jobs[index]),
             _ => Err(jobs::refused(operation, id, state)),
         }
     }
@@ -91,8 +92,22 @@ impl JobStore for MemoryStore {
 
     async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error> {
         let mut state = self.state();
-        let job = state.running_job("note a task of", id)?;
+        let job = state.live_job("note a task of", id)?;
         job.upids.push(upid.clone());
+        job.updated = micros::floor(now);
+        Ok(job.clone())
+    }
+
+    async fn ask_job(
+        &self,
+        id: JobId,
+        questions: Option<serde_json::Value>,
+        now: Timestamp,
+    ) -> Result<Job, Error> {
+        let mut kept = self.state();
+        let job = kept.live_job("change", id)?;
+        job.state = jobs::asking(questions.as_ref());
+        job.result = questions;
         job.updated = micros::floor(now);
         Ok(job.clone())
     }
@@ -106,7 +121,7 @@ impl JobStore for MemoryStore {
     ) -> Result<Job, Error> {
         jobs::check_final(id, state)?;
         let mut kept = self.state();
-        let job = kept.running_job("finish", id)?;
+        let job = kept.live_job("finish", id)?;
         job.state = state;
         job.result = result;
         job.updated = micros::floor(now);
@@ -131,7 +146,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn running_jobs(&self) -> Result<Vec<Job>, Error> {
-        let running = |job: &&Job| job.state == JobState::Running;
+        let running = |job: &&Job| !job.state.is_over();
         let mut jobs: Vec<Job> = self.state().jobs.iter().filter(running).cloned().collect();
         jobs.sort_by_key(|job| (job.created, job.id));
         Ok(jobs)
@@ -140,9 +155,7 @@ impl JobStore for MemoryStore {
     async fn forget_jobs(&self, before: Timestamp) -> Result<u64, Error> {
         let mut state = self.state();
         let count = state.jobs.len();
-        state
-            .jobs
-            .retain(|job| job.state == JobState::Running || job.updated >= micros::floor(before));
+        state.jobs.retain(|job| !job.state.is_over() || job.updated >= micros::floor(before));
         Ok((count - state.jobs.len()) as u64)
     }
 }

@@ -59,15 +59,33 @@ impl mcp::JobStore for ProtocolJobs {
         let failed = failed("update a job");
         let Ok(ours) = id.as_str().parse::<JobId>() else { return Ok(None) };
         let store = self.store.get().await.map_err(&failed)?;
-        let (word, text) = match state {
-            mcp::JobState::Done(text) => (JobState::Done, Some(text)),
-            mcp::JobState::Failed(text) => (JobState::Failed, Some(text)),
-            mcp::JobState::Cancelled => (JobState::Canceled, None),
-            mcp::JobState::Unknown(text) => (JobState::Unknown, Some(text)),
-            // `Running`, and what a later protocol adds and we cannot keep: nothing to note.
+        let json = |answer: mcp::Answer| {
+            serde_json::to_value(answer).map_err(self::failed("write a job's answer as JSON"))
+        };
+        let changed = match state {
+            mcp::JobState::Running => store.ask_job(ours, None, now).await,
+            mcp::JobState::Asking(questions) => {
+                let questions = serde_json::to_value(questions)
+                    .map_err(self::failed("write a job's questions as JSON"))?;
+                store.ask_job(ours, Some(questions), now).await
+            }
+            mcp::JobState::Done(answer) => {
+                store.finish_job(ours, JobState::Done, Some(json(answer)?), now).await
+            }
+            mcp::JobState::Failed(answer) => {
+                store.finish_job(ours, JobState::Failed, Some(json(answer)?), now).await
+            }
+            mcp::JobState::Broken(text) => {
+                store.finish_job(ours, JobState::Broken, Some(text.into()), now).await
+            }
+            mcp::JobState::Unknown(text) => {
+                store.finish_job(ours, JobState::Unknown, Some(text.into()), now).await
+            }
+            mcp::JobState::Cancelled => store.finish_job(ours, JobState::Canceled, None, now).await,
+            // What a later protocol adds and we cannot keep: nothing to note.
             _ => return self.get(id).await,
         };
-        match store.finish_job(ours, word, text.map(Into::into), now).await {
+        match changed {
             Ok(job) => Ok(Some(to_protocol(job))),
             // A finished job keeps its state.
             Err(error) if error.is_conflict() => self.get(id).await,
@@ -86,17 +104,18 @@ impl mcp::JobStore for ProtocolJobs {
 }
 
 fn to_protocol(job: Job) -> mcp::Job {
-    let text = match job.result {
-        Some(serde_json::Value::String(text)) => text,
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
+    let result = job.result.unwrap_or_default();
     let state = match job.state {
         JobState::Running => mcp::JobState::Running,
-        JobState::Done => mcp::JobState::Done(text),
-        JobState::Failed => mcp::JobState::Failed(text),
+        JobState::Asking => match serde_json::from_value(result) {
+            Ok(questions) => mcp::JobState::Asking(questions),
+            Err(_) => mcp::JobState::Unknown("what it asked cannot be read any more".to_owned()),
+        },
+        JobState::Done => mcp::JobState::Done(answer(result)),
+        JobState::Failed => mcp::JobState::Failed(answer(result)),
+        JobState::Broken => mcp::JobState::Broken(text(result)),
         JobState::Canceled => mcp::JobState::Cancelled,
-        JobState::Unknown => mcp::JobState::Unknown(text),
+        JobState::Unknown => mcp::JobState::Unknown(text(result)),
     };
     let new = mcp::NewJob {
         owner: job.owner.to_string(),
@@ -105,6 +124,23 @@ fn to_protocol(job: Job) -> mcp::Job {
         created: job.created,
     };
     mcp::Job::restore(mcp::JobId::from_text(job.id.to_string()), new, job.updated, state)
+}
+
+/// The answer that was kept; of anything else the text.
+fn answer(result: serde_json::Value) -> mcp::Answer {
+    let is_answer = result.get("content").is_some_and(serde_json::Value::is_array);
+    match is_answer.then(|| serde_json::from_value(result.clone())) {
+        Some(Ok(answer)) => answer,
+        _ => mcp::Answer::text(text(result)),
+    }
+}
+
+fn text(result: serde_json::Value) -> String {
+    match result {
+        serde_json::Value::String(text) => text,
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 fn failed<E>(operation: &'static str) -> impl Fn(E) -> JobStoreError

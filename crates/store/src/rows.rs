@@ -1,4 +1,4 @@
-//! How things are written in rows, the same for every engine: version 1 of what is on disk.
+//! How things are written in rows, the same for every engine: version 2 of what is on disk.
 //!
 //! Times are microseconds since 1970 in UTC, ids and digests lowercase hexadecimal, principals and
 //! UPIDs their written forms (UPIDs one per line), states words, JSON its text.

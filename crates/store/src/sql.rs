@@ -46,6 +46,15 @@ macro_rules! impl_jobs_and_approvals {
                 }
             }
 
+            async fn ask_job(
+                &self,
+                id: JobId,
+                questions: Option<serde_json::Value>,
+                now: Timestamp,
+            ) -> Result<Job, Error> {
+                self.set_job("change", id, jobs::asking(questions.as_ref()), questions, now).await
+            }
+
             async fn finish_job(
                 &self,
                 id: JobId,
@@ -54,18 +63,7 @@ macro_rules! impl_jobs_and_approvals {
                 now: Timestamp,
             ) -> Result<Job, Error> {
                 jobs::check_final(id, state)?;
-                let changed = sqlx::query_as::<_, JobRow>(statements::FINISH_JOB)
-                    .bind(id.to_string())
-                    .bind(state.as_str())
-                    .bind(result.map(|result| result.to_string()))
-                    .bind(now.as_microsecond())
-                    .fetch_optional(&self.pool)
-                    .await
-                    .map_err(|error| Error::engine(format!("finish job {id}"), error))?;
-                match changed {
-                    Some(row) => rows::job(row),
-                    None => Err(self.job_refused("finish", id).await),
-                }
+                self.set_job("finish", id, state, result, now).await
             }
 
             async fn job(&self, id: JobId, owner: &Principal) -> Result<Option<Job>, Error> {
@@ -200,6 +198,28 @@ macro_rules! impl_jobs_and_approvals {
         }
 
         impl $store {
+            async fn set_job(
+                &self,
+                operation: &str,
+                id: JobId,
+                state: JobState,
+                result: Option<serde_json::Value>,
+                now: Timestamp,
+            ) -> Result<Job, Error> {
+                let changed = sqlx::query_as::<_, JobRow>(statements::SET_JOB)
+                    .bind(id.to_string())
+                    .bind(state.as_str())
+                    .bind(result.map(|result| result.to_string()))
+                    .bind(now.as_microsecond())
+                    .fetch_optional(&self.pool)
+                    .await
+                    .map_err(|error| Error::engine(format!("{operation} job {id}"), error))?;
+                match changed {
+                    Some(row) => rows::job(row),
+                    None => Err(self.job_refused(operation, id).await),
+                }
+            }
+
             /// Looks up why the statement changed nothing.
             async fn job_refused(&self, operation: &str, id: JobId) -> Error {
                 match self.find_job(id).await {

@@ -4,11 +4,11 @@ pub(crate) const INSERT_JOB: &str = "INSERT INTO jobs (id, owner, label, upids, 
      updated_us, result) VALUES ($1, $2, $3, $4, 'running', $5, $5, NULL)";
 
 pub(crate) const ADD_UPID: &str = "UPDATE jobs SET upids = upids || $2, updated_us = $3 \
-     WHERE id = $1 AND state = 'running' \
+     WHERE id = $1 AND state IN ('running', 'asking') \
      RETURNING id, owner, label, upids, state, created_us, updated_us, result";
 
-pub(crate) const FINISH_JOB: &str = "UPDATE jobs SET state = $2, result = $3, updated_us = $4 \
-     WHERE id = $1 AND state = 'running' \
+pub(crate) const SET_JOB: &str = "UPDATE jobs SET state = $2, result = $3, updated_us = $4 \
+     WHERE id = $1 AND state IN ('running', 'asking') \
      RETURNING id, owner, label, upids, state, created_us, updated_us, result";
 
 pub(crate) const JOB: &str = "SELECT id, owner, label, upids, state, created_us, updated_us, \
@@ -21,10 +21,10 @@ pub(crate) const OWNED_JOBS: &str = "SELECT id, owner, label, upids, state, crea
      updated_us, result FROM jobs WHERE owner = $1 ORDER BY created_us DESC, id LIMIT $2";
 
 pub(crate) const RUNNING_JOBS: &str = "SELECT id, owner, label, upids, state, created_us, \
-     updated_us, result FROM jobs WHERE state = 'running' ORDER BY created_us, id";
+     updated_us, result FROM jobs WHERE state IN ('running', 'asking') ORDER BY created_us, id";
 
 pub(crate) const FORGET_JOBS: &str =
-    "DELETE FROM jobs WHERE state <> 'running' AND updated_us < $1";
+    "DELETE FROM jobs WHERE state NOT IN ('running', 'asking') AND updated_us < $1";
 
 pub(crate) const INSERT_APPROVAL: &str = "INSERT INTO approvals (id, plan_digest, requested_by, \
      asked_us, expires_us, state) VALUES ($1, $2, $3, $4, $5, 'pending')";

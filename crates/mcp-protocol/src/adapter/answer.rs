@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rmcp::ErrorData;
 use rmcp::model::{
     Annotations as WireHints, AudioContent, CallToolResult, ContentBlock, EmbeddedResource,
-    ImageContent, MetaObject, Prompt, PromptArgument, PromptMessage, Resource as WireResource,
-    ResourceContents as WireContents, ResourceTemplate as WireTemplate, Role as WireRole,
-    ServerResult, TextContent, Tool as WireTool, ToolAnnotations,
+    ErrorCode, Icon as WireIcon, ImageContent, MetaObject, Prompt, PromptArgument, PromptMessage,
+    Resource as WireResource, ResourceContents as WireContents, ResourceTemplate as WireTemplate,
+    Role as WireRole, ServerResult, TextContent, Tool as WireTool, ToolAnnotations,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::content::{Audience, Content, ContentBody};
+use crate::context::ClientCapabilities;
+use crate::icon::Icon;
 use crate::prompt::{self, PromptSpec, Role};
 use crate::resource::{Resource, ResourceBody, ResourceContents, ResourceTemplate};
 use crate::tool::{Answer, ToolSpec};
@@ -32,6 +35,7 @@ pub(super) fn tool(spec: &ToolSpec) -> WireTool {
         Arc::new(spec.input_schema.clone()),
     );
     tool.title = Some(spec.title.clone());
+    tool.icons = icons(&spec.icons);
     tool.output_schema = spec.output_schema.clone().map(Arc::new);
     tool.annotations = Some(ToolAnnotations::from_raw(
         None,
@@ -77,7 +81,7 @@ pub(super) fn content(block: Content, version: &str) -> ContentBlock {
         }
         ContentBody::ResourceLink(link) => {
             let mut link = resource(&link);
-            link.annotations = hints;
+            link.annotations = hints.or(link.annotations);
             ContentBlock::ResourceLink(link)
         }
         ContentBody::Embedded(contents) => {
@@ -89,19 +93,38 @@ pub(super) fn content(block: Content, version: &str) -> ContentBlock {
 }
 
 fn hints(block: &Content) -> Option<WireHints> {
-    if block.audience.is_empty() && block.priority.is_none() {
+    wire_hints(&block.audience, block.priority, None)
+}
+
+fn wire_hints(
+    audience: &[Audience],
+    priority: Option<f32>,
+    modified: Option<&str>,
+) -> Option<WireHints> {
+    if audience.is_empty() && priority.is_none() && modified.is_none() {
         return None;
     }
     let mut hints = WireHints::default();
-    if !block.audience.is_empty() {
-        let roles = block.audience.iter().map(|audience| match audience {
+    if !audience.is_empty() {
+        let roles = audience.iter().map(|audience| match audience {
             Audience::User => WireRole::User,
             Audience::Assistant => WireRole::Assistant,
         });
         hints.audience = Some(roles.collect());
     }
-    hints.priority = block.priority;
+    hints.priority = priority;
+    hints.last_modified = modified.map(str::to_owned);
     Some(hints)
+}
+
+pub(super) fn icons(ours: &[Icon]) -> Option<Vec<WireIcon>> {
+    let icons = ours.iter().map(|ours| {
+        let mut icon = WireIcon::new(&ours.src);
+        icon.mime_type.clone_from(&ours.mime_type);
+        icon.sizes = (!ours.sizes.is_empty()).then(|| ours.sizes.clone());
+        icon
+    });
+    (!ours.is_empty()).then(|| icons.collect())
 }
 
 pub(super) fn resource(ours: &Resource) -> WireResource {
@@ -110,6 +133,8 @@ pub(super) fn resource(ours: &Resource) -> WireResource {
     resource.description.clone_from(&ours.description);
     resource.mime_type.clone_from(&ours.mime_type);
     resource.size = ours.size_bytes;
+    resource.icons = icons(&ours.icons);
+    resource.annotations = wire_hints(&ours.audience, ours.priority, ours.modified.as_deref());
     resource
 }
 
@@ -118,6 +143,7 @@ pub(super) fn template(ours: &ResourceTemplate) -> WireTemplate {
     template.title.clone_from(&ours.title);
     template.description.clone_from(&ours.description);
     template.mime_type.clone_from(&ours.mime_type);
+    template.icons = icons(&ours.icons);
     template
 }
 
@@ -144,6 +170,7 @@ pub(super) fn prompt(spec: &PromptSpec) -> Prompt {
     let arguments = (!arguments.is_empty()).then_some(arguments);
     let mut prompt = Prompt::new(&spec.name, spec.description.as_deref(), arguments);
     prompt.title.clone_from(&spec.title);
+    prompt.icons = icons(&spec.icons);
     prompt
 }
 
@@ -155,9 +182,34 @@ pub(super) fn prompt_message(message: prompt::PromptMessage, version: &str) -> P
     PromptMessage::new(role, content(message.content, version))
 }
 
+/// A message of a conversation that the client's model goes on with.
+pub(super) fn sampling_message(message: prompt::PromptMessage) -> Value {
+    let role = match message.role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    // Everything that a model can be sent is older than sampling with more than text.
+    let content = serde_json::to_value(content(message.content, LINK_SINCE)).unwrap_or_default();
+    json!({ "role": role, "content": content })
+}
+
+/// The error for a client that has not declared what a tool requires.
+pub(super) fn missing_capability(missing: ClientCapabilities) -> ErrorData {
+    let data = json!({ "requiredCapabilities": missing.to_json() });
+    let code = ErrorCode::MISSING_REQUIRED_CLIENT_CAPABILITY;
+    ErrorData::new(code, missing.to_string(), Some(data))
+}
+
 /// Says on a result who answers, as every modern result should.
 pub(super) fn stamp(result: &mut ServerResult, server_info: &Value) {
     let meta: &mut Option<MetaObject> = match result {
+        ServerResult::SubscriptionsListenResult(result) => {
+            result.meta.insert(SERVER_INFO.to_owned(), server_info.clone());
+            return;
+        }
+        ServerResult::CreateTaskResult(result) => &mut result.meta,
+        ServerResult::GetTaskResult(result) => &mut result.meta,
+        ServerResult::TaskAckResult(result) => &mut result.meta,
         ServerResult::DiscoverResult(result) => &mut result.meta,
         ServerResult::CompleteResult(result) => &mut result.meta,
         ServerResult::GetPromptResult(result) => &mut result.meta,

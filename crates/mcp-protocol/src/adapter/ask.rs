@@ -1,22 +1,29 @@
-//! Questions to the person at the client, in both eras.
+//! Questions to the person at the client and to the client itself, in both eras.
 //!
 //! Modern: the question goes out as the result, and the client calls again with the answers and with our state, which is
 //! sealed (HMAC with a key of this process) and bound to caller, tool and arguments. Older: the question is a request of
 //! its own while the call waits.
+
+#![expect(
+    deprecated,
+    reason = "sampling and roots are deprecated in 2026-07-28 and still part of every revision that we speak"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    ElicitRequest, ElicitRequestParams, ElicitationAction, ElicitationSchema, ErrorData,
-    InputRequest as WireInput, InputRequiredResult, InputResponses, RequestStateCodec, SealOptions,
+    CreateMessageRequest, CreateMessageRequestParams, ElicitRequest, ElicitRequestParams,
+    ElicitationSchema, ErrorData, InputRequest as WireInput, InputRequests, InputRequiredResult,
+    InputResponses, ListRootsRequest, RequestStateCodec, SealOptions, ServerRequest,
 };
-use rmcp::service::Peer;
+use rmcp::service::{Peer, PeerRequestOptions};
 use serde_json::{Value, json};
 
+use super::answer;
 use crate::JsonObject;
-use crate::ask::{Answers, InputAnswer, InputKind, InputRequest};
+use crate::ask::{Answers, InputAnswer, InputKind, InputRequest, Root};
 use crate::context::ClientCapabilities;
 use crate::schema::LazySchema;
 
@@ -37,7 +44,9 @@ pub(super) struct Returned {
 /// What a sealed state is bound to, besides this process.
 pub(super) struct Binding<'a> {
     pub(super) caller: &'a str,
-    pub(super) tool: &'a str,
+    /// What asks: the method and the name.
+    pub(super) method: &'static str,
+    pub(super) name: &'a str,
     pub(super) args: &'a JsonObject,
 }
 
@@ -53,6 +62,16 @@ impl Sealer {
         Self { codec }
     }
 
+    /// Reads answers that belong to no question of ours.
+    pub(super) fn read_unasked(responses: Option<InputResponses>) -> Option<Answers> {
+        let responses = responses.filter(|responses| !responses.is_empty())?;
+        let by_key = responses.into_iter().filter_map(|(key, response)| {
+            let answer = read_unknown(&response)?;
+            Some((key, answer))
+        });
+        Some(Answers { state: Value::Null, by_key: by_key.collect() })
+    }
+
     /// The result that asks.
     pub(super) fn ask(
         &self,
@@ -62,18 +81,14 @@ impl Sealer {
         state: &Value,
         ttl: Duration,
     ) -> Result<InputRequiredResult, ErrorData> {
-        let mut requests = BTreeMap::new();
-        let mut forms = JsonObject::new();
-        for input in inputs {
-            let params = elicitation(input)?;
-            requests.insert(input.key.clone(), WireInput::Elicitation(ElicitRequest::new(params)));
-            if let InputKind::Form { schema } = &input.kind {
-                forms.insert(input.key.clone(), Value::Object(schema.clone()));
-            }
-        }
+        let requests = to_wire(inputs)?;
+        let asked: JsonObject = inputs
+            .iter()
+            .map(|input| (input.key.clone(), Shape::of(&input.kind).to_json()))
+            .collect();
         let bound = binding.bytes();
         let options = SealOptions::new().associated_data(&bound).ttl(ttl);
-        let payload = json!({ "round": round, "state": state, "forms": forms });
+        let payload = json!({ "round": round, "state": state, "asked": asked });
         let sealed = self.codec.seal_json_with(&payload, &options).map_err(|_| {
             ErrorData::internal_error("the state of the question cannot be kept", None)
         })?;
@@ -94,27 +109,109 @@ impl Sealer {
                     None,
                 )
             })?;
-        let forms = payload.get("forms").and_then(Value::as_object);
-        let mut by_key = BTreeMap::new();
-        for (key, response) in responses.unwrap_or_default() {
-            let action = response.get("action").and_then(Value::as_str);
-            let answer = match action {
-                Some("accept") => {
-                    let form = forms.and_then(|forms| forms.get(&key)).and_then(Value::as_object);
-                    accepted(response.get("content"), form)
-                }
-                Some("decline") => Some(InputAnswer::Declined),
-                Some("cancel") => Some(InputAnswer::Cancelled),
-                _ => None,
-            };
-            if let Some(answer) = answer {
-                by_key.insert(key, answer);
-            }
-        }
+        let asked = payload.get("asked").and_then(Value::as_object);
+        let by_key = responses.unwrap_or_default().into_iter().filter_map(|(key, response)| {
+            let shape = Shape::from_json(asked?.get(&key)?)?;
+            Some((key, shape.read(&response)?))
+        });
+        let by_key = by_key.collect();
         let round = payload.get("round").and_then(Value::as_u64).unwrap_or(MAX_ROUNDS);
         let state = payload.get("state").cloned().unwrap_or(Value::Null);
         Ok(Returned { round, answers: Answers { state, by_key } })
     }
+}
+
+/// What is remembered of a question until its answer comes.
+enum Shape<'a> {
+    Form(&'a JsonObject),
+    Url,
+    Sampling,
+    Roots,
+}
+
+// === impl Shape ===
+
+impl<'a> Shape<'a> {
+    fn of(kind: &'a InputKind) -> Self {
+        match kind {
+            InputKind::Form { schema } => Self::Form(schema),
+            InputKind::Url { .. } => Self::Url,
+            InputKind::Sampling { .. } => Self::Sampling,
+            InputKind::Roots => Self::Roots,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Form(schema) => Value::Object((*schema).clone()),
+            Self::Url => "url".into(),
+            Self::Sampling => "sampling".into(),
+            Self::Roots => "roots".into(),
+        }
+    }
+
+    fn from_json(json: &'a Value) -> Option<Self> {
+        match json {
+            Value::Object(schema) => Some(Self::Form(schema)),
+            Value::String(word) => match word.as_str() {
+                "url" => Some(Self::Url),
+                "sampling" => Some(Self::Sampling),
+                "roots" => Some(Self::Roots),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What a client answered; `None` if that is no answer to this question, so that it counts as missing.
+    fn read(&self, response: &Value) -> Option<InputAnswer> {
+        match self {
+            Self::Form(_) | Self::Url => match response.get("action")?.as_str()? {
+                "accept" => {
+                    let form = if let Self::Form(schema) = self { Some(*schema) } else { None };
+                    accepted(response.get("content"), form)
+                }
+                "decline" => Some(InputAnswer::Declined),
+                // Cancelled, or something that a later revision adds: no consent either way.
+                _ => Some(InputAnswer::Cancelled),
+            },
+            Self::Sampling => sampled(response),
+            Self::Roots => roots(response),
+        }
+    }
+}
+
+/// What a client answered to this question; `None` if it does not fit.
+pub(super) fn read_answer(kind: &InputKind, response: &Value) -> Option<InputAnswer> {
+    Shape::of(kind).read(response)
+}
+
+/// The same without knowing the question.
+fn read_unknown(response: &Value) -> Option<InputAnswer> {
+    if response.get("action").is_some() {
+        return Shape::Url.read(response).and_then(|answer| match answer {
+            InputAnswer::Accepted(_) => accepted(response.get("content"), None),
+            other => Some(other),
+        });
+    }
+    roots(response).or_else(|| sampled(response))
+}
+
+fn sampled(response: &Value) -> Option<InputAnswer> {
+    let model = response.get("model")?.as_str()?.to_owned();
+    let content = response.get("content")?;
+    let blocks = content.as_array().map_or_else(|| std::slice::from_ref(content), Vec::as_slice);
+    let texts: Vec<&str> =
+        blocks.iter().filter_map(|block| block.get("text").and_then(Value::as_str)).collect();
+    Some(InputAnswer::Sampled { model, text: texts.join("\n") })
+}
+
+fn roots(response: &Value) -> Option<InputAnswer> {
+    let roots = response.get("roots")?.as_array()?.iter().map(|root| {
+        let name = root.get("name").and_then(Value::as_str).map(str::to_owned);
+        Some(Root { uri: root.get("uri")?.as_str()?.to_owned(), name })
+    });
+    Some(InputAnswer::Roots(roots.collect::<Option<_>>()?))
 }
 
 // === impl Binding ===
@@ -123,7 +220,7 @@ impl Binding<'_> {
     /// The same for the same call, whatever order the client writes the arguments in.
     fn bytes(&self) -> Vec<u8> {
         let args = sorted(&Value::Object(self.args.clone()));
-        json!([self.caller, self.tool, args]).to_string().into_bytes()
+        json!([self.caller, self.method, self.name, args]).to_string().into_bytes()
     }
 }
 
@@ -144,6 +241,8 @@ pub(super) fn obstacle(inputs: &[InputRequest], client: ClientCapabilities) -> O
     let cannot = inputs.iter().find_map(|input| match input.kind {
         InputKind::Form { .. } if !client.elicitation_form => Some("show a form (elicitation)"),
         InputKind::Url { .. } if !client.elicitation_url => Some("open a page (elicitation, url)"),
+        InputKind::Sampling { .. } if !client.sampling => Some("run a model (sampling)"),
+        InputKind::Roots if !client.roots => Some("list its folders (roots)"),
         _ => None,
     })?;
     let questions: Vec<&str> = inputs.iter().map(|input| input.message.as_str()).collect();
@@ -162,21 +261,22 @@ pub(super) async fn ask_older(
 ) -> Result<Answers, ErrorData> {
     let mut by_key = BTreeMap::new();
     for input in inputs {
-        let params = elicitation(input)?;
-        let reply = peer.create_elicitation_with_timeout(params, Some(timeout)).await;
+        let request = match one_to_wire(input)? {
+            WireInput::Elicitation(request) => ServerRequest::ElicitRequest(request),
+            WireInput::CreateMessage(request) => ServerRequest::CreateMessageRequest(request),
+            WireInput::ListRoots(request) => ServerRequest::ListRootsRequest(request),
+            _ => continue,
+        };
+        let options = PeerRequestOptions::with_timeout(timeout);
+        let reply = match peer.send_request_with_option(request, options).await {
+            Ok(handle) => handle.await_response().await,
+            Err(error) => Err(error),
+        };
         let answer = match reply {
-            Ok(reply) => match reply.action {
-                ElicitationAction::Accept => {
-                    let form = match &input.kind {
-                        InputKind::Form { schema } => Some(schema),
-                        InputKind::Url { .. } => None,
-                    };
-                    accepted(reply.content.as_ref(), form)
-                }
-                ElicitationAction::Decline => Some(InputAnswer::Declined),
-                // Cancelled, or something that a later revision adds: no consent either way.
-                _ => Some(InputAnswer::Cancelled),
-            },
+            Ok(reply) => {
+                let reply = serde_json::to_value(reply).unwrap_or_default();
+                read_answer(&input.kind, &reply)
+            }
             Err(error) => {
                 tracing::debug!(%error, "a question was not answered");
                 Some(InputAnswer::Cancelled)
@@ -201,28 +301,50 @@ fn accepted(content: Option<&Value>, form: Option<&JsonObject>) -> Option<InputA
     content.as_object().cloned().map(InputAnswer::Accepted)
 }
 
-fn elicitation(input: &InputRequest) -> Result<ElicitRequestParams, ErrorData> {
-    match &input.kind {
+/// The questions as clients read them.
+pub(super) fn to_wire<'a>(
+    inputs: impl IntoIterator<Item = &'a InputRequest>,
+) -> Result<InputRequests, ErrorData> {
+    inputs.into_iter().map(|input| Ok((input.key.clone(), one_to_wire(input)?))).collect()
+}
+
+fn one_to_wire(input: &InputRequest) -> Result<WireInput, ErrorData> {
+    let params = match &input.kind {
         InputKind::Form { schema } => {
-            let schema: ElicitationSchema = serde_json::from_value(Value::Object(schema.clone()))
-                .map_err(|error| {
-                tracing::error!(key = input.key, %error, "a form is not one that clients can show");
-                ErrorData::internal_error(
-                    "the question cannot be shown; the server's log has the details",
-                    None,
-                )
-            })?;
-            Ok(ElicitRequestParams::FormElicitationParams {
+            let schema: ElicitationSchema = read(input, Value::Object(schema.clone()))?;
+            ElicitRequestParams::FormElicitationParams {
                 meta: None,
                 message: input.message.clone(),
                 requested_schema: schema,
-            })
+            }
         }
-        InputKind::Url { url } => Ok(ElicitRequestParams::UrlElicitationParams {
+        InputKind::Url { url } => ElicitRequestParams::UrlElicitationParams {
             meta: None,
             message: input.message.clone(),
             url: url.clone(),
             elicitation_id: uuid::Uuid::new_v4().simple().to_string(),
-        }),
-    }
+        },
+        InputKind::Sampling { messages, system_prompt, max_tokens } => {
+            let messages = messages.iter().cloned().map(answer::sampling_message);
+            let mut params = json!({
+                "messages": messages.collect::<Vec<Value>>(),
+                "maxTokens": max_tokens,
+            });
+            if let Some(system_prompt) = system_prompt {
+                params["systemPrompt"] = json!(system_prompt);
+            }
+            let params: CreateMessageRequestParams = read(input, params)?;
+            return Ok(WireInput::CreateMessage(CreateMessageRequest::new(params)));
+        }
+        InputKind::Roots => return Ok(WireInput::ListRoots(ListRootsRequest::default())),
+    };
+    Ok(WireInput::Elicitation(ElicitRequest::new(params)))
+}
+
+fn read<T: serde::de::DeserializeOwned>(input: &InputRequest, json: Value) -> Result<T, ErrorData> {
+    serde_json::from_value(json).map_err(|error| {
+        tracing::error!(key = input.key, %error, "a question is not one that clients can show");
+        let message = "the question cannot be shown; the server's log has the details";
+        ErrorData::internal_error(message, None)
+    })
 }

@@ -15,11 +15,11 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, ClientNotification, ClientRequest,
     CompleteRequestParams, CompleteResult, CompletionInfo, DiscoverResult, GetPromptRequestParams,
     GetPromptResponse, GetPromptResult, Implementation as WireImplementation,
-    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, PromptsCapability,
-    ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    Reference, ResourcesCapability, ServerCapabilities, ServerConfig, ServerResult,
-    SetLevelRequestMethod, SetLevelRequestParams, ToolsCapability,
+    InitializeRequestParams, InitializeResult, InputResponses, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    PromptsCapability, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Reference, ResourcesCapability, ServerCapabilities, ServerConfig,
+    ServerResult, SetLevelRequestMethod, SetLevelRequestParams, ToolsCapability,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -305,15 +305,37 @@ impl ServerHandler for Handler {
         };
         let args = prompt_arguments(spec, request.arguments.unwrap_or_default())
             .map_err(|message| ErrorData::invalid_params(message, None))?;
-        let cx = self.call_context(&context);
+        let first = self.call_context(&context);
+        let given = args.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        let binding = Binding {
+            caller: first.caller().subject(),
+            method: "prompts/get",
+            name: &name,
+            args: &given,
+        };
+        let (cx, round) =
+            self.resume(&first, &binding, request.request_state, request.input_responses)?;
         let reply = prompts.get(&cx, &name, args).await;
         cx.finish().await;
-        let reply = reply.map_err(|error| match error {
-            PromptError::InvalidArgument { .. } => {
-                ErrorData::invalid_params(error.to_string(), None)
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(PromptError::Ask { inputs, state }) if cx.era() == Era::Modern => {
+                if let Some(obstacle) = ask::obstacle(&inputs, cx.capabilities()) {
+                    return Err(ErrorData::invalid_params(obstacle, None));
+                }
+                if round >= MAX_ROUNDS {
+                    let message = "the questions were not answered in a way that fits";
+                    return Err(ErrorData::invalid_params(message, None));
+                }
+                let ttl = self.app.inner.ask_timeout;
+                let asked = self.sealer.ask(&binding, round + 1, &inputs, &state, ttl)?;
+                return Ok(asked.into());
             }
-            PromptError::Unavailable { .. } => ErrorData::internal_error(error.to_string(), None),
-        })?;
+            Err(error @ PromptError::Unavailable { .. }) => {
+                return Err(ErrorData::internal_error(error.to_string(), None));
+            }
+            Err(error) => return Err(ErrorData::invalid_params(error.to_string(), None)),
+        };
         let version = cx.protocol_version();
         let messages =
             reply.messages.into_iter().map(|message| answer::prompt_message(message, version));
@@ -372,16 +394,14 @@ impl Handler {
         first: &CallContext,
     ) -> Result<CallToolResponse, ErrorData> {
         let args = request.arguments.unwrap_or_default();
-        let binding =
-            Binding { caller: first.caller().subject(), tool: &request.name, args: &args };
-        let mut cx = first.clone();
-        let mut round = 0;
-        if let Some(sealed) = request.request_state.filter(|_| cx.era() == Era::Modern) {
-            let Returned { round: earlier, answers } =
-                self.sealer.open(&binding, &sealed, request.input_responses)?;
-            round = earlier;
-            cx = cx.with_answers(answers);
-        }
+        let binding = Binding {
+            caller: first.caller().subject(),
+            method: "tools/call",
+            name: &request.name,
+            args: &args,
+        };
+        let (mut cx, mut round) =
+            self.resume(first, &binding, request.request_state, request.input_responses)?;
         let (answer, is_error) = loop {
             let outcome = self.app.call_tool(&cx, &request.name, args.clone()).await;
             let (inputs, state) = match outcome.map_err(|error| call_error(&error))? {
@@ -414,6 +434,29 @@ impl Handler {
             }
         };
         Ok(answer::call_result(answer, is_error, cx.protocol_version()).into())
+    }
+
+    /// The context and the round of a request that may come with answers.
+    fn resume(
+        &self,
+        first: &CallContext,
+        binding: &Binding<'_>,
+        state: Option<String>,
+        responses: Option<InputResponses>,
+    ) -> Result<(CallContext, u64), ErrorData> {
+        if first.era() != Era::Modern {
+            return Ok((first.clone(), 0));
+        }
+        match state {
+            Some(sealed) => {
+                let Returned { round, answers } = self.sealer.open(binding, &sealed, responses)?;
+                Ok((first.with_answers(answers), round))
+            }
+            None => match Sealer::read_unasked(responses) {
+                Some(answers) => Ok((first.with_unasked(answers), 0)),
+                None => Ok((first.clone(), 0)),
+            },
+        }
     }
 
     fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
@@ -452,13 +495,14 @@ impl Handler {
             },
             wants_progress: token.is_some(),
         };
+        let carried = context.extensions.get::<Carried>();
         let outlet = PeerOutlet {
             peer: context.peer.clone(),
             token,
             request: context.id.clone(),
             over: context.ct.clone(),
+            stream: carried.and_then(|carried| carried.stream.clone()),
         };
-        let carried = context.extensions.get::<Carried>();
         let caller = carried.map_or(self.app.caller(), |carried| &carried.caller).clone();
         CallContext::new(request, caller, context.ct.clone(), None, Arc::new(outlet))
     }

@@ -30,6 +30,7 @@ use crate::app::App;
 use crate::context::Caller;
 use crate::http::HttpOptions;
 use crate::http::body::HttpBody;
+use crate::http::feed::Feed;
 use crate::http::headers::{self, LAST_EVENT_ID, VERSION};
 use crate::http::origin::Doors;
 use crate::http::reply::{self, EVENTS, SESSION_ID};
@@ -66,6 +67,8 @@ pub(crate) struct Endpoint {
 pub(super) struct Carried {
     pub(super) app: App,
     pub(super) caller: Caller,
+    /// The stream of the request, if it is one that the client can resume.
+    pub(super) stream: Option<Arc<Feed>>,
 }
 
 /// A body that is one JSON-RPC message.
@@ -105,7 +108,7 @@ impl Endpoint {
             tracing::warn!(reason, "refused a request by its Host or Origin");
             return reply::refusal(StatusCode::FORBIDDEN, &Value::Null, &reason);
         }
-        let carried = Carried { app: app.clone(), caller };
+        let carried = Carried { app: app.clone(), caller, stream: None };
         let headers = &parts.headers;
         match parts.method {
             Method::POST => self.post(carried, headers, body).await,

@@ -5,6 +5,8 @@
     reason = "logging is deprecated in 2026-07-28 and still part of every revision that we speak"
 )]
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -16,6 +18,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{LogLevel, Outlet};
+use crate::http::feed::Feed;
 
 /// The way out of one call.
 pub(super) struct PeerOutlet {
@@ -25,6 +28,8 @@ pub(super) struct PeerOutlet {
     pub(super) request: RequestId,
     /// The SDK ends this when the request is cancelled and when it is answered.
     pub(super) over: CancellationToken,
+    /// The stream of the call, if it is one that the client can resume.
+    pub(super) stream: Option<Arc<Feed>>,
 }
 
 #[async_trait]
@@ -41,6 +46,12 @@ impl Outlet for PeerOutlet {
         let mut params = LoggingMessageNotificationParam::new(to_wire(level), data);
         params.logger = logger;
         self.send(LoggingMessageNotification::new(params)).await;
+    }
+
+    fn let_go(&self) {
+        if let Some(stream) = &self.stream {
+            stream.let_go();
+        }
     }
 }
 

@@ -36,6 +36,8 @@ struct State {
     taken: u64,
     /// Which reader is served; an earlier one that is still there hears nothing more.
     reader: u64,
+    /// Readers up to this one are to go, and come back if they like.
+    let_go: u64,
     ended: bool,
 }
 
@@ -79,6 +81,7 @@ impl Feed {
             written: 0,
             taken: 0,
             reader: 0,
+            let_go: 0,
             ended: false,
         };
         Self { name, state: Mutex::new(state), changed: Notify::new() }
@@ -107,6 +110,14 @@ impl Feed {
         self.changed.notify_waiters();
     }
 
+    /// Ends the stream of whoever reads now, or reads first; what follows is kept for when they come back.
+    pub(crate) fn let_go(&self) {
+        let mut state = self.lock();
+        state.let_go = state.reader.max(1);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// Whether everything was written and taken, so that nobody needs the feed any more.
     pub(crate) fn is_spent(&self) -> bool {
         let state = self.lock();
@@ -127,7 +138,7 @@ impl Feed {
                         state.bytes -= event.data.len();
                         return Opening::Whole(event);
                     }
-                    if !state.events.is_empty() {
+                    if !state.events.is_empty() || state.let_go > 0 {
                         return Opening::Events;
                     }
                     if state.ended {
@@ -154,6 +165,9 @@ impl Feed {
     /// The next events for `reader`, as text; empty for one that was replaced, `None` at the end.
     fn take(&self, reader: u64) -> Option<String> {
         let mut state = self.lock();
+        if reader <= state.let_go {
+            return None;
+        }
         if state.reader != reader {
             return (!state.ended).then(String::new);
         }

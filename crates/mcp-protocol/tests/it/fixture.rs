@@ -60,6 +60,7 @@ pub(crate) fn builder() -> AppBuilder {
             PromptArgument { name: "name".to_owned(), description: None, required: true },
             PromptArgument { name: "tone".to_owned(), description: None, required: false },
         ],
+        icons: Vec::new(),
     };
     let plain = |name: &str, body: Body| -> Arc<dyn Tool> {
         Arc::new(Plain { spec: spec(name, json!({}), None), body })
@@ -97,14 +98,16 @@ fn spec(name: &str, properties: Value, output: Option<Value>) -> ToolSpec {
             "additionalProperties": false,
         }))
     };
-    ToolSpec {
-        name: name.to_owned(),
-        title: format!("The {name}"),
-        description: format!("Does {name}."),
-        input_schema: object(properties),
-        output_schema: output.map(object),
-        annotations: Annotations::READ,
-    }
+    let description = format!("Does {name}.");
+    let mut spec = ToolSpec::new(
+        name,
+        format!("The {name}"),
+        description,
+        object(properties),
+        Annotations::READ,
+    );
+    spec.output_schema = output.map(object);
+    spec
 }
 
 fn say(_cx: &CallContext, args: &Value) -> Outcome {

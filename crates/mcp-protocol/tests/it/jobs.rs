@@ -1,7 +1,7 @@
 //! What every job store does; the one in memory is held to it here.
 
 use jiff::{Timestamp, ToSpan as _};
-use mcp_protocol::{JobId, JobState, JobStore, MemoryJobs, NewJob};
+use mcp_protocol::{Answer, JobId, JobState, JobStore, MemoryJobs, NewJob};
 
 fn new_job(owner: &str, created: Timestamp) -> NewJob {
     let refs = vec!["first".to_owned(), "second".to_owned()];
@@ -23,7 +23,7 @@ async fn contract(store: &dyn JobStore) {
     let of_ada = store.list_by_owner("ada").await.unwrap();
     assert_eq!(of_ada, [second, first.clone()], "newest first, and only hers");
 
-    let failed = JobState::Failed("no space left".to_owned());
+    let failed = JobState::Failed(Answer::text("no space left"));
     let ended = store.update(&other.id, failed.clone(), later).await.unwrap().unwrap();
     assert_eq!((&ended.state, ended.updated), (&failed, later));
     let kept = store.update(&other.id, JobState::Cancelled, later + 1.hour()).await.unwrap();

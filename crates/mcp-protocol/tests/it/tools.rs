@@ -200,14 +200,8 @@ impl Tool for Named {
 fn a_faulty_catalogue_does_not_build() {
     let build = |specs: &[(&str, serde_json::Value)]| {
         let tools = specs.iter().map(|(name, schema)| -> Arc<dyn Tool> {
-            Arc::new(Named(ToolSpec {
-                name: (*name).to_owned(),
-                title: String::new(),
-                description: String::new(),
-                input_schema: schema_object(schema.clone()),
-                output_schema: None,
-                annotations: Annotations::OPERATE,
-            }))
+            let schema = schema_object(schema.clone());
+            Arc::new(Named(ToolSpec::new(*name, "", "", schema, Annotations::OPERATE)))
         });
         App::builder(Implementation::new("n", "t", "v"), "").tools(tools).build().map(|_| ())
     };

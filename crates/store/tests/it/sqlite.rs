@@ -108,7 +108,7 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
     raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
     let error = SqliteStore::open(&newer).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
-    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 1"));
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 2"));
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();
@@ -118,6 +118,49 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
 
     let error = SqliteStore::open(folder.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// What the first version kept as a text alone is read as an answer of that text.
+#[tokio::test]
+async fn jobs_of_the_first_version_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let raw = raw(&path).await;
+    raw.execute(include_str!("../../src/migrations/sqlite_0001.sql")).await.unwrap();
+    raw.execute("PRAGMA user_version = 1").await.unwrap();
+    let application: i64 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&raw).await.unwrap();
+    assert_eq!(application, 0);
+    for (id, state, result) in [
+        ("00000000000040008000000000000001", "done", r#"'"it \"worked\"\n"'"#),
+        ("00000000000040008000000000000002", "failed", r#"'"no space"'"#),
+        ("00000000000040008000000000000003", "done", r#"'{"exit":"OK"}'"#),
+        ("00000000000040008000000000000004", "unknown", r#"'"?"'"#),
+        ("00000000000040008000000000000005", "running", "NULL"),
+    ] {
+        let row = format!(
+            "INSERT INTO jobs VALUES ('{id}', 'local:1', 'x', '', '{state}', {}, 9, {result})",
+            id.trim_start_matches('0').len() + usize::from(id.as_bytes()[31]),
+        );
+        raw.execute(sqlx::AssertSqlSafe(row)).await.unwrap();
+    }
+    raw.close().await;
+    let url = format!("sqlite://{}", path.display());
+    let jobs = ProtocolJobs::new(LazyStore::new(url.parse().unwrap()));
+    let mut kept = mcp_protocol::JobStore::list_by_owner(&jobs, "local:1").await.unwrap();
+    kept.sort_by_key(|job| job.created);
+    let states: Vec<mcp_protocol::JobState> = kept.into_iter().map(|job| job.state).collect();
+    let text = mcp_protocol::Answer::text;
+    assert_eq!(
+        states,
+        [
+            mcp_protocol::JobState::Done(text("it \"worked\"\n")),
+            mcp_protocol::JobState::Failed(text("no space")),
+            mcp_protocol::JobState::Done(text(r#"{"exit":"OK"}"#)),
+            mcp_protocol::JobState::Unknown("?".to_owned()),
+            mcp_protocol::JobState::Running,
+        ]
+    );
 }
 
 /// Rows are read by later versions of this program: their written form is for ever.

@@ -1,6 +1,9 @@
 //! The protocol's contracts: jobs.
 
-use ::mcp_protocol::{JobId, JobState, JobStore, NewJob};
+use ::mcp_protocol::{
+    Answer, Audience, Content, InputAnswer, InputRequest, JobId, JobState, JobStore, NewJob,
+    Questions, Resource, ResourceContents, Root, schema_object,
+};
 use jiff::{SignedDuration, Timestamp};
 
 fn after(seconds: i64) -> Timestamp {
@@ -35,11 +38,48 @@ pub async fn jobs(store: &dyn JobStore) {
     assert_eq!(listed, [second.clone(), first.clone()], "newest first");
     assert_eq!(store.list_by_owner("local:1001").await.expect("list"), []);
 
+    // What a job asks is kept with what was answered, until it goes on.
+    let mut asked = Questions::new(vec![
+        InputRequest::form("sure", "Sure?", schema_object(serde_json::json!({ "type": "object" }))),
+        InputRequest::url("page", "Look", "https://example.org"),
+        InputRequest::sampling("guess", "Which?", 10),
+        InputRequest::roots("folders"),
+    ]);
+    for (key, answer) in [
+        ("sure", InputAnswer::Accepted(schema_object(serde_json::json!({ "b": 1, "a": [null] })))),
+        ("page", InputAnswer::Declined),
+        ("guess", InputAnswer::Sampled { model: "m".to_owned(), text: "t".to_owned() }),
+        ("folders", InputAnswer::Roots(vec![Root { uri: "file:///".to_owned(), name: None }])),
+    ] {
+        for state in [JobState::Asking(asked.clone()), JobState::Running] {
+            let kept = store.update(&first.id, state.clone(), after(5)).await.expect("update");
+            let kept = kept.expect("it is there");
+            assert_eq!((&kept.state, kept.updated), (&state, after(5)));
+            assert_eq!(store.get(&first.id).await.expect("get"), Some(kept));
+        }
+        asked.answers.insert(key.to_owned(), answer);
+    }
+    assert_eq!(asked.pending().count(), 0);
+    let still_asking = JobState::Asking(asked);
+    store.update(&first.id, still_asking, after(6)).await.expect("update");
+
     // Each end is kept as it was told, and is final.
+    let link = Resource { size_bytes: Some(1), ..Resource::new("a://b", "b") };
+    let answer = Answer::text("backed up\né\u{0}")
+        .with_content(Content::text("for you").for_audience(Audience::User).with_priority(0.3))
+        .with_content(Content::image(vec![0, 255], "image/png"))
+        .with_content(Content::audio(Vec::new(), "audio/wav"))
+        .with_content(Content::link(link))
+        .with_content(Content::embedded(ResourceContents::blob("a://c", "x/y", vec![7])))
+        .with_structured(schema_object(serde_json::json!({ "z": 1, "a": [0.1, null, "é"] })));
+    let third = store.create(new("third", "token:n8n", after(3))).await.expect("create");
+    let fourth = store.create(new("fourth", "token:n8n", after(4))).await.expect("create");
     let ends = [
-        (&first, JobState::Done("backed up\né".to_owned())),
-        (&second, JobState::Failed("no space".to_owned())),
+        (&first, JobState::Done(answer)),
+        (&second, JobState::Failed(Answer::text("no space"))),
         (&other, JobState::Cancelled),
+        (&third, JobState::Broken("a fault\n".to_owned())),
+        (&fourth, JobState::Unknown("nobody knows".to_owned())),
     ];
     for (job, end) in ends {
         let ended = store.update(&job.id, end.clone(), after(10)).await.expect("update");

@@ -58,6 +58,18 @@ pub async fn jobs(store: &dyn JobStore) {
     assert!(job.updated > job.created);
     let running = store.finish_job(job.id, JobState::Running, None, after(3)).await;
     assert!(running.expect_err("running is no end").is_conflict());
+    let asks = Some(json!({ "sure": "?" }));
+    let asking = store.ask_job(job.id, asks.clone(), after(3)).await.expect("ask");
+    assert_eq!((asking.state, &asking.result), (JobState::Asking, &asks));
+    assert_eq!(store.find_job(job.id).await.expect("read"), Some(asking));
+    let job = store.add_upid(job.id, &upid(103), after(3)).await.expect("add");
+    assert_eq!(job.state, JobState::Asking, "it still asks");
+    let no_end = store.finish_job(job.id, JobState::Asking, None, after(3)).await;
+    assert!(no_end.expect_err("asking is no end").is_conflict());
+    let went_on = store.ask_job(job.id, None, after(3)).await.expect("go on");
+    assert_eq!((went_on.state, &went_on.result), (JobState::Running, &None));
+    let missing = store.ask_job(JobId::random(), None, after(3)).await;
+    assert!(missing.expect_err("there is none").is_not_found());
     let result = Some(json!({ "exit": "OK", "sizes": [1, 2.5, null], "text": "é\u{0}\n" }));
     let job =
         store.finish_job(job.id, JobState::Done, result.clone(), after(3)).await.expect("finish");
@@ -65,6 +77,8 @@ pub async fn jobs(store: &dyn JobStore) {
     assert_eq!(store.job(job.id, &alice).await.expect("read"), Some(job.clone()));
     let again = store.finish_job(job.id, JobState::Failed, None, after(4)).await;
     assert!(again.expect_err("it is over").is_conflict());
+    let late = store.ask_job(job.id, asks, after(4)).await;
+    assert!(late.expect_err("it is over").is_conflict());
     let late = store.add_upid(job.id, &upid(102), after(4)).await;
     assert!(late.expect_err("it is over").is_conflict());
     let missing = store.finish_job(JobId::random(), JobState::Done, None, after(4)).await;

@@ -272,7 +272,7 @@ impl Live {
     /// there is no stream.
     async fn request(
         self: &Arc<Self>,
-        carried: Carried,
+        mut carried: Carried,
         message: Message,
         keep_alive: Option<Duration>,
     ) -> Reply {
@@ -285,6 +285,7 @@ impl Live {
         let ClientJsonRpcMessage::Request(request) = &message else { return gone(&id) };
         let token = request.request.get_meta().get_progress_token();
         let feed = self.routes.register(request.id.clone(), token);
+        carried.stream = self.is_primed().then(|| Arc::clone(&feed));
         exchange::carry(&mut message, carried);
         if self.incoming.send(message).await.is_err() {
             return gone(&id);
@@ -326,10 +327,14 @@ impl Live {
         keep_alive: Duration,
         listens: bool,
     ) -> Reply {
-        let primed = self.version.get().is_some_and(|version| version.as_str() >= PRIMED_SINCE);
-        let reading = Reading { after, primed, keep_alive };
+        let reading = Reading { after, primed: self.is_primed(), keep_alive };
         let guard = self.begin_use(listens);
         reply::events(HttpBody::events(feed::events(feed, reading, guard)))
+    }
+
+    /// Whether streams begin with an event from which the client can resume.
+    fn is_primed(&self) -> bool {
+        self.version.get().is_some_and(|version| version.as_str() >= PRIMED_SINCE)
     }
 
     fn begin_use(self: &Arc<Self>, listens: bool) -> Use {
