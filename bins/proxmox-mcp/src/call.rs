@@ -69,6 +69,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         redaction: Redaction::default(),
         journal: None,
         jobs: None,
+        scope: None,
     };
     Ok(mcp_tools::build_app(fleet, &options)?)
 }

@@ -95,6 +95,7 @@ impl Estate {
             redaction: Redaction::new(loaded.settings.secrets()),
             journal: Some(Arc::new(AuditJournal::new(store.clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store))),
+            scope: None,
         };
         let fleet = Arc::new(connect(&loaded)?);
         Ok(Self { loaded, fleet, options, _demo: demo })

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use estate::Access;
 use mcp_protocol::{
     App, BuildError, CallContext, Caller, Implementation, JobStore, JsonObject, Outcome, Tool,
 };
@@ -46,6 +47,9 @@ pub struct Options {
     pub journal: Option<Arc<dyn Journal>>,
     /// Where work is kept that outlives its call; without it, it is known by its task alone.
     pub jobs: Option<Arc<dyn JobStore>>,
+    /// What the callers of this app may do at most; without it, what the rest of this says. Who
+    /// calls is in the request ([`guard::Grant`]), so that callers of one scope share an app.
+    pub scope: Option<guard::Scope>,
 }
 
 /// Why no app could be built.
@@ -68,12 +72,17 @@ pub enum AppError {
 /// All tools, callable by name from inside; put together when the first is called.
 pub(crate) struct Catalogue {
     fleet: Arc<Fleet>,
-    options: Options,
+    options: Arc<Options>,
     tools: OnceLock<Vec<Served>>,
 }
 
 /// Builds the app.
+///
+/// # Errors
+/// A toolset that does not exist, in the settings or in the scope.
 pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> {
+    let (fleet, options) = narrowed(fleet, options);
+    let options = &Arc::new(options);
     let mut names = BTreeSet::new();
     let mut served = Vec::new();
     let jobs = options.jobs.as_ref().map(|store| {
@@ -84,7 +93,7 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     for toolset in chosen(&options.toolsets)? {
         for tool in toolset.tools {
             let fleet = Arc::clone(&fleet);
-            let one = Arc::new(Served::new(*tool, fleet, options.clone(), shared.clone()));
+            let one = Arc::new(Served::new(*tool, fleet, Arc::clone(options), shared.clone()));
             if options.mode.offers(one.access()) && names.insert(one.spec().name.clone()) {
                 served.push(one);
             }
@@ -92,11 +101,7 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     }
     // Resources read through the same tools, offered or not, so that there is one way to an answer.
     let reads = Catalogue::of_reads(Arc::clone(&fleet), options);
-    let implementation = Implementation {
-        name: "proxmox-mcp".to_owned(),
-        title: "Proxmox".to_owned(),
-        version: options.version.clone(),
-    };
+    let implementation = Implementation::new("proxmox-mcp", "Proxmox", options.version.clone());
     let mut builder = App::builder(implementation, instructions(&fleet, options))
         .caller(Caller::new(&options.principal.to_string()).with(options.principal.clone()))
         .resources(Arc::new(Documents::new(Arc::clone(&fleet), reads, options)))
@@ -105,7 +110,29 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     for tool in served {
         builder = builder.tool(tool);
     }
+    if let Some(jobs) = shared.jobs {
+        builder = builder.jobs(Arc::clone(jobs.store()), jobs);
+    }
     builder.build().map_err(AppError::Build)
+}
+
+/// The estate and the options as a scope leaves them.
+fn narrowed(fleet: Arc<Fleet>, options: &Options) -> (Arc<Fleet>, Options) {
+    let mut options = options.clone();
+    let Some(scope) = &options.scope else { return (fleet, options) };
+    let fleet = if scope.clusters.is_empty() {
+        fleet
+    } else {
+        Arc::new(fleet.only(|key| scope.allows_cluster(key)))
+    };
+    if !scope.toolsets.is_empty() {
+        options.toolsets.clone_from(&scope.toolsets);
+    }
+    // What the scope never allows is not listed either.
+    if scope.access == Access::Read {
+        options.mode = guard::Mode::ReadOnly;
+    }
+    (fleet, options)
 }
 
 /// The toolsets by name, in the order of the registry.
@@ -128,8 +155,12 @@ fn instructions(fleet: &Fleet, options: &Options) -> String {
     let members =
         if members.is_empty() { "none configured".to_owned() } else { members.join(", ") };
     let mode = match options.mode {
-        guard::Mode::Trusted => "Reversible actions run at once; what may lose something asks a person first. `plan: true` shows what an action would do.",
-        _ => "This server only reads: actions are refused and say how the operator allows them; `plan: true` shows what one would do.",
+        guard::Mode::Trusted => {
+            "Reversible actions run at once; what may lose something asks a person first. `plan: true` shows what an action would do."
+        }
+        _ => {
+            "This server only reads: actions are refused and say how the operator allows them; `plan: true` shows what one would do."
+        }
     };
     format!(
         "Proxmox estate. Clusters and servers: {members}. A guest is addressed cluster/vmid (lab/104); \
@@ -145,7 +176,7 @@ fn instructions(fleet: &Fleet, options: &Options) -> String {
 impl Catalogue {
     fn of_reads(fleet: Arc<Fleet>, options: &Options) -> Self {
         let options = Options { mode: guard::Mode::ReadOnly, ..options.clone() };
-        Self { fleet, options, tools: OnceLock::new() }
+        Self { fleet, options: Arc::new(options), tools: OnceLock::new() }
     }
 
     fn tools(&self) -> &[Served] {
@@ -153,7 +184,7 @@ impl Catalogue {
             let tools = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
             tools
                 .map(|tool| {
-                    let (fleet, options) = (Arc::clone(&self.fleet), self.options.clone());
+                    let (fleet, options) = (Arc::clone(&self.fleet), Arc::clone(&self.options));
                     Served::new(*tool, fleet, options, Shared::default())
                 })
                 .collect()

@@ -127,6 +127,20 @@ impl Fleet {
         self
     }
 
+    /// The same fleet with only the members that `keep` wants: what a narrower scope may see. The
+    /// others are not refused but unknown.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let pve = self.pve.iter().filter(|(key, _)| keep(key.as_str()));
+        let pbs = self.pbs.iter().filter(|(key, _)| keep(key.as_str()));
+        Self {
+            pve: pve.map(|(key, member)| (key.clone(), Arc::clone(member))).collect(),
+            pbs: pbs.map(|(key, member)| (key.clone(), Arc::clone(member))).collect(),
+            clock: Arc::clone(&self.clock),
+            deadline: self.deadline,
+        }
+    }
+
     /// Adds a PVE cluster or node.
     #[must_use]
     pub fn with_pve(

@@ -9,8 +9,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use async_trait::async_trait;
 use estate::Upid;
-use mcp_protocol::{Answer, Job, JobId, JobState, JobStore, JobStoreError, NewJob};
+use mcp_protocol::{Answer, Job, JobDriver, JobId, JobState, JobStore, JobStoreError, NewJob};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -100,11 +101,7 @@ impl Jobs {
     ///
     /// # Errors
     /// The store does not answer.
-    pub(crate) async fn look(
-        &self,
-        owner: &str,
-        id: &str,
-    ) -> Result<Option<Job>, JobStoreError> {
+    pub(crate) async fn look(&self, owner: &str, id: &str) -> Result<Option<Job>, JobStoreError> {
         let id = JobId::from_text(id);
         let Some(job) = self.store.get(&id).await?.filter(|job| job.owner == owner) else {
             return Ok(None);
@@ -164,7 +161,7 @@ impl Jobs {
         if !status.is_success() {
             let lead = format!("{} failed: {}", job.label, clean_cause(&status.to_string()));
             let report = Report::new(lead).fact("upid", upid.as_str()).fact("status", "failed");
-            return JobState::Failed(self.answer(report).plain_text());
+            return JobState::Failed(self.answer(report));
         }
         if refs.step < refs.steps {
             return interrupted(format!(
@@ -178,11 +175,12 @@ impl Jobs {
             .fact("status", "ok")
             .note("the server was restarted meanwhile: the task's status is all that was checked")
             .next("task_get", json!({"upid": upid.as_str(), "cluster": member}));
-        JobState::Done(self.answer(report).plain_text())
+        JobState::Done(self.answer(report))
     }
 }
 
-impl Jobs {
+#[async_trait]
+impl JobDriver for Jobs {
     async fn refresh(&self, job: &Job) -> JobState {
         if self.lock().contains_key(job.id.as_str()) {
             return JobState::Running;
@@ -190,7 +188,6 @@ impl Jobs {
         self.after_restart(job).await
     }
 
-    #[expect(dead_code, reason = "the protocol's boundary asks for it soon")]
     async fn cancel(&self, job: &Job) -> JobState {
         let stop = self.lock().get(job.id.as_str()).cloned();
         match stop {
@@ -219,11 +216,7 @@ impl Claim {
         };
         self.cx.record(if failed { "failed" } else { "done" }, &report.lead).await;
         let answer = self.jobs.answer(report);
-        let state = if failed {
-            JobState::Failed(answer.plain_text())
-        } else {
-            JobState::Done(answer.plain_text())
-        };
+        let state = if failed { JobState::Failed(answer) } else { JobState::Done(answer) };
         let kept = self.jobs.store.update(&self.id, state, self.cx.now()).await;
         if let Err(error) = kept {
             warn!(job = %self.id, error = %stdx::Chain(&error), "cannot write down how the job ended");

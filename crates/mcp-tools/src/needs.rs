@@ -37,6 +37,9 @@ pub struct Need {
     pub stricter: bool,
     /// Whether it is for changes, and so of no use in a mode that only reads.
     pub operate: bool,
+    /// The tools that are of no use where it is held nowhere: they are not listed if no member is
+    /// left for them.
+    pub hides: &'static [&'static str],
 }
 
 /// The table.
@@ -64,6 +67,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("PVEAuditor"),
         stricter: true,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "guests",
@@ -84,6 +88,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("PVEAuditor"),
         stricter: true,
         operate: false,
+        hides: &["guests_list", "guest_get", "snapshot_list", "get_vms", "get_lxcs"],
     },
     Need {
         id: "storage",
@@ -95,6 +100,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("PVEAuditor"),
         stricter: true,
         operate: false,
+        hides: &["storage_list", "get_storage"],
     },
     Need {
         id: "backup_volumes_storage",
@@ -106,6 +112,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: true,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "backup_volumes_guest",
@@ -117,6 +124,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: true,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "agent",
@@ -128,6 +136,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: false,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "syslog",
@@ -139,6 +148,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: true,
         operate: false,
+        hides: &["log_recent"],
     },
     Need {
         id: "updates",
@@ -150,6 +160,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: true,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "power",
@@ -161,6 +172,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: false,
         operate: true,
+        hides: &["guest_power"],
     },
     Need {
         id: "snapshot",
@@ -172,6 +184,7 @@ pub static NEEDS: &[Need] = &[
         role: None,
         stricter: false,
         operate: true,
+        hides: &["snapshot_create"],
     },
     Need {
         id: "pbs_datastores",
@@ -183,6 +196,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("DatastoreAudit"),
         stricter: true,
         operate: false,
+        hides: &["backup_snapshots"],
     },
     Need {
         id: "pbs_system",
@@ -194,6 +208,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("Audit"),
         stricter: true,
         operate: false,
+        hides: &[],
     },
     Need {
         id: "pbs_remotes",
@@ -205,6 +220,7 @@ pub static NEEDS: &[Need] = &[
         role: Some("RemoteAudit"),
         stricter: true,
         operate: false,
+        hides: &[],
     },
 ];
 

@@ -32,6 +32,8 @@
 mod execute;
 mod run;
 mod say;
+#[cfg(test)]
+mod tests;
 
 use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use estate::Access;
 use guard::{Grant, Mode, Principal, Refusal, Verdict};
 use mcp_protocol::{
-    Annotations, Answer, CallContext, JobHandle, JobId, JsonObject, Outcome, ToolSpec,
+    Annotations, Answer, CallContext, ClientCapabilities, JobHandle, JobId, JsonObject, Outcome,
+    ToolSpec,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ pub(crate) struct Served {
     access: Access,
     spec: ToolSpec,
     fleet: Arc<Fleet>,
-    options: Options,
+    options: Arc<Options>,
     shared: Shared,
 }
 
@@ -180,7 +181,7 @@ impl Served {
     pub(crate) fn new(
         tool: &'static dyn EstateTool,
         fleet: Arc<Fleet>,
-        options: Options,
+        options: Arc<Options>,
         shared: Shared,
     ) -> Self {
         let definition = tool.definition();
@@ -345,5 +346,7 @@ fn spec_of(definition: Definition, is_action: bool) -> ToolSpec {
             idempotent: definition.idempotent || definition.access == Access::Read,
             open_world: false,
         },
+        requires: ClientCapabilities::default(),
+        icons: Vec::new(),
     }
 }

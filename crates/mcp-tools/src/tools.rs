@@ -87,11 +87,7 @@ pub static TOOLSETS: &[Toolset] = &[
         about: "HA, replication, Ceph, pools, access, certificates, updates, disks, services, logs",
         tools: admin::TOOLS,
     },
-    Toolset {
-        name: "api",
-        about: "the whole API: find, describe, read, call",
-        tools: api::TOOLS,
-    },
+    Toolset { name: "api", about: "the whole API: find, describe, read, call", tools: api::TOOLS },
     Toolset {
         name: "compact",
         about: "the overview and the four tools of api: the smallest list that reaches everything",

@@ -55,7 +55,8 @@ impl Done {
         for (what, step) in self.steps.iter().filter(|(_, step)| step.warnings > 0) {
             report = report.note(format!("{what} ended with {} warnings", step.warnings));
             if !step.tail.is_empty() {
-                report = report.untrusted(format!("end of the log of {what}"), step.tail.join("\n"));
+                report =
+                    report.untrusted(format!("end of the log of {what}"), step.tail.join("\n"));
             }
         }
         report
@@ -174,8 +175,7 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
     for (index, step) in steps.into_iter().enumerate() {
         if failure.is_none() && running.stop.is_cancelled() {
             let lead = format!("{} was stopped before step {} of {count}", plan.what, index + 1);
-            failure =
-                Some(ToolError::from_report(Report::new(lead).fact("status", "cancelled")));
+            failure = Some(ToolError::from_report(Report::new(lead).fact("status", "cancelled")));
         }
         if failure.is_some() && !step.always {
             continue;
@@ -276,9 +276,9 @@ fn still_running(
     report.job = job.map(Arc::from);
     match (job, task) {
         // A name for the whole is better than one for the task at hand.
-        (Some(job), _) => report
-            .fact("job", job)
-            .next("task_wait", json!({"upid": format!("job:{job}")})),
+        (Some(job), _) => {
+            report.fact("job", job).next("task_wait", json!({"upid": format!("job:{job}")}))
+        }
         (None, Some((member, upid))) => {
             report.next("task_wait", json!({"upid": upid.as_str(), "cluster": member}))
         }

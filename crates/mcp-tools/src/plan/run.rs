@@ -179,9 +179,7 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
 async fn stop_task(holder: &Holder, upid: &Upid) {
     let stopped = match holder {
         Holder::Pve(_, client) => client.call(pve_client::tasks::stop(upid)).await.map(|_| ()),
-        Holder::Pbs(member) => {
-            member.client.call(pbs_client::tasks::stop(upid)).await.map(|_| ())
-        }
+        Holder::Pbs(member) => member.client.call(pbs_client::tasks::stop(upid)).await.map(|_| ()),
     };
     if let Err(error) = stopped {
         warn!(%upid, error = %stdx::Chain(&error), "cannot stop the task");
@@ -198,12 +196,14 @@ impl Step {
         match self.doing {
             Doing::Wait(work) | Doing::Other(_, work) => work(running.clone()).await,
             Doing::Pve(member, request) => {
-                let lost = Lost { node: node.as_ref(), trace: self.trace.as_ref(), sent: running.cx.now() };
+                let lost = Lost {
+                    node: node.as_ref(),
+                    trace: self.trace.as_ref(),
+                    sent: running.cx.now(),
+                };
                 let value = send(&member, &what, &lost, request).await?;
                 match upid_in(&value) {
-                    Some(upid) => {
-                        running.follow_pve(&member, &what, &upid, self.stoppable).await
-                    }
+                    Some(upid) => running.follow_pve(&member, &what, &upid, self.stoppable).await,
                     None => Ok(StepOutcome { value, ..StepOutcome::default() }),
                 }
             }
@@ -211,9 +211,7 @@ impl Step {
                 let sent = member.client.call(request).await;
                 let value = sent.map_err(|error| refused(&what, member.key.as_str(), &error))?;
                 match upid_in(&value) {
-                    Some(upid) => {
-                        running.follow_pbs(&member, &what, &upid, self.stoppable).await
-                    }
+                    Some(upid) => running.follow_pbs(&member, &what, &upid, self.stoppable).await,
                     None => Ok(StepOutcome { value, ..StepOutcome::default() }),
                 }
             }

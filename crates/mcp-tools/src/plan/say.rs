@@ -75,9 +75,10 @@ impl Plan {
         let mut text = String::new();
         line(&mut text, &format!("{who} asks for the {}.", self.what));
         list(&mut text, "", self.effects.iter().map(String::as_str));
-        let changes = self.changes.iter().map(|change| {
-            format!("{}: {} becomes {}", change.key, change.before, change.after)
-        });
+        let changes = self
+            .changes
+            .iter()
+            .map(|change| format!("{}: {} becomes {}", change.key, change.before, change.after));
         list(&mut text, "Changes", changes);
         list(&mut text, "Warnings", self.warnings.iter().map(|warning| warning.text.as_str()));
         let calls = form.calls.iter().map(|call| {

@@ -14,9 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    backups::BackupStatus, cluster::ClusterStatusTool, guests::GuestsList,
-    network::NetworkList, node::NodeGet, nodes::NodesList, storage::StorageList,
-    tasks::TasksList,
+    backups::BackupStatus, cluster::ClusterStatusTool, guests::GuestsList, network::NetworkList,
+    node::NodeGet, nodes::NodesList, storage::StorageList, tasks::TasksList,
 };
 use crate::{
     address::{FoundNode, Purpose},

@@ -26,6 +26,7 @@ async fn progress_tells_the_newest_line_of_the_log() {
         redaction: mcp_tools::redaction::Redaction::default(),
         journal: None,
         jobs: None,
+        scope: None,
     };
     let app = build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app");
     let (ours, theirs) = tokio::io::duplex(1 << 20);

@@ -19,6 +19,7 @@ fn options(toolset: &str) -> Options {
         redaction: Redaction::default(),
         journal: None,
         jobs: None,
+        scope: None,
     }
 }
 

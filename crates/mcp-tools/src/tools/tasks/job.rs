@@ -1,7 +1,7 @@
 //! `task_get` and `task_wait` of a job: work of several steps that outlived its call.
 
-use mcp_protocol::{Job, JobState};
-use serde_json::json;
+use mcp_protocol::{Answer, Job, JobState};
+use serde_json::{Value, json};
 
 use crate::{
     error::ToolError,
@@ -79,6 +79,23 @@ fn tell(job: &Job, id: &str) -> Result<Report, ToolError> {
 }
 
 /// An answer as it was kept, once more.
-fn again(text: &str) -> Report {
-    Report::new(text.lines().next().unwrap_or_default())
+fn again(answer: &Answer) -> Report {
+    let text = answer.plain_text();
+    let mut report = Report::new(text.lines().next().unwrap_or_default());
+    for (key, value) in answer.structured.iter().flatten() {
+        match (key.as_str(), value) {
+            ("notes", Value::Array(notes)) => {
+                report.notes.extend(notes.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            ("untrusted", Value::Array(parts)) => {
+                for part in parts {
+                    let text = |name: &str| part[name].as_str().unwrap_or_default().to_owned();
+                    report = report.untrusted(text("label"), text("text"));
+                }
+            }
+            ("next" | "unreachable" | "text", _) => {}
+            _ => report = report.fact(key, value.clone()),
+        }
+    }
+    report
 }
