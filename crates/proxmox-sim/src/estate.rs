@@ -287,7 +287,11 @@ fn storage(
 
 fn iso(storage: &mut Storage, node: Option<usize>, name: &str, size: u64, now: i64) {
     let template = name.ends_with(".tar.zst");
-    let (content, format) = if template { ("vztmpl", "tzst") } else { ("iso", "iso") };
+    let (content, format) = match name {
+        _ if template => ("vztmpl", "tzst"),
+        _ if name.rsplit('.').next() == Some("qcow2") => ("import", "qcow2"),
+        _ => ("iso", "iso"),
+    };
     storage.volumes.push(Volume {
         volid: format!("{}:{content}/{name}", storage.name),
         node,

@@ -3,9 +3,12 @@
 mod access;
 mod agent;
 mod backup;
+mod clone;
 mod cluster;
 mod config;
+mod create;
 mod disks;
+mod fetch;
 mod guests;
 mod ha;
 mod jobs;
@@ -26,9 +29,12 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     access::HANDLERS,
     agent::HANDLERS,
     backup::HANDLERS,
+    clone::HANDLERS,
     cluster::HANDLERS,
     config::HANDLERS,
+    create::HANDLERS,
     disks::HANDLERS,
+    fetch::HANDLERS,
     guests::HANDLERS,
     ha::HANDLERS,
     jobs::HANDLERS,

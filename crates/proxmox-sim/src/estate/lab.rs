@@ -67,7 +67,7 @@ pub(super) fn cluster(now: i64, release: PveRelease, full: bool) -> Cluster {
         storage(
             "nas",
             "nfs",
-            "backup,iso,vztmpl,images",
+            "backup,iso,vztmpl,images,import",
             true,
             8000,
             &[0.87],
@@ -94,6 +94,7 @@ pub(super) fn cluster(now: i64, release: PveRelease, full: bool) -> Cluster {
     }
     iso(&mut lab.storages[3], None, "debian-13.1.0-amd64-netinst.iso", 821_035_008, now);
     iso(&mut lab.storages[3], None, "virtio-win-0.1.271.iso", 700_000_000, now);
+    iso(&mut lab.storages[3], None, "debian-13-genericcloud-amd64.qcow2", 441_450_496, now);
     for (pool, comment) in
         [("production", "what customers see"), ("staging", "the rehearsal"), ("lab", "")]
     {
@@ -212,6 +213,8 @@ fn guests(lab: &mut Cluster, now: i64) {
             guest
                 .config
                 .insert("scsi0".to_owned(), json!(format!("{C}:base-{vmid}-disk-0,size=16G")));
+            let drive = format!("{C}:vm-{vmid}-cloudinit,media=cdrom,size=4M");
+            guest.config.insert("ide2".to_owned(), json!(drive));
             guest.config.insert("ciuser".to_owned(), json!("ops"));
             guest.config.insert("cipassword".to_owned(), json!("**********"));
         }

@@ -74,7 +74,8 @@ fn answering<'a>(call: &'a Call<'_>) -> Result<&'a Guest, Fault> {
     if !guest.running() {
         return Err(Fault::internal(format!("VM {vmid} is not running")));
     }
-    if !guest.agent_answers {
+    let is_up = call.estate.now - guest.started >= guest.boot_ms;
+    if !guest.agent_answers || !is_up {
         let wait = Duration::from_secs_f64(3.0 / call.estate.speed.max(0.1));
         return Err(Fault::internal("QEMU guest agent is not running").after(wait));
     }

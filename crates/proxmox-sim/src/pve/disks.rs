@@ -96,7 +96,46 @@ pub(super) fn allocate(
     Ok(volid)
 }
 
-/// Turns `STORAGE:GIBIBYTES,…` into a volume that exists; leaves other values as they are.
+/// The image that a drive is to be made from.
+pub(super) fn import_source(text: &str) -> Option<&str> {
+    text.split(',').find_map(|part| part.strip_prefix("import-from="))
+}
+
+/// The size of the disk inside an image: a file of qcow2 holds less than it stands for.
+fn imported(estate: &Estate, at: usize, node: usize, source: &str) -> Result<u64, String> {
+    const GIB: u64 = 1 << 30;
+    let size = super::create::find(estate, at, node, source)
+        .ok_or_else(|| format!("volume '{source}' does not exist"))?;
+    let whole = size.div_ceil(GIB) * GIB;
+    Ok(if source.rsplit('.').next() == Some("raw") { whole } else { whole.max(3 * GIB) })
+}
+
+/// The drive that cloud-init reads: a tiny volume with a name of its own.
+fn cloudinit(
+    estate: &mut Estate,
+    at: usize,
+    node: usize,
+    vmid: u32,
+    storage: &str,
+) -> Result<String, String> {
+    let made = allocate(estate, at, node, storage, vmid, Qemu, 4 << 20)?;
+    let volid = match made.split_once(':') {
+        Some((_, path)) if path.contains('/') => {
+            format!("{storage}:{vmid}/vm-{vmid}-cloudinit.qcow2")
+        }
+        _ => format!("{storage}:vm-{vmid}-cloudinit"),
+    };
+    if let Some(storage) = estate.clusters[at].storage_mut(storage) {
+        storage.volumes.retain(|volume| volume.volid != volid);
+        for volume in storage.volumes.iter_mut().filter(|volume| volume.volid == made) {
+            volume.volid.clone_from(&volid);
+        }
+    }
+    Ok(format!("{volid},media=cdrom,size=4M"))
+}
+
+/// Turns `STORAGE:GIBIBYTES,…` into a volume that exists, from an image if it names one, and
+/// `STORAGE:cloudinit` into the drive of that; leaves other values as they are.
 pub(super) fn materialize(
     estate: &mut Estate,
     at: usize,
@@ -106,16 +145,24 @@ pub(super) fn materialize(
     text: &str,
 ) -> Result<String, String> {
     let volume = volume_of(text);
+    if let Some((storage, "cloudinit")) = volume.split_once(':') {
+        return cloudinit(estate, at, node, vmid, storage);
+    }
     let size = volume
         .split_once(':')
         .and_then(|(storage, size)| Some((storage, size.parse::<f64>().ok()?)));
     let Some((storage, gib)) = size else { return Ok(text.to_owned()) };
-    let bytes = (gib * (1_u64 << 30) as f64) as u64;
+    let bytes = match import_source(text) {
+        Some(source) => imported(estate, at, node, source)?,
+        None => (gib * (1_u64 << 30) as f64) as u64,
+    };
     let volid = allocate(estate, at, node, storage, vmid, kind, bytes)?;
     let rest: Vec<&str> = text
         .split(',')
         .skip(1)
-        .filter(|part| !part.starts_with("format=") && !part.starts_with("size="))
+        .filter(|part| {
+            !["format=", "size=", "import-from="].iter().any(|key| part.starts_with(key))
+        })
         .collect();
     let mut out = volid;
     for part in rest {

@@ -1,22 +1,17 @@
-//! Guests come and go: create, clone, migrate, destroy, turn into templates.
+//! Guests move and go: migrate, destroy, turn into templates.
 
 use serde_json::{Map, Value, json};
 
-use super::{config, disks};
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, data};
 use crate::state::guest::{Quirk, size_of, volume_of};
-use crate::state::{Estate, Guest, GuestKind, Outcome, Plan};
+use crate::state::{Cluster, Estate, Guest, GuestKind, Outcome, Plan, Volume};
 
 use GuestKind::{Lxc, Qemu};
 
 pub(super) const HANDLERS: Handlers = &[
-    ("POST", "/nodes/{node}/qemu", |call| create(call, Qemu)),
-    ("POST", "/nodes/{node}/lxc", |call| create(call, Lxc)),
     ("DELETE", "/nodes/{node}/qemu/{vmid}", |call| destroy(call, Qemu)),
     ("DELETE", "/nodes/{node}/lxc/{vmid}", |call| destroy(call, Lxc)),
-    ("POST", "/nodes/{node}/qemu/{vmid}/clone", |call| clone(call, Qemu)),
-    ("POST", "/nodes/{node}/lxc/{vmid}/clone", |call| clone(call, Lxc)),
     ("GET", "/nodes/{node}/qemu/{vmid}/migrate", conditions),
     ("POST", "/nodes/{node}/qemu/{vmid}/migrate", |call| migrate(call, Qemu)),
     ("POST", "/nodes/{node}/lxc/{vmid}/migrate", |call| migrate(call, Lxc)),
@@ -24,132 +19,15 @@ pub(super) const HANDLERS: Handlers = &[
     ("POST", "/nodes/{node}/lxc/{vmid}/template", |call| template(call, Lxc)),
 ];
 
-/// Parameters of creation that are not configuration.
-const CONTROLS: &[&str] = &[
-    "vmid",
-    "archive",
-    "force",
-    "live-restore",
-    "pool",
-    "start",
-    "storage",
-    "unique",
-    "bwlimit",
-    "ostemplate",
-    "password",
-    "restore",
-    "ssh-public-keys",
-    "ignore-unpack-errors",
-    "ha-managed",
-];
-
-fn task(kind: GuestKind, qemu: &'static str, lxc: &'static str) -> &'static str {
+pub(super) fn task(kind: GuestKind, qemu: &'static str, lxc: &'static str) -> &'static str {
     if kind == Qemu { qemu } else { lxc }
-}
-
-fn taken(call: &Call<'_>, vmid: u32, kind: GuestKind) -> Option<Fault> {
-    let cluster = call.cluster();
-    let found = cluster.guests.get(&vmid)?;
-    let node = &cluster.nodes[found.node].name;
-    let (short, there) = (kind.short(), found.kind.short());
-    Some(Fault::internal(format!(
-        "unable to create {short} {vmid} - {there} {vmid} already exists on node '{node}'"
-    )))
-}
-
-fn create(call: &mut Call<'_>, kind: GuestKind) -> Answer {
-    let vmid = call.int("vmid").unwrap_or(0) as u32;
-    let pool = call.text("pool").map(str::to_owned);
-    let allowed = call.may(&format!("/vms/{vmid}"), "VM.Allocate")
-        || pool.as_ref().is_some_and(|pool| call.may(&format!("/pool/{pool}"), "VM.Allocate"));
-    if !allowed {
-        return Err(Fault::new(403, format!("Permission check failed (/vms/{vmid}, VM.Allocate)")));
-    }
-    if let Some(fault) = taken(call, vmid, kind) {
-        return Err(fault);
-    }
-    if !call.cluster().quorate {
-        return Err(Fault::internal("unable to create VM - no quorum?"));
-    }
-    if let Some(pool) = &pool
-        && !call.cluster().pools.contains_key(pool)
-    {
-        return Err(Fault::internal(format!("pool '{pool}' does not exist")));
-    }
-    let mut params: Map<String, Value> = call
-        .params
-        .iter()
-        .filter(|(key, _)| !CONTROLS.contains(&key.as_str()))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    if kind == Lxc {
-        let default = call.text("storage").unwrap_or("local-lvm");
-        params.entry("rootfs").or_insert_with(|| json!(format!("{default}:4")));
-        params.entry("memory").or_insert(json!(512));
-        params.entry("swap").or_insert(json!(512));
-        params.entry("arch").or_insert(json!("amd64"));
-        params.entry("hostname").or_insert_with(|| json!(format!("CT{vmid}")));
-        params.entry("ostype").or_insert(json!("debian"));
-    }
-    let start = call.flag("start") == Some(true);
-    let (home, at, node, user) = (call.pve(), call.home, call.node, call.who.to_string());
-    let seconds = call.estate.seconds();
-    // The id is taken from the first moment on.
-    let mut first = Map::new();
-    first.insert("lock".to_owned(), json!("create"));
-    let mut guest = Guest::new(vmid, kind, node, first);
-    guest.pool = pool;
-    call.cluster_mut().guests.insert(vmid, guest);
-    let plan = Plan::new(task(kind, "qmcreate", "vzcreate"), vmid, 2000.0, move |estate| {
-        let mut lines = Vec::new();
-        let mut made = Map::new();
-        for (key, value) in params {
-            let mut value = config::stored(&key, value, kind);
-            if let Some(text) = value.as_str()
-                && config::privilege(&key) == "VM.Config.Disk"
-            {
-                match disks::materialize(estate, at, node, vmid, kind, text) {
-                    Ok(disk) => {
-                        lines.push(format!("{key}: successfully created disk '{disk}'"));
-                        value = json!(disk);
-                    }
-                    Err(cause) => {
-                        estate.clusters[at].guests.remove(&vmid);
-                        let short = kind.short();
-                        return Outcome {
-                            lines,
-                            result: Err(format!("unable to create {short} {vmid} - {cause}")),
-                        };
-                    }
-                }
-            }
-            made.insert(key, value);
-        }
-        if kind == Qemu {
-            made.entry("boot").or_insert(json!(""));
-            made.entry("smbios1")
-                .or_insert_with(|| json!(format!("uuid={}", uuid::Uuid::new_v4())));
-            made.entry("vmgenid").or_insert_with(|| json!(uuid::Uuid::new_v4().to_string()));
-            made.insert("meta".to_owned(), json!(format!("creation-qemu=10.0.2,ctime={seconds}")));
-        }
-        let now = estate.now;
-        if let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) {
-            guest.config = made;
-            guest.addresses = vec![format!("10.40.99.{}", vmid % 250)];
-            guest.agent_answers = false;
-            if start {
-                guest.starts(now);
-            }
-        }
-        Outcome::with(lines)
-    });
-    data(call.estate.start_task(home, node, &user, plan))
 }
 
 fn destroy(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     let vmid = call.kind(kind)?;
     let purge = call.flag("purge") == Some(true);
     let force = call.flag("force") == Some(true) && kind == Lxc;
+    let stray = call.flag("destroy-unreferenced-disks") == Some(true);
     let cluster = call.cluster();
     let guest = &cluster.guests[&vmid];
     let short = kind.short();
@@ -161,14 +39,19 @@ fn destroy(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     if let Some(lock) = guest.lock() {
         return Err(Fault::internal(format!("{short} is locked ({lock})")));
     }
-    if let Some(sid) = cluster.managed(guest)
-        && !purge
-    {
-        let text = format!(
-            "unable to remove {short} {} - used in HA resources and purge parameter not set.",
-            sid.split(':').nth(1).unwrap_or_default()
-        );
-        return Err(Fault::internal(text));
+    if !purge {
+        if cluster.managed(guest).is_some() {
+            return Err(Fault::internal(format!(
+                "unable to remove {short} {vmid} - used in HA resources and purge parameter not set."
+            )));
+        }
+        let is_of_guest = |job: &&Map<String, Value>| job.get("guest") == Some(&json!(vmid));
+        if let Some(job) = cluster.replication.iter().find(is_of_guest) {
+            let id = job.get("id").and_then(Value::as_str).unwrap_or_default();
+            return Err(Fault::internal(format!(
+                "There is a replication job '{id}' for guest '{vmid}' - Please remove that first."
+            )));
+        }
     }
     if guest.running() && !force {
         return Err(Fault::internal(format!("{short} {vmid} is running - destroy failed")));
@@ -185,33 +68,65 @@ fn destroy(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     };
     let (home, at, node, user) = (call.pve(), call.home, call.node, call.who.to_string());
     let plan = Plan::new(task(kind, "qmdestroy", "vzdestroy"), vmid, 1500.0, move |estate| {
-        let cluster = &mut estate.clusters[at];
-        if let Some(guest) = cluster.guests.remove(&vmid) {
-            let sid = crate::state::cluster::sid(&guest);
-            cluster.ha.resources.remove(&sid);
-        }
-        for storage in &mut cluster.storages {
-            storage
-                .volumes
-                .retain(|volume| volume.vmid != Some(vmid) || volume.content == "backup");
-        }
+        remove(&mut estate.clusters[at], vmid, stray);
         if purge {
-            for job in &mut cluster.backup_jobs {
-                if let Some(list) = job.get("vmid").and_then(Value::as_str) {
-                    let kept: Vec<&str> =
-                        list.split(',').filter(|id| *id != vmid.to_string()).collect();
-                    let kept = json!(kept.join(","));
-                    job.insert("vmid".to_owned(), kept);
-                }
-            }
+            forget(&mut estate.clusters[at], vmid);
         }
         Outcome::ok()
     });
     data(call.estate.start_task(home, node, &user, plan.lines(lines)))
 }
 
+/// Takes a guest away with the volumes that its configuration names, and with `stray` those that
+/// only bear its id.
+fn remove(cluster: &mut Cluster, vmid: u32, stray: bool) {
+    let Some(guest) = cluster.guests.remove(&vmid) else { return };
+    let named = |volid: &str| {
+        let snapshots = guest.snapshots.iter().flat_map(|snapshot| snapshot.config.values());
+        let mut values = guest.config.values().chain(snapshots).filter_map(Value::as_str);
+        values.any(|text| volume_of(text) == volid)
+    };
+    for storage in &mut cluster.storages {
+        let goes = |volume: &Volume| {
+            volume.vmid == Some(vmid)
+                && volume.content != "backup"
+                && (stray || named(&volume.volid))
+        };
+        let gone: Vec<(usize, u64)> = storage
+            .volumes
+            .iter()
+            .filter(|volume| goes(volume))
+            .map(|volume| (volume.node.unwrap_or(0), volume.size / 20))
+            .collect();
+        storage.volumes.retain(|volume| !goes(volume));
+        for (node, size) in gone {
+            storage.add_used(node, -(size as i64));
+        }
+    }
+}
+
+/// Takes a guest out of everything that names it.
+fn forget(cluster: &mut Cluster, vmid: u32) {
+    for prefix in ["vm", "ct"] {
+        cluster.ha.resources.remove(&format!("{prefix}:{vmid}"));
+    }
+    cluster.replication.retain(|job| job.get("guest") != Some(&json!(vmid)));
+    for job in &mut cluster.backup_jobs {
+        for key in ["vmid", "exclude"] {
+            if let Some(list) = job.get(key).and_then(Value::as_str) {
+                let kept: Vec<&str> =
+                    list.split(',').filter(|id| *id != vmid.to_string()).collect();
+                let kept = json!(kept.join(","));
+                job.insert(key.to_owned(), kept);
+            }
+        }
+    }
+    // A job that named this guest alone goes with it.
+    cluster.backup_jobs.retain(|job| job.get("vmid") != Some(&json!("")));
+}
+
 /// A base volume of a template that clones still hang on.
-fn linked(cluster: &crate::state::Cluster, template: &Guest) -> Option<String> {
+fn linked(cluster: &Cluster, template: &Guest) -> Option<String> {
     if !template.template() {
         return None;
     }
@@ -219,101 +134,6 @@ fn linked(cluster: &crate::state::Cluster, template: &Guest) -> Option<String> {
     let others = cluster.guests.values().filter(|guest| guest.vmid != template.vmid);
     let used: Vec<String> = others.flat_map(Guest::volumes).collect();
     bases.into_iter().find(|base| used.iter().any(|volume| volume.starts_with(&format!("{base}/"))))
-}
-
-fn clone(call: &mut Call<'_>, kind: GuestKind) -> Answer {
-    let vmid = call.kind(kind)?;
-    let newid = call.int("newid").unwrap_or(0) as u32;
-    if let Some(fault) = taken(call, newid, kind) {
-        return Err(fault);
-    }
-    let target = match call.text("target") {
-        None => call.node,
-        Some(name) => call
-            .cluster()
-            .node(name)
-            .ok_or_else(|| Fault::param("target", format!("no such cluster node '{name}'")))?,
-    };
-    let snapname = call.text("snapname").map(str::to_owned);
-    let guest = &call.cluster().guests[&vmid];
-    if let Some(lock) = guest.lock() {
-        return Err(Fault::internal(format!("{} is locked ({lock})", kind.short())));
-    }
-    let full = call.flag("full").unwrap_or(!guest.template());
-    if !full && !guest.template() {
-        return Err(Fault::internal(
-            "Linked clone feature is not supported for a VM that is not a template",
-        ));
-    }
-    let mut source = guest.config.clone();
-    if let Some(name) = &snapname {
-        let found = guest.snapshots.iter().find(|snapshot| snapshot.name == *name);
-        let found =
-            found.ok_or_else(|| Fault::internal(format!("snapshot '{name}' does not exist")))?;
-        source.clone_from(&found.config);
-    }
-    let storage = call.text("storage").map(str::to_owned);
-    let pool = call.text("pool").map(str::to_owned).or_else(|| guest.pool.clone());
-    let key = if kind == Qemu { "name" } else { "hostname" };
-    let name = call
-        .text(key)
-        .map_or_else(|| format!("Copy-of-{}-{}", kind.short(), guest.name()), str::to_owned);
-    let description = call.text("description").map(str::to_owned);
-    let mut draft = Guest::new(newid, kind, target, Map::new());
-    draft.pool = pool;
-    draft.config.insert("lock".to_owned(), json!("clone"));
-    let disks_: Vec<(String, String)> = guest.disks();
-    let mut lines = vec![format!("creating a clone of {} {vmid} with ID {newid}", kind.short())];
-    for (disk, text) in &disks_ {
-        let word = if full { "full" } else { "linked" };
-        lines.push(format!("create {word} clone of drive {disk} ({})", volume_of(text)));
-        let gib = size_of(text) as f64 / (1_u64 << 30) as f64;
-        if full {
-            lines.push(format!("transferred 0.0 B of {gib:.1} GiB (0.00%)"));
-            lines.push(format!("transferred {gib:.1} GiB of {gib:.1} GiB (100.00%)"));
-        }
-    }
-    let (home, at, node, user) = (call.pve(), call.home, call.node, call.who.to_string());
-    call.cluster_mut().guests.insert(newid, draft);
-    let ms = if full { 5000.0 } else { 1500.0 };
-    let plan = Plan::new(task(kind, "qmclone", "vzclone"), vmid, ms, move |estate| {
-        source.shift_remove("lock");
-        source.shift_remove("template");
-        source.insert(key.to_owned(), json!(name));
-        if let Some(text) = description {
-            source.insert("description".to_owned(), json!(text));
-        }
-        if kind == Qemu {
-            source.insert("smbios1".to_owned(), json!(format!("uuid={}", uuid::Uuid::new_v4())));
-            source.insert("vmgenid".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
-        }
-        for (disk, text) in disks_ {
-            let old = volume_of(&text).to_owned();
-            let place = storage
-                .clone()
-                .unwrap_or_else(|| old.split(':').next().unwrap_or_default().to_owned());
-            match disks::allocate(estate, at, target, &place, newid, kind, size_of(&text)) {
-                Ok(new) => {
-                    let new = if full {
-                        new
-                    } else {
-                        format!("{old}/{}", new.split(':').nth(1).unwrap_or_default())
-                    };
-                    source.insert(disk, json!(text.replacen(&old, &new, 1)));
-                }
-                Err(cause) => {
-                    estate.clusters[at].guests.remove(&newid);
-                    return Outcome::fail(format!("clone failed: {cause}"));
-                }
-            }
-        }
-        if let Some(guest) = estate.clusters[at].guests.get_mut(&newid) {
-            guest.config = source;
-            guest.addresses = vec![format!("10.40.98.{}", newid % 250)];
-        }
-        Outcome::ok()
-    });
-    data(call.estate.start_task(home, node, &user, plan.lines(lines).lock(vmid, "clone")))
 }
 
 /// Whether a guest has disks on storage that only its node has.

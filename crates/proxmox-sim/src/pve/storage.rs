@@ -22,7 +22,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/storage/{storage}/prunebackups", |call| prune(call, false)),
     ("DELETE", "/nodes/{node}/storage/{storage}/prunebackups", |call| prune(call, true)),
     ("POST", "/nodes/{node}/storage/{storage}/upload", upload),
-    ("POST", "/nodes/{node}/storage/{storage}/download-url", download),
 ];
 
 fn show(storage: &Storage) -> Value {
@@ -418,7 +417,7 @@ fn prune(call: &mut Call<'_>, act: bool) -> Answer {
 }
 
 /// The extensions that each kind of content may have.
-fn extension(content: &str, file: &str) -> bool {
+pub(super) fn extension(content: &str, file: &str) -> bool {
     let ends = |list: &[&str]| list.iter().any(|end| file.to_lowercase().ends_with(end));
     match content {
         "iso" => ends(&[".iso", ".img"]),
@@ -439,19 +438,6 @@ fn upload(call: &mut Call<'_>) -> Answer {
         format!("file size is: {size}"),
     ];
     arrive(call, "imgcopy", file, size, lines)
-}
-
-fn download(call: &mut Call<'_>) -> Answer {
-    let file = call.text("filename").unwrap_or_default().to_owned();
-    let url = call.text("url").unwrap_or_default().to_owned();
-    let size = (200 << 20) + (noise(url.len() as u64) * 6e8) as u64;
-    arrive(
-        call,
-        "download",
-        file,
-        size,
-        vec![format!("downloading {url} to /var/lib/vz/template"), "100% done".to_owned()],
-    )
 }
 
 fn arrive(

@@ -196,6 +196,8 @@ fn pve_format(format: &str, text: &str) -> Result<(), String> {
         {
             Err("value does not look like a valid DNS name".to_owned())
         }
+        // What is not escaped stands out by a blank or a stray percent sign.
+        "urlencoded" if text.contains([' ', '\n']) => Err("invalid urlencoded string".to_owned()),
         "pve-vmid-list" => {
             let bad = text.split([',', ';', ' ']).find(|part| part.parse::<u32>().is_err());
             bad.map_or(Ok(()), |_| Err("value does not look like a valid VM ID".to_owned()))

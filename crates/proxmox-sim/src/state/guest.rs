@@ -39,6 +39,8 @@ pub(crate) struct Guest {
     pub(crate) parent: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) agent_answers: bool,
+    /// How long after a start its agent answers, milliseconds.
+    pub(crate) boot_ms: i64,
     pub(crate) addresses: Vec<String>,
     /// A typical load, 0 to 1 of all its cores.
     pub(crate) load: f64,
@@ -118,6 +120,7 @@ impl Guest {
             parent: None,
             pool: None,
             agent_answers: false,
+            boot_ms: 0,
             addresses: Vec::new(),
             load: 0.02 + 0.3 * noise(u64::from(vmid)),
             disk_used: 0,
@@ -263,6 +266,15 @@ impl Guest {
             } else {
                 self.config.insert(key, value);
             }
+        }
+        // Cloud-init and containers take their address at the start.
+        let key = if self.kind == GuestKind::Qemu { "ipconfig0" } else { "net0" };
+        let fixed = self.text(key).and_then(|text| {
+            let address = text.split(',').find_map(|part| part.strip_prefix("ip="))?;
+            address.contains('/').then(|| address.split('/').next().unwrap_or_default().to_owned())
+        });
+        if let Some(fixed) = fixed {
+            self.addresses = vec![fixed];
         }
     }
 

@@ -43,7 +43,12 @@ pub(crate) struct Plan {
     /// The guest to lock meanwhile, and the lock's name.
     pub(crate) lock: Option<(u32, &'static str)>,
     pub(crate) end: End,
+    /// What a lever or a stop that ends it otherwise leaves to be cleaned up.
+    pub(crate) undo: Option<Undo>,
 }
+
+/// Takes back what the beginning of a task did.
+pub(crate) type Undo = Box<dyn FnOnce(&mut Estate) + Send>;
 
 /// What happens at a task's end; not called when a lever or a stop ends it otherwise.
 pub(crate) type End = Box<dyn FnOnce(&mut Estate) -> Outcome + Send>;
@@ -81,11 +86,24 @@ impl Plan {
         ms: f64,
         end: impl FnOnce(&mut Estate) -> Outcome + Send + 'static,
     ) -> Self {
-        Self { kind, id: id.to_string(), ms, lines: Vec::new(), lock: None, end: Box::new(end) }
+        Self {
+            kind,
+            id: id.to_string(),
+            ms,
+            lines: Vec::new(),
+            lock: None,
+            end: Box::new(end),
+            undo: None,
+        }
     }
 
     pub(crate) fn lines(mut self, lines: Vec<String>) -> Self {
         self.lines = lines;
+        self
+    }
+
+    pub(crate) fn undo(mut self, undo: impl FnOnce(&mut Estate) + Send + 'static) -> Self {
+        self.undo = Some(Box::new(undo));
         self
     }
 
@@ -244,13 +262,21 @@ impl Estate {
             });
         }
         let key = upid.clone();
-        let end = plan.end;
+        let (end, undo) = (plan.end, plan.undo);
         self.after(plan.ms, move |estate| {
+            let undo = move |estate: &mut Estate| {
+                if let Some(undo) = undo {
+                    undo(estate);
+                }
+            };
             if estate.tasks(home).get(&key).is_none_or(|task| task.end.is_some()) {
-                return;
+                return undo(estate);
             }
             let outcome = match fault {
-                Some(fault) if !fault.warn => Outcome::fail(fault.message),
+                Some(fault) if !fault.warn => {
+                    undo(estate);
+                    Outcome::fail(fault.message)
+                }
                 Some(fault) => {
                     let mut outcome = end(estate);
                     outcome.lines.push(format!("WARN: {}", fault.message));

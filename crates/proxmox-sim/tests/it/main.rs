@@ -4,6 +4,7 @@ mod access;
 mod console;
 mod guests;
 mod levers;
+mod making;
 mod replay;
 mod schema;
 mod tasks;

@@ -149,7 +149,7 @@ async fn the_recorded_pve_conversation_reads_the_same() {
     // The recorded cluster had a guest in a pool and a container; backups and images were on one storage.
     let lxc = [
         ("vmid", "200"),
-        ("ostemplate", "local:vztmpl/x.tar.zst"),
+        ("ostemplate", "local:vztmpl/debian-13-standard_13.1-2_amd64.tar.zst"),
         ("hostname", "ct200"),
         ("rootfs", "ceph-vm:1"),
         ("memory", "64"),
