@@ -118,7 +118,7 @@ async fn the_first_failure_stops_and_what_cleans_up_still_runs() {
 
 #[tokio::test]
 async fn a_call_is_sent_once_and_what_it_answers_is_kept() {
-    let server = Scripted::new(&[("/api2/json/cluster/nextid", json!("120"))]);
+    let server = Scripted::new(&[("/api2/json/cluster/nextid", json!({"data": "120"}))]);
     let cx = cx("lab", &server.client());
     let member = cx.fleet.pve(Some("lab")).unwrap().remove(0);
     let call: Request<Value> = Request::post(path!["cluster", "nextid"]);

@@ -1,20 +1,23 @@
-//! What the catalogue costs, and that it is well formed.
+//! What the list of tools costs: name, description and input schema as every client gets them.
 
-use mcp_tools::tools::TOOLSETS;
-use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Name, description and input schema of a toolset as compact JSON.
+use mcp_tools::{build_app, fleet::Fleet, tools::TOOLSETS};
+use serde_json::json;
+
+use crate::surface::options;
+
+/// The tools of a toolset with what each costs, in bytes of compact JSON.
 fn listed(toolset: &str) -> Vec<(String, usize)> {
-    let toolset = TOOLSETS.iter().find(|set| set.name == toolset).expect("the toolset");
-    let tools = toolset.tools.iter().map(|tool| {
-        let definition = tool.definition();
-        let schema = Value::Object(definition.input.build());
-        let listed = json!({
-            "name": definition.name, "description": definition.description, "inputSchema": schema,
+    let fleet = Arc::new(Fleet::new(stdx::SystemClock::shared()));
+    let app = build_app(fleet, &options(toolset)).expect("the catalogue is consistent");
+    let cost = app.tool_specs().map(|spec| {
+        let paid = json!({
+            "name": spec.name, "description": spec.description, "inputSchema": spec.input_schema,
         });
-        (definition.name.to_owned(), listed.to_string().len())
+        (spec.name.clone(), paid.to_string().len())
     });
-    tools.collect()
+    cost.collect()
 }
 
 #[test]
@@ -27,13 +30,15 @@ fn the_default_list_is_small() {
 
 #[test]
 fn names_fit_and_are_unique() {
-    let mut names = std::collections::BTreeSet::new();
+    let mut titles = BTreeMap::new();
     for tool in TOOLSETS.iter().flat_map(|toolset| toolset.tools) {
         let definition = tool.definition();
         let name = definition.name;
         assert!(name.len() <= 40, "{name}");
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
         assert!(!definition.title.is_empty() && !definition.description.is_empty(), "{name}");
-        assert!(names.insert(name), "{name} twice");
+        // One tool may be in several toolsets; two tools may not share a name.
+        let title = titles.insert(name, definition.title).unwrap_or(definition.title);
+        assert_eq!(title, definition.title, "{name} twice");
     }
 }

@@ -48,7 +48,7 @@ async fn a_snapshot_is_made_once_and_read_back() {
     assert!(text.starts_with("snapshot a1 of lab/131 dns-01 is made (OK)"), "{text}");
     let args = json!({"guest": "lab/125", "name": "a1", "include_memory": true});
     let text = estate.text("snapshot_create", args).await;
-    assert!(text.contains("note: the guest is off, so there was no memory"), "{text}");
+    assert!(text.contains("note: the guest is off, so there is no memory"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::estate::Estate;
 
-fn options(toolset: &str) -> Options {
+pub(crate) fn options(toolset: &str) -> Options {
     Options {
         mode: guard::Mode::Trusted,
         toolsets: vec![toolset.to_owned()],
