@@ -188,6 +188,7 @@ async fn guests_in_depth() {
         agent: on
         cloudinit: user=ops,password set
         disk volume size options
+        ide2 ceph-vm:vm-9000-cloudinit 4M media=cdrom
         scsi0 ceph-vm:base-9000-disk-0 16G -
         net bridge vlan mac ip options
         net0 vmbr0 - BC:24:11:04:63:1C - firewall=1,virtio
@@ -239,7 +240,7 @@ async fn nodes_storages_networks_and_clusters() {
     expect![[r#"
         12 storages, 11T of 17T used (without PBS); 2 backup datastores
         storage node type use used size status content
-        lab/nas shared(3) nfs N% 6.8T 7.8T available backup,iso,vztmpl,images
+        lab/nas shared(3) nfs N% 6.8T 7.8T available backup,iso,vztmpl,images,import
         lab/local-lvm birch lvmthin N% 568G 800G available images,rootdir
         edge/vault shared(1) pbs N% 11T 20T available backup
         lab/vault shared(3) pbs N% 11T 20T available backup
@@ -257,11 +258,12 @@ async fn nodes_storages_networks_and_clusters() {
     .assert_eq(&steady(&text));
     let text = estate.text("storage_list", json!({"storage": "nas"})).await;
     expect![[r#"
-        lab/nas: 6.8T of 7.8T used (shared), 17 volumes
+        lab/nas: 6.8T of 7.8T used (shared), 18 volumes
         storage node type use used size status content
-        lab/nas shared(3) nfs N% 6.8T 7.8T available backup,iso,vztmpl,images
+        lab/nas shared(3) nfs N% 6.8T 7.8T available backup,iso,vztmpl,images,import
         content count size
         backup 15 117G
+        import 1 421M
         iso 2 1.4G
         next: backup_status {"cluster":"lab"}"#]]
     .assert_eq(&steady(&text));
