@@ -100,6 +100,29 @@ reply! {
     }
 }
 
+reply! {
+    /// The second factors of a user.
+    pub struct UserFactors {
+        pub user: String = "userid",
+        pub entries: Vec<Factor>,
+        pub totp_locked: Option<bool> = "totp-locked",
+        pub locked_until: Option<Timestamp> = "tfa-locked-until",
+    }
+}
+
+reply! {
+    /// A second factor.
+    pub struct Factor {
+        pub id: String,
+        /// `totp`, `webauthn`, `recovery`, `u2f` or `yubico`.
+        pub kind: String = "type",
+        /// On without.
+        pub enabled: Option<bool> = "enable",
+        pub created: Option<Timestamp>,
+        pub description: Option<String>,
+    }
+}
+
 params! {
     /// A login.
     pub struct TicketParams {
@@ -185,6 +208,12 @@ pub fn roles() -> Request<Vec<Role>> {
 /// `GET /access/acl`. Any login sees its tokens' lines; all need `Sys.Audit` on `/access/acl`.
 pub fn acl(path: Option<&str>, exact: bool) -> Request<Vec<AclEntry>> {
     Request::get(path!["access", "acl"]).opt("path", path).flag("exact", exact.then_some(true))
+}
+
+/// `GET /access/tfa`: who has which second factors. Any login sees its own; others' need
+/// `Permissions.Modify` on `/access/users`.
+pub fn factors() -> Request<Vec<UserFactors>> {
+    Request::get(path!["access", "tfa"])
 }
 
 /// `GET /access/domains`. Open.

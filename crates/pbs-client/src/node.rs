@@ -8,8 +8,10 @@ use secrecy::SecretString;
 use crate::tasks::LogLine;
 
 mod more;
+mod system;
 
 pub use more::*;
+pub use system::*;
 
 /// The name that paths give the server; it takes any.
 pub(crate) const NODE: &str = "localhost";
@@ -264,12 +266,6 @@ pub fn syslog(
     service: Option<&str>,
 ) -> Request<Vec<LogLine>> {
     part("syslog").opt("start", start).opt("limit", limit).opt("service", service)
-}
-
-/// `GET /nodes/{node}/journal`: the first and the last line are cursors. Needs `Sys.Audit` on
-/// `/system/log`.
-pub fn journal(last_entries: Option<u64>, since: Option<Timestamp>) -> Request<Vec<String>> {
-    part("journal").opt("lastentries", last_entries).opt("since", since.map(Timestamp::as_second))
 }
 
 /// `POST /nodes/{node}/status`: `reboot` or `shutdown`. Needs `Sys.PowerManagement` on

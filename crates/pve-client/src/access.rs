@@ -160,6 +160,29 @@ reply! {
     }
 }
 
+reply! {
+    /// The second factors of a user.
+    pub struct UserFactors {
+        pub user: String = "userid",
+        pub entries: Vec<Factor>,
+        pub totp_locked: Option<bool> = "totp-locked",
+        pub locked_until: Option<Timestamp> = "tfa-locked-until",
+    }
+}
+
+reply! {
+    /// A second factor.
+    pub struct Factor {
+        pub id: String,
+        /// `totp`, `webauthn`, `recovery`, `u2f` or `yubico`.
+        pub kind: String = "type",
+        /// On without.
+        pub enabled: Option<bool> = "enable",
+        pub created: Option<Timestamp>,
+        pub description: Option<String>,
+    }
+}
+
 params! {
     /// A login.
     pub struct TicketParams {
@@ -229,6 +252,12 @@ pub fn role(id: &str) -> Request<BTreeMap<String, Propagate>> {
 /// everything with `Sys.Audit` on `/access`.
 pub fn acl() -> Request<Vec<AclEntry>> {
     Request::get(path!["access", "acl"])
+}
+
+/// `GET /access/tfa`: who has which second factors. Any login sees its own; others' need `Sys.Audit`
+/// or `User.Modify` on a group of theirs or `/access/groups`.
+pub fn factors() -> Request<Vec<UserFactors>> {
+    Request::get(path!["access", "tfa"]).protected()
 }
 
 /// `GET /access/domains`. Open.

@@ -201,6 +201,21 @@ params! {
     }
 }
 
+params! {
+    /// A rule to make or to change (since 9).
+    pub struct HaRuleParams {
+        /// `vm:100`, …; a new rule wants some.
+        pub resources: CommaList,
+        /// `node` or `node:priority`.
+        pub nodes: CommaList,
+        pub strict: Option<bool>,
+        /// Of resources: `positive` or `negative`.
+        pub affinity: Option<String>,
+        pub disabled: Option<bool> = "disable",
+        pub comment: Option<String>,
+    }
+}
+
 /// `GET /cluster/ha/status/current`. Needs `Sys.Audit` on `/`.
 pub fn current() -> Request<Vec<HaStatus>> {
     Request::get(path!["cluster", "ha", "status", "current"])
@@ -270,4 +285,34 @@ pub fn rules() -> Request<Vec<HaRule>> {
 /// `GET /cluster/ha/rules/{rule}`: since 9. Needs `Sys.Audit` on `/`.
 pub fn rule(rule: &str) -> Request<HaRule> {
     Request::get(path!["cluster", "ha", "rules", rule])
+}
+
+/// `POST /cluster/ha/rules`: since 9; `kind` is `node-affinity` or `resource-affinity`. Needs
+/// `Sys.Console` on `/`.
+pub fn create_rule(rule: &str, kind: &str, options: HaRuleParams) -> Request<Done> {
+    Request::post(path!["cluster", "ha", "rules"])
+        .param("rule", rule)
+        .param("type", kind)
+        .params(options.into())
+        .protected()
+}
+
+/// `PUT /cluster/ha/rules/{rule}`: since 9; what is left out stays. `digest` refuses a change of
+/// what somebody else changed meanwhile. Needs `Sys.Console` on `/`.
+pub fn update_rule(
+    rule: &str,
+    kind: &str,
+    options: HaRuleParams,
+    digest: Option<&str>,
+) -> Request<Done> {
+    Request::put(path!["cluster", "ha", "rules", rule])
+        .param("type", kind)
+        .params(options.into())
+        .opt("digest", digest)
+        .protected()
+}
+
+/// `DELETE /cluster/ha/rules/{rule}`: since 9. Needs `Sys.Console` on `/`.
+pub fn delete_rule(rule: &str) -> Request<Done> {
+    Request::delete(path!["cluster", "ha", "rules", rule]).protected()
 }

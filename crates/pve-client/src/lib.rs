@@ -16,6 +16,7 @@
 pub mod access;
 pub mod agent;
 mod auth;
+pub mod ceph;
 mod client;
 pub mod cluster;
 pub mod config;

@@ -63,7 +63,7 @@ reply! {
         pub kind: Option<String> = "disk-type",
         /// What SMART says: `passed`, `failed`, `unknown`.
         pub status: Option<String>,
-        /// Percent of its life that is used up.
+        /// Percent of its life that is left.
         pub wearout: Option<f64>,
         pub rpm: Option<u64>,
         pub used: Option<String>,

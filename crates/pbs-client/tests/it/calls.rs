@@ -376,7 +376,13 @@ fn the_node() -> Vec<Case> {
         checked("/nodes/{node}/time", node::time(), |time| assert_eq!(time.timezone, "Etc/UTC")),
         case("/nodes/{node}/config", node::config()),
         case("/nodes/{node}/syslog", node::syslog(Some(0), Some(50), Some("ssh"))),
-        case("/nodes/{node}/journal", node::journal(Some(50), Timestamp::from_second(1).ok())),
+        case("/nodes/{node}/journal", node::journal(node::JournalParams::default()))
+            .takes(node::JournalParams::NAMES),
+        case("/nodes/{node}/services/{service}/state", node::service("ssh")),
+        case("/nodes/{node}/services/{service}/restart", node::service_action("ssh", "restart")),
+        case("/nodes/{node}/apt/versions", node::package_versions()),
+        case("/nodes/{node}/disks/smart", node::smart("sda")),
+        case("/nodes/{node}/disks/zfs/{name}", node::zfs_pool("tank")),
         case("/nodes/{node}/status", node::power("reboot")),
         checked("/nodes/{node}/network", node::network(), |interfaces| {
             let interface: &node::Interface = &interfaces[0];
@@ -476,6 +482,9 @@ fn access_control() -> Vec<Case> {
                 (user.id.as_str(), user.email.as_deref()),
                 ("lab@pbs", Some("lab@example.invalid"))
             );
+        }),
+        checked("/access/tfa", access::factors(), |users: &Vec<access::UserFactors>| {
+            assert!(users.is_empty());
         }),
         case("/access/users/{userid}", access::user("lab@pbs")),
         checked("/access/users/{userid}/token", access::tokens("lab@pbs"), |tokens| {

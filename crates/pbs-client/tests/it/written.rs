@@ -73,6 +73,43 @@ pub(crate) fn all() -> Vec<Written> {
             |pool: &node::ZfsPool| assert_eq!(pool.health, "ONLINE"),
         ),
         written(
+            r#"[{"Package": "proxmox-backup-server", "OldVersion": "4.2.1-1", "Version": "4.2.1-1", "Title": "x", "Description": "x", "Arch": "amd64",
+                "Priority": "optional", "Section": "admin", "Origin": "Proxmox", "ExtraInfo": "running version: 4.2.1"}]"#,
+            |versions: &Vec<node::AptVersion>| {
+                assert_eq!(versions[0].extra.as_deref(), Some("running version: 4.2.1"));
+            },
+        ),
+        written(
+            r#"{"status": "passed", "wearout": 97.0, "attributes": [{"id": 5, "name": "Reallocated_Sector_Ct", "value": "8", "raw": "8",
+                "normalized": 99.0, "worst": 99.0, "threshold": 10.0, "flags": "PO--CK"}, {"name": "percentage_used", "value": "3", "raw": "3"}]}"#,
+            |smart: &node::Smart| {
+                assert_eq!(
+                    (smart.wearout, smart.attributes[1].raw.as_deref()),
+                    (Some(97.0), Some("3"))
+                );
+                assert_eq!(
+                    (smart.attributes[0].id, smart.attributes[0].threshold),
+                    (Some(5), Some(10.0))
+                );
+            },
+        ),
+        written(
+            r#"{"name": "tank", "state": "DEGRADED", "status": "One or more devices has been removed", "action": "Replace it", "scan": "none requested",
+                "errors": "No known data errors", "leaf": false, "children": [{"name": "sda", "state": "REMOVED", "read": 0, "write": 0,
+                "cksum": 3, "msg": "was /dev/sda1", "leaf": true}]}"#,
+            |pool: &node::ZfsDevice| {
+                assert_eq!(
+                    (pool.state.as_deref(), pool.children[0].checksum_errors),
+                    (Some("DEGRADED"), Some(3))
+                );
+            },
+        ),
+        written(
+            r#"[{"userid": "a@pbs", "entries": [{"id": "t", "type": "totp", "enable": true, "created": 1795300000, "description": "phone"}],
+                "totp-locked": false, "tfa-locked-until": 0}]"#,
+            |users: &Vec<access::UserFactors>| assert_eq!(users[0].entries[0].kind, "totp"),
+        ),
+        written(
             r#"{"name": "ops", "url": "https://example.org/hook", "method": "post", "origin": "user-created",
                 "header": ["name=Authorization,value=c2VjcmV0"]}"#,
             |endpoint: &notifications::Endpoint| {

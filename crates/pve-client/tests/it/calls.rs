@@ -41,6 +41,7 @@ pub(crate) fn all() -> Vec<Case> {
         agents(),
         storages(),
         access_control(),
+        crate::admin::calls(),
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,6 @@
 //! Tests of the typed client of the Proxmox VE API.
 
+mod admin;
 mod calls;
 mod connected;
 mod recorded;

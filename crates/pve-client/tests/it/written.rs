@@ -12,7 +12,10 @@ use testkit::calls::{Written, written};
 
 /// One of each type at least.
 pub(crate) fn all() -> Vec<Written> {
-    [cluster_wide(), node_wide(), guests(), access_control()].into_iter().flatten().collect()
+    [cluster_wide(), node_wide(), guests(), access_control(), crate::admin::replies()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn cluster_wide() -> Vec<Written> {
