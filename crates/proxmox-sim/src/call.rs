@@ -11,7 +11,7 @@ use crate::config::PveRelease;
 use crate::error::SimError;
 use crate::http::{Answer, Fault, Incoming, Upload};
 use crate::schema::{Clause, Kind, Method, Permission, Table, check};
-use crate::state::access::{Grants, Principal};
+use crate::state::access::{Grants, Principal, Rights};
 use crate::state::{Cluster, Estate, GuestKind, Home, Vault};
 
 /// A handler: everything synchronous, under the lock of the estate.
@@ -141,10 +141,7 @@ pub(crate) fn pve(
         |proof| proof.principal().clone(),
     );
     let grants = estate.clusters[home].access.grants(&who);
-    let pools = |vmid: &str| {
-        let guest = vmid.parse().ok().and_then(|vmid: u32| estate.clusters[home].guests.get(&vmid));
-        guest.and_then(|guest| guest.pool.clone())
-    };
+    let pools = |path: &str| estate.clusters[home].pools_of(path);
     if let Err(fault) = permitted(method, &path, &request.params, &grants, release, &pools) {
         return refuse(fault);
     }
@@ -231,7 +228,8 @@ pub(crate) fn pbs(
     let grants = estate.vaults[home].access.grants(&who);
     let own = path.iter().any(|(key, value)| key == "userid" && *value == who.user);
     if !own
-        && permitted(method, &path, &request.params, &grants, PveRelease::V9_2, &|_| None).is_err()
+        && permitted(method, &path, &request.params, &grants, PveRelease::V9_2, &|_| Vec::new())
+            .is_err()
     {
         return Err(Fault::new(403, "permission check failed"));
     }
@@ -268,7 +266,7 @@ fn permitted(
     params: &Map<String, Value>,
     grants: &Grants,
     release: PveRelease,
-    pool: &dyn Fn(&str) -> Option<String>,
+    pools: &dyn Fn(&str) -> Vec<String>,
 ) -> Result<(), Fault> {
     let groups = match &method.permission {
         Permission::World | Permission::All => return Ok(()),
@@ -280,7 +278,7 @@ fn permitted(
         let mut failed = None;
         let mut good = false;
         for clause in group {
-            match holds(clause, path, params, grants, release, pool) {
+            match holds(clause, path, params, grants, release, pools) {
                 Ok(()) => good = true,
                 Err(text) => failed = failed.or(Some(text)),
             }
@@ -300,7 +298,7 @@ fn holds(
     params: &Map<String, Value>,
     grants: &Grants,
     release: PveRelease,
-    pool: &dyn Fn(&str) -> Option<String>,
+    pools: &dyn Fn(&str) -> Vec<String>,
 ) -> Result<(), String> {
     let mut at = String::new();
     let mut rest = clause.path.as_str();
@@ -323,10 +321,7 @@ fn holds(
         !release.is_9() && clause.privileges.iter().any(|name| name.starts_with("VM.GuestAgent"));
     let monitor = vec!["VM.Monitor".to_owned()];
     let privileges = if old { &monitor } else { &clause.privileges };
-    let mut mask = grants.on(&at);
-    if let Some(pool) = at.strip_prefix("/vms/").and_then(pool) {
-        mask |= grants.on(&format!("/pool/{pool}"));
-    }
+    let mask = grants.rights(&at, &pools(&at)).mask;
     let has = |name: &String| mask & crate::state::access::bit(name) != 0;
     if clause.any {
         if privileges.iter().any(has) {
@@ -398,13 +393,12 @@ impl Call<'_> {
 
     /// Whether the caller has the privilege, pools considered.
     pub(crate) fn may(&self, path: &str, privilege: &str) -> bool {
-        if self.grants.may(path, privilege) {
-            return true;
-        }
-        let vmid = path.strip_prefix("/vms/").and_then(|vmid| vmid.parse::<u32>().ok());
-        let guest = vmid.and_then(|vmid| self.cluster().guests.get(&vmid));
-        let pool = guest.and_then(|guest| guest.pool.as_ref());
-        pool.is_some_and(|pool| self.grants.may(&format!("/pool/{pool}"), privilege))
+        self.rights(path).mask & crate::state::access::bit(privilege) != 0
+    }
+
+    /// The caller's privileges on a path of a cluster, pools considered.
+    pub(crate) fn rights(&self, path: &str) -> Rights {
+        self.grants.rights(path, &self.cluster().pools_of(path))
     }
 
     /// The kind of guest that the path speaks of.

@@ -18,3 +18,9 @@ pub(crate) fn utc(seconds: i64, pattern: &str) -> String {
         .map(|time| time.strftime(pattern).to_string())
         .unwrap_or_default()
 }
+
+/// Seconds since the epoch of `YYYY-MM-DD HH:MM:SS` in UTC.
+pub(crate) fn parse_utc(text: &str) -> Option<i64> {
+    let time = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", text).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}

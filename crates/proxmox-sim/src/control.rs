@@ -75,6 +75,17 @@ enum Lever {
         storage: String,
         share: f64,
     },
+    CorruptBackup {
+        target: String,
+        datastore: String,
+        namespace: Option<String>,
+        group: String,
+    },
+    AgeChunks {
+        target: String,
+        datastore: String,
+        secs: i64,
+    },
     AddTask {
         target: String,
         node: String,
@@ -82,6 +93,48 @@ enum Lever {
         id: String,
         status: Option<String>,
         log: Option<Vec<String>>,
+    },
+    CephCheck {
+        target: String,
+        code: String,
+        error: bool,
+        message: Option<String>,
+    },
+    ServiceState {
+        target: String,
+        node: String,
+        service: String,
+        state: String,
+    },
+    ZfsHealth {
+        target: String,
+        node: String,
+        pool: String,
+        health: String,
+    },
+    DiskHealth {
+        target: String,
+        node: String,
+        disk: String,
+        health: String,
+        life_left: u32,
+    },
+    ReplicationFails {
+        target: String,
+        job: String,
+        cause: Option<String>,
+    },
+    CertificateEnds {
+        target: String,
+        node: String,
+        days: i64,
+    },
+    JournalLine {
+        target: String,
+        node: String,
+        unit: String,
+        text: String,
+        secs_ago: i64,
     },
     Clear {
         target: String,
@@ -168,11 +221,39 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         Lever::SetStorageUsage { target, storage, share } => {
             levers.set_storage_usage(&target, &storage, share).map(done)
         }
+        Lever::CorruptBackup { target, datastore, namespace, group } => {
+            let namespace = namespace.unwrap_or_default();
+            levers.corrupt_backup(&target, &datastore, &namespace, &group).map(done)
+        }
+        Lever::AgeChunks { target, datastore, secs } => {
+            levers.age_chunks(&target, &datastore, secs).map(done)
+        }
         Lever::AddTask { target, node, kind, id, status, log } => {
             let mut task = TaskSpec::running(&kind, &id);
             task.status = status;
             task.log = log.unwrap_or_default();
             levers.add_task(&target, &node, &task).map(Value::from)
+        }
+        Lever::CephCheck { target, code, error, message } => {
+            levers.ceph_check(&target, &code, error, message.as_deref()).map(done)
+        }
+        Lever::ServiceState { target, node, service, state } => {
+            levers.service_state(&target, &node, &service, &state).map(done)
+        }
+        Lever::ZfsHealth { target, node, pool, health } => {
+            levers.zfs_health(&target, &node, &pool, &health).map(done)
+        }
+        Lever::DiskHealth { target, node, disk, health, life_left } => {
+            levers.disk_health(&target, &node, &disk, &health, life_left).map(done)
+        }
+        Lever::ReplicationFails { target, job, cause } => {
+            levers.replication_fails(&target, &job, cause.as_deref()).map(done)
+        }
+        Lever::CertificateEnds { target, node, days } => {
+            levers.certificate_ends(&target, &node, days).map(done)
+        }
+        Lever::JournalLine { target, node, unit, text, secs_ago } => {
+            levers.journal_line(&target, &node, &unit, &text, secs_ago).map(done)
         }
         Lever::Clear { target } => levers.clear(&target).map(done),
     }

@@ -1,5 +1,8 @@
 //! Levers: what a test, the demo or the control endpoint can do to a running simulator.
 
+mod admin;
+mod vault;
+
 use std::sync::Arc;
 use std::time::Duration;
 

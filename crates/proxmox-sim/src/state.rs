@@ -4,6 +4,7 @@
 //! estate up to date, so a test sees one consistent story however slow the machine is.
 
 pub(crate) mod access;
+pub(crate) mod admin;
 pub(crate) mod cluster;
 pub(crate) mod guest;
 pub(crate) mod ha;
@@ -13,7 +14,8 @@ pub(crate) mod task;
 pub(crate) mod vault;
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -36,6 +38,8 @@ pub(crate) struct Estate {
     pub(crate) release: PveRelease,
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) vaults: Vec<Vault>,
+    /// The guests in backups on clusters' own storages, by cluster and volume id.
+    pub(crate) images: BTreeMap<(usize, String), Arc<vault::Image>>,
     queue: BinaryHeap<Due>,
     sequence: u64,
 }
@@ -63,6 +67,7 @@ impl Estate {
             release,
             clusters: Vec::new(),
             vaults: Vec::new(),
+            images: BTreeMap::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
         }

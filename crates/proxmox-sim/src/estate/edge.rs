@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Spec, add, iso, new_cluster, object, storage};
+use super::{GIB, Spec, add, iso, new_cluster, object, storage};
+use crate::state::admin::Zpool;
 use crate::state::{Cluster, GuestKind, Node};
 
 /// Id, kind, name, cores, memory MiB, disk GiB, tags, running, agent answers.
@@ -13,6 +14,14 @@ pub(super) fn cluster(now: i64, full: bool) -> Cluster {
     let mut edge = new_cluster("edge", None);
     let mut node = Node::new("alder", "10.60.0.11", now, 8, 32);
     node.disks = vec![("/dev/sda", "CT1000MX500SSD1", "2117E59A", 1_000_204_886_016, "PASSED", 88)];
+    node.host.pools.push(Zpool {
+        name: "rpool",
+        health: "ONLINE",
+        size: 120 * GIB,
+        used: 31 * GIB,
+        group: "mirror-0",
+        devices: vec![("sda3", "ONLINE"), ("sdb3", "ONLINE")],
+    });
     edge.nodes.push(node);
     edge.storages = vec![
         storage(

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::{GIB, Spec, add, iso, new_cluster, object, storage};
 use crate::config::PveRelease;
+use crate::state::access::{Entry, Group, User};
+use crate::state::admin::Line;
 use crate::state::guest::Quirk;
-use crate::state::ha::Resource;
+use crate::state::ha::{Resource, Rule};
 use crate::state::{Cluster, GuestKind, Node, Snapshot};
 
 const UPDATES: &[(&str, &str, &str)] = &[
@@ -104,8 +106,12 @@ pub(super) fn cluster(now: i64, release: PveRelease, full: bool) -> Cluster {
     lab.options = object(json!({
         "mac_prefix": "BC:24:11", "keyboard": "en-us", "migration": {"type": "secure"},
         "description": "", "allowed-tags": ["db", "dev", "infra", "prod", "protected", "web"],
+        "registered-tags": ["protected"],
+        "tag-style": {"color-map": "prod:c0392b:ffffff;dev:27ae60;protected:8e44ad:ffffff", "shape": "full"},
     }));
     if full {
+        people(&mut lab, now);
+        hosts(&mut lab, now);
         guests(&mut lab, now);
         availability(&mut lab, release);
         jobs(&mut lab, now);
@@ -299,12 +305,92 @@ fn snapshot(
     }
 }
 
+/// People beside the accounts that every target has: two groups, one of them of developers, a login
+/// that has ended, and one that was locked out.
+fn people(lab: &mut Cluster, now: i64) {
+    let access = &mut lab.access;
+    let mut user = |name: &str, comment: &str, change: fn(&mut User, i64)| {
+        let comment = Some(comment.to_owned());
+        let mut user = User { enabled: true, comment, ..User::default() };
+        change(&mut user, now / 1000);
+        access.users.insert(name.to_owned(), user);
+    };
+    user("anna@pve", "Anna, web team", |_, _| {});
+    user("chris@pve", "Chris, contractor until the summer", |user, now| {
+        user.expire = now - 40 * 86_400;
+    });
+    user("olaf@pve", "Olaf, operations", |user, _| {
+        user.totp = Some(super::TOTP_SECRET.to_vec());
+        user.totp_locked = true;
+    });
+    user("paula@pve", "Paula, left the company", |user, _| user.enabled = false);
+    let group = |comment: &str, members: &[&str]| Group {
+        comment: Some(comment.to_owned()),
+        members: members.iter().map(|member| (*member).to_owned()).collect(),
+    };
+    let developers = group("who builds what runs", &["anna@pve", "chris@pve"]);
+    access.groups.insert("developers".to_owned(), developers);
+    access.groups.insert("ops".to_owned(), group("who keeps it running", &["olaf@pve"]));
+    for (path, who, role, propagate) in [
+        ("/pool/lab", "developers", "PVEVMAdmin", true),
+        ("/pool/staging", "developers", "PVEVMUser", true),
+        ("/storage/nas", "developers", "PVEDatastoreUser", true),
+        ("/vms/120", "anna@pve", "NoAccess", true),
+        ("/vms", "olaf@pve", "PVEVMUser", false),
+        ("/", "ops", "PVEAdmin", true),
+        ("/nodes/cedar", "ops", "NoAccess", true),
+    ] {
+        access.acl.push(Entry {
+            path: path.to_owned(),
+            who: who.to_owned(),
+            role: role.to_owned(),
+            propagate,
+        });
+    }
+    let held = [("staging".to_owned(), std::iter::once("nas".to_owned()).collect())];
+    lab.common.pool_storages.extend(held);
+}
+
+/// What the nodes' journals remember.
+fn hosts(lab: &mut Cluster, now: i64) {
+    let now = now / 1000;
+    let birch = &mut lab.nodes[1].host;
+    for (hours, unit, text) in [
+        (
+            30,
+            "smartd",
+            "Device: /dev/nvme1n1, SMART Usage Attribute: Percentage Used changed from 90 to 91",
+        ),
+        (
+            7,
+            "kernel",
+            "nvme nvme1: I/O tag 771 (4303) opcode 0x1 (I/O Cmd) QID 12 timeout, aborting",
+        ),
+        (7, "kernel", "nvme nvme1: Abort status: 0x0"),
+        (5, "sshd", "Failed password for root from 10.40.9.77 port 50512 ssh2"),
+        (5, "sshd", "Failed password for root from 10.40.9.77 port 50518 ssh2"),
+    ] {
+        let (unit, text) = (unit.to_owned(), text.to_owned());
+        birch.journal.push(Line { time: now - hours * 3600 - 90, unit, text });
+    }
+}
+
 fn availability(lab: &mut Cluster, release: PveRelease) {
     lab.ha.resources.insert("vm:104".to_owned(), Resource::new("started", "started"));
     lab.ha.resources.insert("vm:117".to_owned(), Resource::new("stopped", "stopped"));
     lab.ha.resources.insert("ct:133".to_owned(), Resource::new("started", "started"));
     let name = if release.is_9() { "prefer-birch" } else { "birch-first" };
-    lab.ha.placements.push((name.to_owned(), "birch:2,alder:1".to_owned(), "vm:104".to_owned()));
+    let nine = release.is_9();
+    lab.ha.rules.push(Rule {
+        name: name.to_owned(),
+        kind: if nine { "node-affinity".to_owned() } else { String::new() },
+        nodes: Some("birch:2,alder:1".to_owned()),
+        resources: if nine { vec!["vm:104".to_owned()] } else { Vec::new() },
+        ..Rule::default()
+    });
+    if !nine && let Some(resource) = lab.ha.resources.get_mut("vm:104") {
+        resource.group = Some(name.to_owned());
+    }
 }
 
 fn jobs(lab: &mut Cluster, now: i64) {

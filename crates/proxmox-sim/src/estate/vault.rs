@@ -1,12 +1,14 @@
 //! `vault`: the backup server of `lab` and `edge`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::{GIB, object, pbs_access};
+use crate::state::admin::{Host, Zpool};
 use crate::state::levers::Faults;
-use crate::state::vault::{Backup, Gc};
+use crate::state::vault::{Backup, Gc, Image};
 use crate::state::{Cluster, Datastore, GuestKind, Tasks, Vault, noise};
 
 /// The guest whose backups stopped weeks ago.
@@ -37,6 +39,7 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
         tasks: Tasks::new(true),
         access: pbs_access(),
         faults: Faults::default(),
+        host: host(),
     };
     if !full {
         return vault;
@@ -75,6 +78,7 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
                 ("lab", 112) => 1,
                 _ => 0,
             };
+            let image = Arc::new(Image::of(guest));
             for day in first..first + 5 {
                 let broken = cluster.key == "lab" && guest.vmid == BROKEN && day == 1;
                 let time = night - 86_400 * day + i64::from(guest.vmid % 50) * 61;
@@ -90,6 +94,8 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
                     protected: guest.vmid == 104 && day == 4,
                     comment: Some(guest.name()),
                     verified: (day > 0).then(|| (!broken, String::new())),
+                    corrupt: broken,
+                    image: Some(Arc::clone(&image)),
                 });
             }
         }
@@ -104,6 +110,8 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
         protected: true,
         comment: Some("kept by law until 2031".to_owned()),
         verified: Some((true, String::new())),
+        corrupt: false,
+        image: None,
     });
     let notes = &mut vault.datastores[0].group_notes;
     notes.insert(("lab".to_owned(), "vm".to_owned(), "104".to_owned()), "main database".to_owned());
@@ -123,10 +131,27 @@ fn datastore(name: &str, comment: &str, total: u64, share: f64, now: i64) -> Dat
         group_notes: BTreeMap::new(),
         gc: Gc {
             upid: None,
+            start: now / 1000 - 40_812,
             end: now / 1000 - 40_000,
             duration: 812,
             state: "OK".to_owned(),
             removed: 31 * GIB,
+            pending: 3 * GIB,
         },
+        // Pruned in the last nights: some was too young for the last collection.
+        garbage: vec![(7 * GIB, now / 1000 - 3 * 86_400), (3 * GIB, now / 1000 - 60_000)],
     }
+}
+
+/// Four disks in one pool.
+fn host() -> Host {
+    let tank = Zpool {
+        name: "tank",
+        health: "ONLINE",
+        size: 72_000 * GIB,
+        used: 27_400 * GIB,
+        group: "raidz1-0",
+        devices: ["sda", "sdb", "sdc", "sdd"].map(|disk| (disk, "ONLINE")).to_vec(),
+    };
+    Host { pools: vec![tank], ..Host::default() }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::auth::{Login, login};
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, Reply, data};
-use crate::state::access::{Entry, Principal, Realm, Token, User, names};
+use crate::state::access::{Entry, Principal, Realm, Token, User, bit, names};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/access/users", users),
@@ -30,6 +30,7 @@ pub(super) const HANDLERS: Handlers = &[
     }),
     ("POST", "/access/ticket", ticket),
     ("GET", "/access/permissions", permissions),
+    ("GET", "/access/tfa", |_| data(json!([]))),
 ];
 
 fn digest(call: &Call<'_>) -> String {
@@ -252,11 +253,14 @@ fn permissions(call: &mut Call<'_>) -> Answer {
     }
     let mut tree = Map::new();
     for path in paths {
-        let names = names(Realm::Pbs, grants.on(&path));
+        let rights = grants.rights(&path, &[]);
+        let names = names(Realm::Pbs, rights.mask);
         // An asked path is answered even if there is nothing.
         if !names.is_empty() || call.text("path").is_some() {
-            let map: Map<String, Value> =
-                names.into_iter().map(|name| (name.to_owned(), json!(true))).collect();
+            let map: Map<String, Value> = names
+                .into_iter()
+                .map(|name| (name.to_owned(), json!(rights.below & bit(name) != 0)))
+                .collect();
             tree.insert(path, Value::Object(map));
         }
     }

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::call::{Call, Handlers};
-use crate::http::{Answer, Fault, Reply, data, index};
-use crate::state::noise;
+use crate::http::{Answer, Fault, data, index};
+use crate::pve::{journal_range, pool_row, pool_tree, syslog_page};
+use crate::state::admin::Line;
+use crate::state::{Outcome, Plan, noise};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/", |_| {
@@ -46,6 +48,17 @@ pub(super) const HANDLERS: Handlers = &[
     }),
     ("GET", "/nodes/{node}/network", network),
     ("GET", "/nodes/{node}/services", services),
+    ("GET", "/nodes/{node}/services/{service}/state", service),
+    ("POST", "/nodes/{node}/services/{service}/start", |call| command(call, "start")),
+    ("POST", "/nodes/{node}/services/{service}/stop", |call| command(call, "stop")),
+    ("POST", "/nodes/{node}/services/{service}/restart", |call| command(call, "restart")),
+    ("POST", "/nodes/{node}/services/{service}/reload", |call| command(call, "reload")),
+    ("POST", "/nodes/{node}/status", |_| data(Value::Null)),
+    ("POST", "/nodes/{node}/apt/update", |call| {
+        let (home, user) = (call.pbs(), call.who.to_string());
+        let plan = Plan::new("aptupdate", "", 4000.0, |_| Outcome::ok());
+        data(call.estate.start_task(home, 0, &user, plan))
+    }),
     ("GET", "/nodes/{node}/subscription", |_| {
         data(json!({
             "status": "notfound", "message": "There is no subscription key", "serverid": "9A8B7C6D5E4F30214365870912AB34CD",
@@ -70,6 +83,15 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/journal", journal),
     ("GET", "/nodes/{node}/disks/list", disks),
     ("GET", "/nodes/{node}/disks/smart", smart),
+    ("GET", "/nodes/{node}/disks/zfs", |call| {
+        data(call.vault().host.pools.iter().map(pool_row).collect::<Vec<Value>>())
+    }),
+    ("GET", "/nodes/{node}/disks/zfs/{name}", |call| {
+        let name = call.arg("name");
+        let pool = call.vault().host.pools.iter().find(|pool| pool.name == name);
+        let pool = pool.ok_or_else(|| Fault::bad(format!("cannot open '{name}': no such pool")))?;
+        data(pool_tree(pool, Value::Bool))
+    }),
     ("GET", "/nodes/{node}/rrd", rrd),
 ];
 
@@ -101,17 +123,56 @@ fn network(_call: &mut Call<'_>) -> Answer {
     data(rows)
 }
 
-fn services(_call: &mut Call<'_>) -> Answer {
-    let rows = [
-        ("proxmox-backup", "Proxmox Backup API Server"),
-        ("proxmox-backup-proxy", "Proxmox Backup API Proxy Server"),
-        ("chrony", "chrony, an NTP client/server"),
-        ("ssh", "OpenBSD Secure Shell server"),
-    ];
-    let rows = rows.iter().map(|(name, text)| {
-        json!({"service": name, "name": name, "desc": text, "state": "running", "unit-state": "enabled"})
+const SERVICES: &[(&str, &str)] = &[
+    ("proxmox-backup", "Proxmox Backup API Server"),
+    ("proxmox-backup-proxy", "Proxmox Backup API Proxy Server"),
+    ("chrony", "chrony, an NTP client/server"),
+    ("ssh", "OpenBSD Secure Shell server"),
+];
+
+fn service_row(call: &Call<'_>, name: &str, text: &str) -> Value {
+    let state = call.vault().host.services.get(name).copied().unwrap_or("running");
+    json!({"service": name, "name": name, "desc": text, "state": state, "unit-state": "enabled"})
+}
+
+fn services(call: &mut Call<'_>) -> Answer {
+    data(SERVICES.iter().map(|(name, text)| service_row(call, name, text)).collect::<Vec<Value>>())
+}
+
+fn known_service(call: &Call<'_>) -> Result<(&'static str, &'static str), Fault> {
+    let name = call.arg("service");
+    let found = SERVICES.iter().find(|(known, _)| *known == name).copied();
+    found.ok_or_else(|| Fault::bad(format!("unknown service name '{name}'")))
+}
+
+fn service(call: &mut Call<'_>) -> Answer {
+    let (name, text) = known_service(call)?;
+    data(service_row(call, name, text))
+}
+
+fn command(call: &mut Call<'_>, word: &'static str) -> Answer {
+    let (name, text) = known_service(call)?;
+    let kind = match word {
+        "start" => "srvstart",
+        "stop" => "srvstop",
+        "restart" => "srvrestart",
+        _ => "srvreload",
+    };
+    let (home, at, user) = (call.pbs(), call.home, call.who.to_string());
+    let plan = Plan::new(kind, name, 900.0, move |estate| {
+        let time = estate.seconds();
+        let host = &mut estate.vaults[at].host;
+        let said = if word == "stop" {
+            host.services.insert(name.to_owned(), "dead");
+            format!("Stopped {name}.service - {text}.")
+        } else {
+            host.services.remove(name);
+            format!("Started {name}.service - {text}.")
+        };
+        host.journal.push(Line { time, unit: "systemd".to_owned(), text: said });
+        Outcome::ok()
     });
-    data(rows.collect::<Vec<Value>>())
+    data(call.estate.start_task(home, 0, &user, plan))
 }
 
 fn certificates(call: &mut Call<'_>) -> Answer {
@@ -124,44 +185,29 @@ fn certificates(call: &mut Call<'_>) -> Answer {
     }]))
 }
 
-fn lines(call: &Call<'_>) -> Vec<String> {
+fn lines(call: &Call<'_>) -> Vec<Line> {
     let vault = call.vault();
-    let tasks = vault.tasks.list.iter().filter_map(|task| Some((task.end?, task)));
-    tasks
-        .map(|(end, task)| {
-            let stamp = crate::clock::utc(end, "%b %d %H:%M:%S");
-            format!(
-                "{stamp} {} proxmox-backup-proxy[{}]: TASK {}: {}",
-                vault.node,
-                task.pid,
-                task.status.as_deref().unwrap_or_default(),
-                task.upid
-            )
+    let mut lines = vault.host.journal.clone();
+    lines.extend(vault.tasks.list.iter().filter_map(|task| {
+        let status = task.status.as_deref().unwrap_or_default();
+        Some(Line {
+            time: task.end?,
+            unit: "proxmox-backup-proxy".to_owned(),
+            text: format!("TASK {status}: {}", task.upid),
         })
-        .collect()
+    }));
+    lines.sort_by_key(|line| line.time);
+    lines
 }
 
 fn syslog(call: &mut Call<'_>) -> Answer {
-    let all = lines(call);
-    let start = call.int("start").unwrap_or(0) as usize;
-    let limit = call.int("limit").unwrap_or(50) as usize;
-    let rows: Vec<Value> = all
-        .iter()
-        .enumerate()
-        .skip(start)
-        .take(limit)
-        .map(|(at, line)| json!({"n": at + 1, "t": line}))
-        .collect();
-    Ok(Reply::from(Value::Array(rows)).with("total", all.len()))
+    let node = call.vault().node.clone();
+    syslog_page(call, lines(call), &node)
 }
 
 fn journal(call: &mut Call<'_>) -> Answer {
-    let all = lines(call);
-    let keep = call.int("lastentries").map_or(all.len(), |keep| (keep as usize).min(all.len()));
-    let mut rows = vec![json!("s=sim;i=0")];
-    rows.extend(all[all.len() - keep..].iter().map(|line| json!(line)));
-    rows.push(json!("s=sim;i=1"));
-    data(rows)
+    let node = call.vault().node.clone();
+    journal_range(call, &lines(call), &node)
 }
 
 fn disks(_call: &mut Call<'_>) -> Answer {

@@ -36,7 +36,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("POST", "/access/users/{userid}/token/{tokenid}", create_token),
     ("PUT", "/access/users/{userid}/token/{tokenid}", update_token),
     ("DELETE", "/access/users/{userid}/token/{tokenid}", delete_token),
-    ("GET", "/access/groups", |_| data(json!([]))),
     ("GET", "/access/roles", roles),
     ("POST", "/access/roles", |call| set_role(call, true)),
     ("GET", "/access/roles/{roleid}", role),
@@ -110,6 +109,12 @@ fn users(call: &mut Call<'_>) -> Answer {
             let mut row = show_user(name, user);
             row.insert("userid".to_owned(), json!(name));
             row.insert("realm-type".to_owned(), json!(name.split('@').nth(1)));
+            if user.totp_locked {
+                row.insert("totp-locked".to_owned(), json!(1));
+            }
+            if full {
+                row.insert("groups".to_owned(), json!(groups_of(call, name).join(",")));
+            }
             if full && !user.tokens.is_empty() {
                 let tokens = user.tokens.iter().map(|(name, token)| {
                     json!({"tokenid": name, "privsep": i32::from(token.privsep), "expire": token.expire})
@@ -119,6 +124,24 @@ fn users(call: &mut Call<'_>) -> Answer {
             Value::Object(row)
         });
     data(rows.collect::<Vec<Value>>())
+}
+
+fn groups_of(call: &Call<'_>, user: &str) -> Vec<String> {
+    let groups = call.cluster().access.groups.iter();
+    groups.filter(|(_, it)| it.members.contains(user)).map(|(name, _)| name.clone()).collect()
+}
+
+/// Puts a user into the groups of the parameter `groups`, out of others unless `append`.
+fn join_groups(call: &mut Call<'_>, user: &str, append: bool) {
+    let Some(list) = call.text("groups").map(str::to_owned) else { return };
+    let wanted: BTreeSet<&str> = list.split([',', ';', ' ']).collect();
+    for (name, group) in &mut call.cluster_mut().access.groups {
+        if wanted.contains(name.as_str()) {
+            group.members.insert(user.to_owned());
+        } else if !append {
+            group.members.remove(user);
+        }
+    }
 }
 
 fn create_user(call: &mut Call<'_>) -> Answer {
@@ -142,7 +165,8 @@ fn create_user(call: &mut Call<'_>) -> Answer {
         email: call.text("email").map(str::to_owned),
         ..User::default()
     };
-    call.cluster_mut().access.users.insert(name, user);
+    call.cluster_mut().access.users.insert(name.clone(), user);
+    join_groups(call, &name, true);
     data(Value::Null)
 }
 
@@ -157,7 +181,7 @@ fn user(call: &mut Call<'_>) -> Answer {
             (name.clone(), json!({"privsep": i32::from(token.privsep), "expire": token.expire}))
         })
         .collect();
-    row.insert("groups".to_owned(), json!([]));
+    row.insert("groups".to_owned(), json!(groups_of(call, &name)));
     row.insert("tokens".to_owned(), Value::Object(tokens));
     data(Value::Object(row))
 }
@@ -175,6 +199,8 @@ fn update_user(call: &mut Call<'_>) -> Answer {
         user.comment = comment.or(user.comment.take());
         user.email = email.or(user.email.take());
     }
+    let append = call.flag("append") == Some(true);
+    join_groups(call, &name, append);
     data(Value::Null)
 }
 
@@ -185,6 +211,9 @@ fn delete_user(call: &mut Call<'_>) -> Answer {
     let prefix = format!("{name}!");
     let access = &mut call.cluster_mut().access;
     access.users.remove(&name);
+    for group in access.groups.values_mut() {
+        group.members.remove(&name);
+    }
     access.acl.retain(|entry| entry.who != name && !entry.who.starts_with(&prefix));
     data(Value::Null)
 }
@@ -381,9 +410,8 @@ fn delete_role(call: &mut Call<'_>) -> Answer {
 fn acl(call: &mut Call<'_>) -> Answer {
     let call = &*call;
     let entries = call.cluster().access.acl.iter();
-    let shown = entries.filter(|entry| {
-        call.may("/access", "Sys.Audit") || call.may(&entry.path, "Permissions.Modify")
-    });
+    let shown =
+        entries.filter(|entry| call.may("/access", "Sys.Audit") || may_hand_out(call, &entry.path));
     let rows = shown.map(|entry| {
         let kind = if entry.who.contains('!') {
             "token"
@@ -400,9 +428,57 @@ fn acl(call: &mut Call<'_>) -> Answer {
     data(rows.collect::<Vec<Value>>())
 }
 
+/// Whether the caller may change who may do what on a path; where that is not said outright, who may
+/// make things there may share what it has itself.
+fn may_hand_out(call: &Call<'_>, path: &str) -> bool {
+    let also = match path.split('/').nth(1) {
+        Some("storage") => "Datastore.Allocate",
+        Some("vms") => "VM.Allocate",
+        Some("pool") => "Pool.Allocate",
+        _ => "Permissions.Modify",
+    };
+    let is_below = path.matches('/').count() > 1;
+    call.may(path, "Permissions.Modify") || is_below && call.may(path, also)
+}
+
+/// The paths that access control knows.
+fn is_acl_path(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if path == "/" {
+        return true;
+    }
+    if parts.iter().any(|part| part.is_empty()) || !path.starts_with('/') {
+        return false;
+    }
+    let (first, below) = (parts[0], &parts[1..]);
+    let known = |names: &[&str]| below.first().is_none_or(|second| names.contains(second));
+    match first {
+        "access" => below.len() <= 2 && known(&["groups", "realm"]),
+        "mapping" => below.len() <= 2 && known(&["dir", "notifications", "pci", "usb"]),
+        "nodes" | "storage" => below.len() <= 1,
+        "pool" => below.len() <= 3,
+        "sdn" => below.len() <= 4 && known(&["controllers", "dns", "fabrics", "ipams", "zones"]),
+        "vms" => match below {
+            [] => true,
+            [vmid] => vmid.parse::<u32>().is_ok_and(|vmid| vmid >= 100),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 fn set_acl(call: &mut Call<'_>) -> Answer {
     let path = call.text("path").unwrap_or_default().to_owned();
-    call.need(&path, "Permissions.Modify")?;
+    let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
+    if !may_hand_out(call, &path) {
+        return Err(Fault::new(
+            403,
+            format!("Permission check failed ({path}, Permissions.Modify)"),
+        ));
+    }
+    if call.flag("delete") != Some(true) && !is_acl_path(&path) {
+        return Err(Fault::param("path", format!("invalid ACL path '{path}'")));
+    }
     super::cluster::quorum(call)?;
     let propagate = call.flag("propagate") != Some(false);
     let remove = call.flag("delete") == Some(true);
@@ -418,6 +494,14 @@ fn set_acl(call: &mut Call<'_>) -> Answer {
             return Err(Fault::internal(format!(
                 "ACL update failed: role '{role}' does not exist"
             )));
+        }
+        // Who may not hand out everything may hand out what it has.
+        let mask = access.roles.get(role).map_or(0, |role| role.0);
+        if !call.may(&path, "Permissions.Modify") && mask & !call.rights(&path).mask != 0 {
+            return Err(Fault::new(
+                403,
+                format!("Permission check failed ({path}, Permissions.Modify)"),
+            ));
         }
     }
     for user in &users {
@@ -435,11 +519,11 @@ fn set_acl(call: &mut Call<'_>) -> Answer {
             )));
         }
     }
-    if let Some(group) = groups.first() {
+    if let Some(group) = groups.iter().find(|group| !access.groups.contains_key(*group)) {
         return Err(Fault::internal(format!("ACL update failed: group '{group}' does not exist")));
     }
     let acl = &mut call.cluster_mut().access.acl;
-    for who in users.iter().chain(&tokens) {
+    for who in users.iter().chain(&tokens).chain(&groups) {
         for role in &roles {
             acl.retain(|entry| !(entry.path == path && entry.who == *who && entry.role == *role));
             if !remove {
@@ -498,6 +582,7 @@ fn ticket(call: &mut Call<'_>) -> Answer {
 }
 
 fn permissions(call: &mut Call<'_>) -> Answer {
+    let call = &*call;
     let mut grants = call.grants.clone();
     if let Some(who) = call.text("userid") {
         let (user, token) =
@@ -513,18 +598,23 @@ fn permissions(call: &mut Call<'_>) -> Answer {
             .iter()
             .map(|path| (*path).to_owned())
             .collect();
-    paths.extend(grants.paths().into_iter().map(str::to_owned));
-    let acl = &call.cluster().access.acl;
-    paths.extend(acl.iter().map(|entry| entry.path.clone()));
+    let cluster = call.cluster();
+    paths.extend(cluster.access.acl.iter().map(|entry| entry.path.clone()));
+    let pooled = cluster.guests.values().filter(|guest| guest.pool.is_some());
+    paths.extend(pooled.map(|guest| format!("/vms/{}", guest.vmid)));
+    let storages = cluster.common.pool_storages.values().flatten();
+    paths.extend(storages.map(|storage| format!("/storage/{storage}")));
     if let Some(path) = call.text("path") {
         paths = BTreeSet::from([path.to_owned()]);
     }
     let mut tree = Map::new();
     for path in paths {
-        let names = shown_names(call, grants.on(&path));
-        if !names.is_empty() {
-            let map: Map<String, Value> =
-                names.into_iter().map(|name| (name.to_owned(), json!(1))).collect();
+        let rights = grants.rights(&path, &cluster.pools_of(&path));
+        let names = shown_names(call, rights.mask).into_iter();
+        let map: Map<String, Value> = names
+            .map(|name| (name.to_owned(), json!(i32::from(rights.below & bit(name) != 0))))
+            .collect();
+        if !map.is_empty() {
             tree.insert(path, Value::Object(map));
         }
     }
@@ -535,8 +625,12 @@ fn tfa(call: &mut Call<'_>) -> Answer {
     let call = &*call;
     let all = call.may("/access/groups", "Sys.Audit") || may_modify(call);
     let users = call.cluster().access.users.iter();
-    let rows = users.filter(|(name, user)| user.totp.is_some() && (all || **name == call.who.user)).map(|(name, _)| {
-        json!({"userid": name, "entries": [{"id": "totp-1", "type": "totp", "enable": 1, "created": call.estate.seconds() - 900_000, "description": "phone"}]})
+    let rows = users.filter(|(name, user)| user.totp.is_some() && (all || **name == call.who.user)).map(|(name, user)| {
+        let mut row = json!({"userid": name, "entries": [{"id": "totp-1", "type": "totp", "enable": 1, "created": call.estate.seconds() - 900_000, "description": "phone"}]});
+        if user.totp_locked {
+            row["totp-locked"] = json!(1);
+        }
+        row
     });
     data(rows.collect::<Vec<Value>>())
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, Reply, data, index};
-use crate::state::{Cluster, Guest, GuestKind, noise};
+use crate::state::{Cluster, Guest, GuestKind};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/version", version),
@@ -45,9 +45,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/firewall/rules", |_| data(json!([]))),
     ("GET", "/cluster/sdn/zones", |_| data(json!([]))),
     ("GET", "/cluster/sdn/vnets", |_| data(json!([]))),
-    ("GET", "/cluster/ceph/status", ceph_status),
-    ("GET", "/nodes/{node}/ceph/status", ceph_status),
-    ("GET", "/nodes/{node}/ceph/osd", ceph_osd),
 ];
 
 fn version(call: &mut Call<'_>) -> Answer {
@@ -197,7 +194,11 @@ fn resources(call: &mut Call<'_>) -> Answer {
     }
     if wants("vm") {
         let everything = call.grants.may("/vms", "VM.Audit")
-            && call.grants.paths().iter().all(|path| !path.starts_with("/vms/"));
+            && call
+                .grants
+                .paths()
+                .iter()
+                .all(|path| !path.starts_with("/vms/") && !path.starts_with("/pool"));
         for guest in cluster.guests.values() {
             if everything || call.may(&format!("/vms/{}", guest.vmid), "VM.Audit") {
                 push(&guest_row(call, cluster, guest));
@@ -391,55 +392,4 @@ fn join(call: &mut Call<'_>) -> Answer {
         "nodelist": nodes, "totem": totem(cluster), "preferred_node": cluster.nodes[call.local].name,
         "config_digest": crate::state::digest40(&cluster.key),
     }))
-}
-
-fn has_ceph(call: &Call<'_>) -> Result<(), Fault> {
-    if call.cluster().storages.iter().any(|storage| storage.plugin == "rbd") {
-        return Ok(());
-    }
-    Err(Fault::internal("binary not installed: /usr/bin/ceph-mon"))
-}
-
-fn ceph_status(call: &mut Call<'_>) -> Answer {
-    has_ceph(call)?;
-    let cluster = call.cluster();
-    let up = cluster.nodes.iter().filter(|node| node.online).count();
-    let all = cluster.nodes.len();
-    let health = if up == all { "HEALTH_OK" } else { "HEALTH_WARN" };
-    let checks = if up == all {
-        json!({})
-    } else {
-        json!({"OSD_HOST_DOWN": {"severity": "HEALTH_WARN", "summary": {"count": all - up, "message": format!("{} host(s) down", all - up)}, "detail": [], "muted": false}})
-    };
-    let total = 6000_u64 << 30;
-    let used = cluster.storage("ceph-vm").map_or(0, |storage| storage.used_on(0));
-    data(json!({
-        "fsid": "0f3c2b1a-5d4e-4f6a-8b7c-9d0e1f2a3b4c",
-        "health": {"status": health, "checks": checks, "mutes": []},
-        "quorum_names": cluster.nodes.iter().filter(|node| node.online).map(|node| node.name.clone()).collect::<Vec<_>>(),
-        "osdmap": {"num_osds": all * 2, "num_up_osds": up * 2, "num_in_osds": all * 2},
-        "pgmap": {"bytes_total": total, "bytes_used": used, "bytes_avail": total - used, "num_pgs": 129,
-            "pgs_by_state": [{"state_name": "active+clean", "count": 129}],
-            "read_bytes_sec": (noise(call.estate.now as u64 / 10_000) * 4e7) as u64, "write_bytes_sec": 11_000_000},
-    }))
-}
-
-fn ceph_osd(call: &mut Call<'_>) -> Answer {
-    has_ceph(call)?;
-    let cluster = call.cluster();
-    let hosts: Vec<Value> = cluster
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(at, node)| {
-            let status = if node.online { "up" } else { "down" };
-            let osds: Vec<Value> = (0..2)
-                .map(|n| json!({"id": (at * 2 + n).to_string(), "name": format!("osd.{}", at * 2 + n), "type": "osd", "status": status, "in": 1, "device_class": "nvme", "leaf": 1}))
-                .collect();
-            json!({"id": (-3 - at as i64).to_string(), "name": node.name, "type": "host", "children": osds, "leaf": 0})
-        })
-        .collect();
-    data(
-        json!({"flags": "sortbitwise", "root": {"leaf": 0, "children": [{"id": "-1", "name": "default", "type": "root", "leaf": 0, "children": hosts}]}}),
-    )
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::power::{Action, plan};
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, data, index};
-use crate::state::ha::Resource;
+use crate::state::ha::{Resource, Rule};
 use crate::state::{Estate, Home};
 
 pub(super) const HANDLERS: Handlers = &[
@@ -18,6 +18,10 @@ pub(super) const HANDLERS: Handlers = &[
     ("DELETE", "/cluster/ha/resources/{sid}", delete),
     ("GET", "/cluster/ha/groups", groups),
     ("GET", "/cluster/ha/rules", rules),
+    ("POST", "/cluster/ha/rules", create_rule),
+    ("GET", "/cluster/ha/rules/{rule}", rule),
+    ("PUT", "/cluster/ha/rules/{rule}", update_rule),
+    ("DELETE", "/cluster/ha/rules/{rule}", delete_rule),
     ("GET", "/cluster/ha/status/current", current),
     ("GET", "/cluster/ha/status/manager_status", manager),
 ];
@@ -127,6 +131,12 @@ fn show(sid: &str, resource: &Resource) -> Value {
     if let Some(comment) = &resource.comment {
         row["comment"] = json!(comment);
     }
+    if let Some(group) = &resource.group {
+        row["group"] = json!(group);
+    }
+    if let Some(failback) = resource.failback {
+        row["failback"] = json!(i32::from(failback));
+    }
     row
 }
 
@@ -158,6 +168,8 @@ fn create(call: &mut Call<'_>) -> Answer {
     let asked = if asked == "enabled" { "started".to_owned() } else { asked };
     let mut resource = Resource::new(&asked, &state);
     resource.comment = call.text("comment").map(str::to_owned);
+    resource.group = group_of(call)?;
+    resource.failback = call.flag("failback");
     resource.max_restart = call.int("max_restart").unwrap_or(1) as u32;
     resource.max_relocate = call.int("max_relocate").unwrap_or(1) as u32;
     call.cluster_mut().ha.resources.insert(sid.clone(), resource);
@@ -171,10 +183,25 @@ fn update(call: &mut Call<'_>) -> Answer {
     let sid = sid(call)?;
     let comment = call.text("comment").map(str::to_owned);
     let asked = call.text("state").map(str::to_owned);
-    if let Some(resource) = call.cluster_mut().ha.resources.get_mut(&sid)
-        && comment.is_some()
-    {
-        resource.comment = comment;
+    let group = group_of(call)?;
+    let failback = call.flag("failback");
+    let restart = call.int("max_restart").map(|count| count as u32);
+    let relocate = call.int("max_relocate").map(|count| count as u32);
+    let delete = call.text("delete").unwrap_or_default().to_owned();
+    if let Some(resource) = call.cluster_mut().ha.resources.get_mut(&sid) {
+        for key in delete.split([',', ';', ' ']) {
+            match key {
+                "comment" => resource.comment = None,
+                "group" => resource.group = None,
+                "failback" => resource.failback = None,
+                _ => {}
+            }
+        }
+        resource.comment = comment.or(resource.comment.take());
+        resource.group = group.or(resource.group.take());
+        resource.failback = failback.or(resource.failback);
+        resource.max_restart = restart.unwrap_or(resource.max_restart);
+        resource.max_relocate = relocate.unwrap_or(resource.max_relocate);
     }
     if let Some(asked) = asked {
         let asked = if asked == "enabled" { "started".to_owned() } else { asked };
@@ -187,7 +214,15 @@ fn update(call: &mut Call<'_>) -> Answer {
 fn delete(call: &mut Call<'_>) -> Answer {
     super::cluster::quorum(call)?;
     let sid = sid(call)?;
-    call.cluster_mut().ha.resources.remove(&sid);
+    let purge = call.flag("purge") != Some(false);
+    let ha = &mut call.cluster_mut().ha;
+    ha.resources.remove(&sid);
+    if purge {
+        for rule in &mut ha.rules {
+            rule.resources.retain(|held| *held != sid);
+        }
+        ha.rules.retain(|rule| rule.kind.is_empty() || !rule.resources.is_empty());
+    }
     data(Value::Null)
 }
 
@@ -195,20 +230,132 @@ fn groups(call: &mut Call<'_>) -> Answer {
     if call.estate.release.is_9() {
         return Err(Fault::internal("cannot index groups: ha groups have been migrated to rules"));
     }
-    let rows = call.cluster().ha.placements.iter().map(|(name, nodes, _)| {
-        json!({"group": name, "nodes": nodes, "type": "group", "nofailback": 0, "restricted": 0, "digest": crate::state::digest40(name)})
+    let rows = call.cluster().ha.rules.iter().map(|group| {
+        json!({
+            "group": group.name, "nodes": group.nodes, "type": "group", "nofailback": 0,
+            "restricted": i32::from(group.strict), "digest": crate::state::digest40(&group.name),
+        })
     });
     data(rows.collect::<Vec<Value>>())
 }
 
-fn rules(call: &mut Call<'_>) -> Answer {
-    let rows = call.cluster().ha.placements.iter().enumerate().map(|(at, (name, nodes, resources))| {
-        json!({
-            "rule": name, "type": "node-affinity", "nodes": nodes, "resources": resources, "strict": 0,
-            "order": at + 1, "digest": crate::state::digest40(name),
-        })
+/// The group of the parameters; only release 8 has any.
+fn group_of(call: &Call<'_>) -> Result<Option<String>, Fault> {
+    let Some(group) = call.text("group") else { return Ok(None) };
+    if call.estate.release.is_9() {
+        return Err(Fault::param("group", "ha groups have been migrated to rules"));
+    }
+    if !call.cluster().ha.rules.iter().any(|rule| rule.name == group) {
+        return Err(Fault::internal(format!("HA group '{group}' does not exist")));
+    }
+    Ok(Some(group.to_owned()))
+}
+
+fn show_rule(rule: &Rule, order: usize) -> Value {
+    let mut row = json!({
+        "rule": rule.name, "type": rule.kind, "resources": rule.resources.join(","), "order": order + 1,
+        "digest": crate::state::digest40(&format!("{rule:?}")),
     });
-    data(rows.collect::<Vec<Value>>())
+    if let Some(nodes) = &rule.nodes {
+        row["nodes"] = json!(nodes);
+        row["strict"] = json!(i32::from(rule.strict));
+    }
+    if let Some(affinity) = &rule.affinity {
+        row["affinity"] = json!(affinity);
+    }
+    if rule.disabled {
+        row["disable"] = json!(1);
+    }
+    if let Some(comment) = &rule.comment {
+        row["comment"] = json!(comment);
+    }
+    row
+}
+
+fn rules(call: &mut Call<'_>) -> Answer {
+    let rules = call.cluster().ha.rules.iter().enumerate();
+    data(rules.map(|(at, rule)| show_rule(rule, at)).collect::<Vec<Value>>())
+}
+
+fn place_of(call: &Call<'_>) -> Result<usize, Fault> {
+    let name = call.arg("rule");
+    let found = call.cluster().ha.rules.iter().position(|rule| rule.name == name);
+    found.ok_or_else(|| Fault::internal(format!("HA rule '{name}' does not exist")))
+}
+
+fn rule(call: &mut Call<'_>) -> Answer {
+    let at = place_of(call)?;
+    data(show_rule(&call.cluster().ha.rules[at], at))
+}
+
+/// What the parameters make of a rule.
+fn changed(call: &Call<'_>, mut rule: Rule) -> Result<Rule, Fault> {
+    let text = |name: &str| call.text(name).map(str::to_owned);
+    if let Some(list) = call.text("resources") {
+        rule.resources = list.split([',', ';', ' ']).map(str::to_owned).collect();
+    }
+    rule.nodes = text("nodes").or(rule.nodes);
+    rule.affinity = text("affinity").or(rule.affinity);
+    rule.comment = text("comment").or(rule.comment);
+    rule.strict = call.flag("strict").unwrap_or(rule.strict);
+    rule.disabled = call.flag("disable").unwrap_or(rule.disabled);
+    for sid in &rule.resources {
+        if !call.cluster().ha.resources.contains_key(sid) {
+            return Err(Fault::param(
+                "resources",
+                format!("cannot use unmanaged resource(s) {sid}."),
+            ));
+        }
+        let elsewhere = call.cluster().ha.rules.iter().find(|other| {
+            other.name != rule.name
+                && other.kind == rule.kind
+                && rule.kind == "node-affinity"
+                && other.resources.contains(sid)
+        });
+        if elsewhere.is_some() {
+            let text = format!("resource '{sid}' is already used in another node affinity rule");
+            return Err(Fault::param("resources", text));
+        }
+    }
+    Ok(rule)
+}
+
+fn create_rule(call: &mut Call<'_>) -> Answer {
+    super::cluster::quorum(call)?;
+    let name = call.text("rule").unwrap_or_default().to_owned();
+    if call.cluster().ha.rules.iter().any(|rule| rule.name == name) {
+        return Err(Fault::param("rule", format!("HA rule '{name}' already exists")));
+    }
+    let kind = call.text("type").unwrap_or_default().to_owned();
+    let missing = if kind == "node-affinity" { "nodes" } else { "affinity" };
+    if call.text(missing).is_none() {
+        return Err(Fault::param(missing, "property is missing and it is not optional"));
+    }
+    let rule = changed(call, Rule { name, kind, ..Rule::default() })?;
+    call.cluster_mut().ha.rules.push(rule);
+    data(Value::Null)
+}
+
+fn update_rule(call: &mut Call<'_>) -> Answer {
+    super::cluster::quorum(call)?;
+    let at = place_of(call)?;
+    let old = call.cluster().ha.rules[at].clone();
+    let digest = crate::state::digest40(&format!("{old:?}"));
+    if call.text("digest").is_some_and(|given| given != digest) {
+        return Err(Fault::internal(
+            "detected modified configuration - file changed by other user? Try again.",
+        ));
+    }
+    let rule = changed(call, old)?;
+    call.cluster_mut().ha.rules[at] = rule;
+    data(Value::Null)
+}
+
+fn delete_rule(call: &mut Call<'_>) -> Answer {
+    super::cluster::quorum(call)?;
+    let at = place_of(call)?;
+    call.cluster_mut().ha.rules.remove(at);
+    data(Value::Null)
 }
 
 fn current(call: &mut Call<'_>) -> Answer {

@@ -1,4 +1,4 @@
-//! Backup and replication jobs.
+//! Backup jobs.
 
 use serde_json::{Map, Value, json};
 
@@ -15,8 +15,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/backup/{id}/included_volumes", included),
     ("GET", "/cluster/backup-info", |_| index("subdir", &["not-backed-up"])),
     ("GET", "/cluster/backup-info/not-backed-up", uncovered),
-    ("GET", "/cluster/replication", replication),
-    ("GET", "/nodes/{node}/replication", node_replication),
 ];
 
 fn list(call: &mut Call<'_>) -> Answer {
@@ -147,29 +145,5 @@ fn uncovered(call: &mut Call<'_>) -> Answer {
     let rows = guests
         .filter(|guest| call.may(&format!("/vms/{}", guest.vmid), "VM.Audit"))
         .map(|guest| json!({"vmid": guest.vmid, "name": guest.name(), "type": guest.kind.word()}));
-    data(rows.collect::<Vec<Value>>())
-}
-
-fn replication(call: &mut Call<'_>) -> Answer {
-    let jobs = &call.cluster().replication;
-    data(jobs.iter().cloned().map(Value::Object).collect::<Vec<Value>>())
-}
-
-fn node_replication(call: &mut Call<'_>) -> Answer {
-    let now = call.estate.seconds();
-    let node = &call.cluster().nodes[call.node].name;
-    let jobs = call.cluster().replication.iter();
-    let rows = jobs
-        .filter(|job| job.get("source").is_some_and(|source| source == node.as_str()))
-        .map(|job| {
-            let mut row = job.clone();
-            let last = now - now % 900;
-            row.insert("last_sync".to_owned(), json!(last));
-            row.insert("last_try".to_owned(), json!(last));
-            row.insert("next_sync".to_owned(), json!(last + 900));
-            row.insert("duration".to_owned(), json!(4.21));
-            row.insert("fail_count".to_owned(), json!(0));
-            Value::Object(row)
-        });
     data(rows.collect::<Vec<Value>>())
 }

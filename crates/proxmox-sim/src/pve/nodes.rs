@@ -62,6 +62,9 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/firewall/rules", |_| data(json!([]))),
 ];
 
+/// How long a node takes to boot, in milliseconds at demo pace.
+const BOOT: f64 = 40_000.0;
+
 fn list(call: &mut Call<'_>) -> Answer {
     let call = &*call;
     let rows = (0..call.cluster().nodes.len()).map(|at| {
@@ -104,21 +107,31 @@ fn status(call: &mut Call<'_>) -> Answer {
     }))
 }
 
+/// The node goes, with its guests; after a reboot it comes back and starts those that should be on.
 fn command(call: &mut Call<'_>) -> Answer {
     let at = call.home;
     let node = call.node;
-    let booted = call.text("command") == Some("reboot");
+    let comes_back = call.text("command") == Some("reboot");
     call.estate.after(3000.0, move |estate| {
-        let now = estate.now;
         for guest in estate.clusters[at].guests.values_mut() {
             if guest.node == node && guest.running() {
                 guest.stops();
-                if booted && guest.flag("onboot") {
-                    guest.starts(now);
-                }
             }
         }
-        estate.clusters[at].nodes[node].booted = now;
+        estate.clusters[at].nodes[node].online = false;
+        if comes_back {
+            estate.after(BOOT, move |estate| {
+                let now = estate.now;
+                let cluster = &mut estate.clusters[at];
+                for guest in cluster.guests.values_mut() {
+                    if guest.node == node && guest.flag("onboot") && !guest.template() {
+                        guest.starts(now);
+                    }
+                }
+                cluster.nodes[node].online = true;
+                cluster.nodes[node].booted = now;
+            });
+        }
     });
     data(Value::Null)
 }

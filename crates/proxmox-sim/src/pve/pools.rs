@@ -53,6 +53,18 @@ fn show(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
             })
         })
         .collect();
+    let mut members = members;
+    for (at, node) in cluster.nodes.iter().enumerate() {
+        let held = cluster.common.pool_storages.get(name).into_iter().flatten();
+        for storage in held.filter_map(|held| cluster.storage(held)) {
+            members.push(json!({
+                "id": format!("storage/{}/{}", node.name, storage.name), "type": "storage", "storage": storage.name,
+                "node": node.name, "plugintype": storage.plugin, "content": storage.content,
+                "shared": i32::from(storage.shared), "status": if node.online { "available" } else { "unknown" },
+                "disk": storage.used_on(at), "maxdisk": storage.total,
+            }));
+        }
+    }
     let mut pool = json!({"poolid": name, "members": members});
     if let Some(comment) = comment {
         pool["comment"] = json!(comment);
@@ -81,6 +93,21 @@ fn update(call: &mut Call<'_>) -> Answer {
     let (comment, remove) =
         (call.text("comment").map(str::to_owned), call.flag("delete") == Some(true));
     let vms = call.text("vms").unwrap_or_default().to_owned();
+    let list = call.text("storage").unwrap_or_default().to_owned();
+    let storages: Vec<&str> = list.split([',', ';', ' ']).filter(|it| !it.is_empty()).collect();
+    for vmid in vms.split([',', ';', ' ']).filter(|vmid| !vmid.is_empty()) {
+        let known = vmid.parse().is_ok_and(|vmid: u32| call.cluster().guests.contains_key(&vmid));
+        if !remove && !known {
+            return Err(Fault::internal(format!("update pools failed: VM {vmid} does not exist")));
+        }
+    }
+    for storage in &storages {
+        if !remove && call.cluster().storage(storage).is_none() {
+            return Err(Fault::internal(format!(
+                "update pools failed: storage '{storage}' does not exist"
+            )));
+        }
+    }
     let move_ = call.flag("allow-move") == Some(true);
     let cluster = call.cluster_mut();
     let Some(kept) = cluster.pools.get_mut(&name) else {
@@ -92,13 +119,26 @@ fn update(call: &mut Call<'_>) -> Answer {
     for vmid in vms.split([',', ';', ' ']).filter_map(|vmid| vmid.parse::<u32>().ok()) {
         let Some(guest) = cluster.guests.get_mut(&vmid) else { continue };
         match (&guest.pool, remove) {
-            (_, true) => guest.pool = None,
+            (Some(held), true) if *held == name => guest.pool = None,
+            (_, true) => {
+                return Err(Fault::internal(format!(
+                    "update pools failed: VM {vmid} is not a pool member"
+                )));
+            }
             (Some(other), false) if *other != name && !move_ => {
                 return Err(Fault::internal(format!(
                     "update pools failed: VM {vmid} belongs already to pool '{other}' and 'allow-move' is not set"
                 )));
             }
             _ => guest.pool = Some(name.clone()),
+        }
+    }
+    let held = cluster.common.pool_storages.entry(name).or_default();
+    for storage in storages {
+        if remove {
+            held.remove(storage);
+        } else {
+            held.insert(storage.to_owned());
         }
     }
     data(Value::Null)
@@ -114,6 +154,11 @@ fn delete(call: &mut Call<'_>) -> Answer {
     if cluster.guests.values().any(|guest| guest.pool.as_deref() == Some(&name)) {
         return Err(Fault::internal(format!("delete pool failed: pool '{name}' is not empty")));
     }
+    if cluster.common.pool_storages.get(&name).is_some_and(|held| !held.is_empty()) {
+        return Err(Fault::internal(format!("delete pool failed: pool '{name}' is not empty")));
+    }
     cluster.pools.remove(&name);
+    let path = format!("/pool/{name}");
+    cluster.access.acl.retain(|entry| entry.path != path);
     data(Value::Null)
 }

@@ -88,8 +88,17 @@ pub(crate) struct Access {
     /// Role name to privileges and whether it is built in.
     pub(crate) roles: BTreeMap<String, (Mask, bool)>,
     pub(crate) acl: Vec<Entry>,
+    /// Only PVE has groups that mean something.
+    pub(crate) groups: BTreeMap<String, Group>,
     /// Signs tickets; replaced when a lever expires them all.
     pub(crate) key: String,
+}
+
+/// A group of users.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    pub(crate) comment: Option<String>,
+    pub(crate) members: BTreeSet<String>,
 }
 
 /// One user.
@@ -101,6 +110,8 @@ pub(crate) struct User {
     pub(crate) comment: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) totp: Option<Vec<u8>>,
+    /// Too many wrong codes: the second factor is locked.
+    pub(crate) totp_locked: bool,
     pub(crate) tokens: BTreeMap<String, Token>,
 }
 
@@ -136,9 +147,31 @@ pub(crate) struct Principal {
 #[derive(Debug, Clone)]
 pub(crate) struct Grants {
     all: bool,
-    own: Vec<(String, Mask, bool)>,
+    own: Vec<Grant>,
     /// What the user behind a separated token may do.
     limit: Option<Box<Grants>>,
+}
+
+/// A line of access control that is about the caller.
+#[derive(Debug, Clone)]
+struct Grant {
+    path: String,
+    mask: Mask,
+    propagate: bool,
+    /// Through a group: what names the caller itself on the same level goes before.
+    group: bool,
+    /// `NoAccess`: takes everything else on the level away.
+    none: bool,
+}
+
+/// Privileges on a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rights {
+    pub(crate) mask: Mask,
+    /// Those of them that reach further down.
+    pub(crate) below: Mask,
+    /// Whether `NoAccess` decided.
+    none: bool,
 }
 
 // === impl Access ===
@@ -158,7 +191,8 @@ impl Access {
             "root@pam".to_owned(),
             User { password: Some("sim-admin".to_owned()), enabled: true, ..User::default() },
         );
-        Self { realm, users, roles, acl: Vec::new(), key: uuid::Uuid::new_v4().to_string() }
+        let key = uuid::Uuid::new_v4().to_string();
+        Self { realm, users, roles, acl: Vec::new(), groups: BTreeMap::new(), key }
     }
 
     /// What `principal` may do.
@@ -184,16 +218,20 @@ impl Access {
     }
 
     fn direct(&self, who: &str) -> Grants {
-        let own = self
-            .acl
-            .iter()
-            .filter(|entry| entry.who == who)
-            .map(|entry| {
-                let mask = self.roles.get(&entry.role).map_or(0, |role| role.0);
-                (entry.path.clone(), mask, entry.propagate)
+        let own = self.acl.iter().filter_map(|entry| {
+            let group = entry.who != who;
+            if group && !self.groups.get(&entry.who).is_some_and(|it| it.members.contains(who)) {
+                return None;
+            }
+            Some(Grant {
+                path: entry.path.clone(),
+                mask: self.roles.get(&entry.role).map_or(0, |role| role.0),
+                propagate: entry.propagate,
+                group,
+                none: entry.role == "NoAccess",
             })
-            .collect();
-        Grants { all: who == "root@pam", own, limit: None }
+        });
+        Grants { all: who == "root@pam", own: own.collect(), limit: None }
     }
 }
 
@@ -202,37 +240,64 @@ impl Access {
 impl Grants {
     /// The privileges on `path`.
     pub(crate) fn on(&self, path: &str) -> Mask {
-        let mut mask = 0;
-        if self.all {
-            mask = Mask::MAX;
-        } else {
-            // The deepest level that says something decides.
-            let mut depth = None;
-            for (at, bits, propagate) in &self.own {
-                let covers = at == path
-                    || (*propagate
-                        && (at == "/"
-                            || path
-                                .strip_prefix(at.as_str())
-                                .is_some_and(|rest| rest.starts_with('/'))));
-                if !covers {
-                    continue;
-                }
-                let level = if at == "/" { 0 } else { at.len() };
-                match depth {
-                    Some(found) if found > level => {}
-                    Some(found) if found == level => mask |= bits,
-                    _ => {
-                        depth = Some(level);
-                        mask = *bits;
-                    }
-                }
+        self.rights(path, &[]).mask
+    }
+
+    /// The privileges on `path`, of which these pools have a share.
+    pub(crate) fn rights(&self, path: &str, pools: &[String]) -> Rights {
+        let mut rights = self.alone(path);
+        for pool in pools {
+            let of_pool = self.alone(&format!("/pool/{pool}"));
+            if rights.none {
+                break;
+            }
+            if of_pool.none {
+                rights = of_pool;
+            } else {
+                // What comes through a pool reaches no further.
+                rights.mask |= of_pool.mask;
             }
         }
-        match &self.limit {
-            None => mask,
-            Some(limit) => mask & limit.on(path),
+        let Some(limit) = &self.limit else { return rights };
+        let most = limit.rights(path, pools);
+        Rights {
+            mask: rights.mask & most.mask,
+            below: rights.below & most.below,
+            none: rights.none || most.none,
         }
+    }
+
+    /// What the lines say, pools and the user behind a token left out.
+    fn alone(&self, path: &str) -> Rights {
+        if self.all {
+            return Rights { mask: Mask::MAX, below: Mask::MAX, none: false };
+        }
+        // The deepest level that says something decides, and what names the caller itself goes
+        // before what a group of the caller brings.
+        let mut found = Rights::default();
+        let mut rank = None;
+        for grant in &self.own {
+            let at = grant.path.as_str();
+            let is_above =
+                at == "/" || path.strip_prefix(at).is_some_and(|rest| rest.starts_with('/'));
+            if at != path && !(grant.propagate && is_above) {
+                continue;
+            }
+            let level = (if at == "/" { 0 } else { at.len() }, !grant.group);
+            if rank.is_some_and(|rank| rank > level) {
+                continue;
+            }
+            if rank != Some(level) {
+                rank = Some(level);
+                found = Rights::default();
+            }
+            found.mask |= grant.mask;
+            found.none |= grant.none;
+            if grant.propagate {
+                found.below |= grant.mask;
+            }
+        }
+        if found.none { Rights { none: true, ..Rights::default() } } else { found }
     }
 
     pub(crate) fn may(&self, path: &str, privilege: &str) -> bool {
@@ -241,7 +306,7 @@ impl Grants {
 
     /// Paths that have an entry of their own.
     pub(crate) fn paths(&self) -> BTreeSet<&str> {
-        let mut paths: BTreeSet<&str> = self.own.iter().map(|(path, _, _)| path.as_str()).collect();
+        let mut paths: BTreeSet<&str> = self.own.iter().map(|grant| grant.path.as_str()).collect();
         if let Some(limit) = &self.limit {
             paths.extend(limit.paths());
         }

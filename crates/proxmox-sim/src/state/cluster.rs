@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
+use super::admin::{Common, Host};
 use super::guest::{Guest, GuestKind};
 use super::ha::Ha;
 use super::levers::Faults;
@@ -41,6 +42,8 @@ pub(crate) struct Cluster {
     pub(crate) ca: (String, String),
     /// Open consoles: ticket to who may use it.
     pub(crate) consoles: BTreeMap<String, Console>,
+    /// Ceph, replication and what pools hold beside guests.
+    pub(crate) common: Common,
 }
 
 /// One PVE node.
@@ -58,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) updates: Vec<(&'static str, &'static str, &'static str)>,
     /// Device, model, serial, size, health, wear-out left in percent.
     pub(crate) disks: Vec<(&'static str, &'static str, &'static str, u64, &'static str, u32)>,
+    /// Services, pools of disks and the like.
+    pub(crate) host: Host,
 }
 
 /// A console that waits for its WebSocket.
@@ -96,7 +101,19 @@ impl Cluster {
             faults: Faults::default(),
             ca: (String::new(), String::new()),
             consoles: BTreeMap::new(),
+            common: Common::default(),
         }
+    }
+
+    /// The pools that have a share in what one may do on `path`.
+    pub(crate) fn pools_of(&self, path: &str) -> Vec<String> {
+        if let Some(vmid) = path.strip_prefix("/vms/") {
+            let guest = vmid.parse().ok().and_then(|vmid: u32| self.guests.get(&vmid));
+            return guest.and_then(|guest| guest.pool.clone()).into_iter().collect();
+        }
+        let Some(storage) = path.strip_prefix("/storage/") else { return Vec::new() };
+        let pools = self.common.pool_storages.iter();
+        pools.filter(|(_, held)| held.contains(storage)).map(|(pool, _)| pool.clone()).collect()
     }
 
     pub(crate) fn node(&self, name: &str) -> Option<usize> {
@@ -158,6 +175,7 @@ impl Node {
             not_after: now / 1000 + 730 * 86_400,
             updates: Vec::new(),
             disks: Vec::new(),
+            host: Host::default(),
         }
     }
 }

@@ -7,8 +7,23 @@ use std::collections::BTreeMap;
 pub(crate) struct Ha {
     /// By resource id (`vm:104`).
     pub(crate) resources: BTreeMap<String, Resource>,
-    /// Groups (release 8) or rules (release 9): name, nodes, resources.
-    pub(crate) placements: Vec<(String, String, String)>,
+    /// Groups (release 8) or rules (release 9), in their order.
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A group of nodes (release 8), or a rule (release 9).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    /// `node-affinity` or `resource-affinity`; groups have none.
+    pub(crate) kind: String,
+    /// Each with its priority: `birch:2,alder:1`.
+    pub(crate) nodes: Option<String>,
+    pub(crate) resources: Vec<String>,
+    pub(crate) strict: bool,
+    pub(crate) affinity: Option<String>,
+    pub(crate) disabled: bool,
+    pub(crate) comment: Option<String>,
 }
 
 /// One managed guest.
@@ -19,6 +34,9 @@ pub(crate) struct Resource {
     /// What the manager says: `started`, `starting`, `stopped`, `error`, …
     pub(crate) state: String,
     pub(crate) comment: Option<String>,
+    /// Only in release 8.
+    pub(crate) group: Option<String>,
+    pub(crate) failback: Option<bool>,
     pub(crate) max_restart: u32,
     pub(crate) max_relocate: u32,
     /// Failed attempts to start since the last wish.
@@ -35,6 +53,8 @@ impl Resource {
             wish: wish.to_owned(),
             state: state.to_owned(),
             comment: None,
+            group: None,
+            failback: None,
             max_restart: 1,
             max_relocate: 1,
             failures: 0,
