@@ -3,6 +3,8 @@
 mod admin;
 mod vault;
 
+mod vault;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,9 +3,11 @@
 mod access;
 mod datastores;
 mod jobs;
+pub(crate) mod prune;
 mod snapshots;
 mod system;
 mod tasks;
+mod verify;
 mod work;
 
 use crate::call::Handlers;
@@ -15,8 +17,10 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     access::HANDLERS,
     datastores::HANDLERS,
     jobs::HANDLERS,
+    prune::HANDLERS,
     snapshots::HANDLERS,
     system::HANDLERS,
     tasks::HANDLERS,
+    verify::HANDLERS,
     work::HANDLERS,
 ];

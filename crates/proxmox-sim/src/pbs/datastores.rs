@@ -11,6 +11,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/admin/datastore/{store}/status", status),
     ("GET", "/admin/datastore/{store}/namespace", namespaces),
     ("POST", "/admin/datastore/{store}/namespace", create_namespace),
+    ("DELETE", "/admin/datastore/{store}/namespace", delete_namespace),
     ("GET", "/admin/datastore/{store}/gc", gc),
     ("GET", "/admin/datastore/{store}/active-operations", |call| {
         store(call)?;
@@ -101,13 +102,45 @@ fn create_namespace(call: &mut Call<'_>) -> Answer {
     data(full)
 }
 
+fn delete_namespace(call: &mut Call<'_>) -> Answer {
+    let ns = call.text("ns").unwrap_or_default().to_owned();
+    let parent = ns.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+    let groups = call.flag("delete-groups") == Some(true);
+    let known = store(call)?.has_namespace(&ns);
+    need(call, &parent, "Datastore.Modify", "Datastore.Modify")?;
+    if ns.is_empty() {
+        return Err(Fault::bad("cannot remove root namespace!"));
+    }
+    if !known {
+        return Err(Fault::bad(format!("namespace '{ns}' does not exist")));
+    }
+    let below = |name: &str| super::prune::within(name, &ns, None);
+    let store = store(call)?;
+    let protected = store.snapshots.iter().any(|backup| below(&backup.ns) && backup.protected);
+    let empty = !store.snapshots.iter().any(|backup| below(&backup.ns))
+        && !store.namespaces.iter().any(|name| *name != ns && below(name));
+    if groups && protected && call.flag("error-on-protected") != Some(false) {
+        return Err(Fault::bad("group only partially deleted due to protected snapshots"));
+    }
+    if !groups && !empty {
+        return Err(Fault::bad(format!("only partially deleted namespace '{ns}'")));
+    }
+    let name = call.arg("store").to_owned();
+    if let Some(store) = call.vault_mut().store_mut(&name) {
+        store.forget(|backup| super::prune::within(&backup.ns, &ns, None));
+        store.namespaces.retain(|name| !super::prune::within(name, &ns, None));
+    }
+    data(Value::Null)
+}
+
 /// The figures of the last garbage collection.
 fn gc_figures(store: &Datastore) -> Value {
     let index = store.snapshots.iter().map(crate::state::vault::Backup::total_size).sum::<u64>();
     json!({
         "cache-stats": {"hits": 1_204_331, "misses": 88_120},
         "disk-bytes": store.used, "disk-chunks": store.used / 2_400_000, "index-data-bytes": index,
-        "index-file-count": store.snapshots.len() * 2, "pending-bytes": 0, "pending-chunks": 0, "removed-bad": 0,
+        "index-file-count": store.snapshots.len() * 2, "pending-bytes": store.gc.pending,
+        "pending-chunks": store.gc.pending / 2_400_000, "removed-bad": 0,
         "removed-bytes": store.gc.removed, "removed-chunks": store.gc.removed / 2_400_000, "still-bad": 0,
         "upid": store.gc.upid,
     })

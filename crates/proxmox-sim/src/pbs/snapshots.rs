@@ -37,7 +37,7 @@ pub(super) fn ns(call: &Call<'_>) -> String {
 }
 
 /// Whether the namespace exists.
-fn known_ns(call: &Call<'_>, ns: &str) -> Result<(), Fault> {
+pub(super) fn known_ns(call: &Call<'_>, ns: &str) -> Result<(), Fault> {
     let store = store(call)?;
     if ns.is_empty() || store.namespaces.iter().any(|known| known == ns) {
         return Ok(());
@@ -121,7 +121,7 @@ fn snapshot<'a>(call: &'a Call<'_>) -> Result<&'a Backup, Fault> {
     store.snapshots.iter().find(|backup| fits(call, &ns, backup)).ok_or_else(|| absent(call))
 }
 
-fn absent(call: &Call<'_>) -> Fault {
+pub(super) fn absent(call: &Call<'_>) -> Fault {
     let time = crate::clock::utc(call.int("backup-time").unwrap_or(0), "%Y-%m-%dT%H:%M:%SZ");
     let (kind, id) =
         (call.text("backup-type").unwrap_or_default(), call.text("backup-id").unwrap_or_default());
@@ -189,14 +189,17 @@ fn delete(call: &mut Call<'_>) -> Answer {
     let ns = ns(call);
     store(call)?;
     need(call, &ns, "Datastore.Modify", "Datastore.Prune")?;
-    let found = store(call)?.snapshots.iter().position(|backup| fits(call, &ns, backup));
-    let at = found.ok_or_else(|| absent(call))?;
+    let found = store(call)?.snapshots.iter().find(|backup| fits(call, &ns, backup)).cloned();
+    let found = found.ok_or_else(|| absent(call))?;
     let name = call.arg("store").to_owned();
-    if store(call)?.snapshots[at].protected {
+    if found.protected {
         return Err(Fault::bad("failed to delete snapshot - cannot remove protected snapshot"));
     }
     if let Some(store) = call.vault_mut().store_mut(&name) {
-        store.snapshots.remove(at);
+        store.forget(|backup| {
+            (&backup.ns, backup.kind, &backup.id, backup.time)
+                == (&found.ns, found.kind, &found.id, found.time)
+        });
     }
     data(Value::Null)
 }
@@ -205,21 +208,21 @@ fn delete_group(call: &mut Call<'_>) -> Answer {
     let ns = ns(call);
     store(call)?;
     need(call, &ns, "Datastore.Modify", "Datastore.Prune")?;
-    let marked: Vec<bool> =
-        store(call)?.snapshots.iter().map(|backup| fits(call, &ns, backup)).collect();
-    if !marked.contains(&true) {
+    let members = store(call)?.snapshots.iter().filter(|backup| fits(call, &ns, backup));
+    let guarded: Vec<bool> = members.map(|backup| backup.protected).collect();
+    if guarded.is_empty() {
         return Err(Fault::bad("group not found"));
     }
-    let name = call.arg("store").to_owned();
-    let (mut removed, mut protected) = (0, 0);
+    let protected = guarded.iter().filter(|guarded| **guarded).count();
+    let (kind, id) = (call.text("backup-type").map(str::to_owned), call.text("backup-id"));
+    let (id, name) = (id.map(str::to_owned), call.arg("store").to_owned());
+    let mut removed = 0;
     if let Some(store) = call.vault_mut().store_mut(&name) {
-        let mut at = 0;
-        store.snapshots.retain(|backup| {
-            let hit = marked[at];
-            at += 1;
-            protected += usize::from(hit && backup.protected);
-            removed += usize::from(hit && !backup.protected);
-            !hit || backup.protected
+        removed = store.forget(|backup| {
+            backup.ns == ns
+                && Some(backup.kind) == kind.as_deref()
+                && Some(&backup.id) == id.as_ref()
+                && !backup.protected
         });
     }
     if protected > 0 && call.flag("error-on-protected") != Some(false) {

@@ -1,25 +1,26 @@
-//! What runs as a task: verification, pruning, garbage collection, synchronisation.
+//! Garbage collection, and configured jobs run now.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::datastores::{need, store};
-use super::snapshots::{fits, ns};
+use super::prune::within;
+use super::{prune, verify};
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, data};
-use crate::state::vault::Backup;
+use crate::state::vault::{Backup, CUTOFF_SECS, Datastore};
 use crate::state::{Outcome, Plan};
 
 pub(super) const HANDLERS: Handlers = &[
     ("POST", "/admin/datastore/{store}/gc", gc),
-    ("POST", "/admin/datastore/{store}/verify", verify),
-    ("POST", "/admin/datastore/{store}/prune", prune_group),
-    ("POST", "/admin/datastore/{store}/prune-datastore", prune_store),
     ("POST", "/admin/verify/{id}/run", |call| run(call, "verify")),
     ("POST", "/admin/prune/{id}/run", |call| run(call, "prune")),
     ("POST", "/admin/sync/{id}/run", |call| run(call, "sync")),
 ];
+
+/// The size of a chunk on disk, on average.
+const CHUNK: u64 = 2_400_000;
 
 fn start(call: &mut Call<'_>, plan: Plan) -> Answer {
     let (home, user) = (call.pbs(), call.who.to_string());
@@ -27,33 +28,32 @@ fn start(call: &mut Call<'_>, plan: Plan) -> Answer {
 }
 
 fn gc(call: &mut Call<'_>) -> Answer {
-    store(call)?;
+    let files = store(call)?.snapshots.len() * 2;
     need(call, "", "Datastore.Modify", "Datastore.Modify")?;
     let name = call.arg("store").to_owned();
     let (at, began) = (call.home, call.estate.seconds());
-    let lines = vec![
+    let oldest = crate::clock::utc(began - CUTOFF_SECS, "%Y-%m-%dT%H:%M:%SZ");
+    let mut lines = vec![
         format!("starting garbage collection on store {name}"),
         "Access time update check successful, proceeding with GC.".to_owned(),
+        format!("Using access time cutoff 1d 5m, minimum access time is {oldest}"),
         "Start GC phase1 (mark used chunks)".to_owned(),
-        "Start GC phase2 (sweep unused chunks)".to_owned(),
     ];
+    for part in 1..=4 {
+        let done = files * part / 4;
+        lines.push(format!("marked {}% ({done} of {files} index files)", part * 25));
+    }
+    lines.push("Start GC phase2 (sweep unused chunks)".to_owned());
     let id = name.clone();
     let plan = Plan::new("garbage_collection", id, 6000.0, move |estate| {
         let now = estate.seconds();
         let mut lines = Vec::new();
         if let Some(store) = estate.vaults[at].store_mut(&name) {
-            let removed = store.used / 500;
-            store.used -= removed;
+            let removed = store.sweep(began);
             store.gc.end = now;
             store.gc.duration = now - began;
             "OK".clone_into(&mut store.gc.state);
-            store.gc.removed = removed;
-            lines = vec![
-                format!("Removed garbage: {:.3} GiB", removed as f64 / (1_u64 << 30) as f64),
-                format!("Removed chunks: {}", removed / 2_400_000),
-                format!("On-Disk chunks: {}", store.used / 2_400_000),
-                "Deduplication factor: 14.21".to_owned(),
-            ];
+            lines = swept(store, removed);
         }
         Outcome::with(lines)
     });
@@ -68,207 +68,40 @@ fn gc(call: &mut Call<'_>) -> Answer {
     Ok(answer)
 }
 
-fn verify(call: &mut Call<'_>) -> Answer {
-    let ns = ns(call);
-    store(call)?;
-    need(call, &ns, "Datastore.Verify", "Datastore.Backup")?;
-    let name = call.arg("store").to_owned();
-    let whole = call.text("backup-id").is_none();
-    let kind = match (whole, call.int("backup-time")) {
-        (true, _) => "verify",
-        (false, None) => "verify_group",
-        (false, Some(_)) => "verify_snapshot",
-    };
-    let mut id = name.clone();
-    if !whole {
-        id = format!(
-            "{name}:{}/{}",
-            call.text("backup-type").unwrap_or_default(),
-            call.text("backup-id").unwrap_or_default()
-        );
+/// The lines with which a collection ends.
+fn swept(store: &Datastore, removed: u64) -> Vec<String> {
+    let index: u64 = store.snapshots.iter().map(Backup::total_size).sum();
+    let chunks = |bytes: u64| bytes / CHUNK;
+    let mut lines = vec![
+        format!("processed 100% ({} chunks)", chunks(store.used)),
+        "Chunk cache: hits 1204331, misses 88120 (hit ratio 93.18%)".to_owned(),
+        format!("Removed garbage: {}", shown(removed)),
+        format!("Removed chunks: {}", chunks(removed)),
+    ];
+    if store.gc.pending > 0 {
+        let pending = store.gc.pending;
+        lines.push(format!("Pending removals: {} (in {} chunks)", shown(pending), chunks(pending)));
     }
-    let skip = call.flag("ignore-verified") != Some(false);
-    let chosen: Vec<usize> = store(call)?
-        .snapshots
-        .iter()
-        .enumerate()
-        .filter(|(_, backup)| fits(call, &ns, backup) || (whole && ns.is_empty()))
-        .map(|(at, _)| at)
-        .collect();
-    let plan = check(call, kind, id, &name, chosen, skip);
-    start(call, plan)
+    let factor = index as f64 / store.used.max(1) as f64;
+    lines.extend([
+        format!("Original data usage: {}", shown(index)),
+        format!("On-Disk usage: {} ({:.2}%)", shown(store.used), 100.0 / factor.max(0.01)),
+        format!("On-Disk chunks: {}", chunks(store.used)),
+        format!("Deduplication factor: {factor:.2}"),
+        format!("Average chunk size: {}", shown(CHUNK)),
+    ]);
+    lines
 }
 
-/// The task that verifies the chosen snapshots of a datastore.
-fn check(
-    call: &Call<'_>,
-    kind: &'static str,
-    id: String,
-    name: &str,
-    chosen: Vec<usize>,
-    skip: bool,
-) -> Plan {
-    let (at, name) = (call.home, name.to_owned());
-    let lines =
-        vec![format!("verify datastore {name}"), format!("found {} snapshots", chosen.len())];
-    Plan::new(kind, id, 5000.0, move |estate| {
-        let mut lines = Vec::new();
-        let mut failed = Vec::new();
-        let vault = &mut estate.vaults[at];
-        let upid = vault
-            .tasks
-            .list
-            .iter()
-            .rev()
-            .find(|task| task.kind == kind)
-            .map(|task| task.upid.clone());
-        let upid = upid.unwrap_or_default();
-        if let Some(store) = vault.store_mut(&name) {
-            for at in chosen {
-                let Some(backup) = store.snapshots.get_mut(at) else { continue };
-                let shown = format!("{name}:{}", backup.path());
-                match &backup.verified {
-                    Some((true, _)) if skip => {
-                        lines.push(format!("SKIPPED: verify {shown} (recently verified)"));
-                    }
-                    Some((false, _)) => {
-                        lines.push(format!("verify {shown}"));
-                        lines.push(
-                            "can't verify chunk, load failed - blob too small (0 bytes)."
-                                .to_owned(),
-                        );
-                        failed.push(backup.path());
-                        backup.verified = Some((false, upid.clone()));
-                    }
-                    _ => {
-                        lines.push(format!("verify {shown}"));
-                        backup.verified = Some((true, upid.clone()));
-                    }
-                }
-            }
-        }
-        if failed.is_empty() {
-            return Outcome::with(lines);
-        }
-        lines.push("Failed to verify the following snapshots/groups:".to_owned());
-        lines.extend(failed.iter().map(|path| format!("\t{path}")));
-        Outcome {
-            lines,
-            result: Err("verification failed - please check the log for details".to_owned()),
-        }
-    })
-    .lines(lines)
-}
-
-/// Which of a group's snapshots the rules keep, newest first.
-fn keeps(rules: &Map<String, Value>, backups: &[&Backup]) -> Vec<bool> {
-    let count = |key: &str| rules.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
-    let any = ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
-        .iter()
-        .any(|key| rules.contains_key(&format!("keep-{key}")));
-    let mut keep = vec![!any; backups.len()];
-    for (at, slot) in keep.iter_mut().enumerate() {
-        *slot |= at < count("keep-last") || backups[at].protected;
-    }
-    for (key, pattern) in [
-        ("keep-hourly", "%Y%m%d%H"),
-        ("keep-daily", "%Y%m%d"),
-        ("keep-weekly", "%G%V"),
-        ("keep-monthly", "%Y%m"),
-        ("keep-yearly", "%Y"),
-    ] {
-        let mut seen: Vec<String> = Vec::new();
-        for (at, backup) in backups.iter().enumerate() {
-            let span = crate::clock::utc(backup.time, pattern);
-            if !seen.contains(&span) && seen.len() < count(key) {
-                seen.push(span);
-                keep[at] = true;
-            }
+/// `40.399 MiB`, as the server writes sizes.
+fn shown(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >= 1 << shift {
+            let text = format!("{:.3}", bytes as f64 / (1_u64 << shift) as f64);
+            return format!("{} {unit}", text.trim_end_matches('0').trim_end_matches('.'));
         }
     }
-    keep
-}
-
-/// What pruning decides for each snapshot that fits, by index.
-fn decide(call: &Call<'_>, ns: &str) -> Result<Vec<(usize, bool)>, Fault> {
-    let store = store(call)?;
-    let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
-    for (at, backup) in store.snapshots.iter().enumerate() {
-        if fits(call, ns, backup) {
-            groups.entry((backup.kind, &backup.id)).or_default().push(at);
-        }
-    }
-    let mut decided = Vec::new();
-    for mut members in groups.into_values() {
-        members.sort_by_key(|at| std::cmp::Reverse(store.snapshots[*at].time));
-        let backups: Vec<&Backup> = members.iter().map(|at| &store.snapshots[*at]).collect();
-        decided.extend(members.iter().copied().zip(keeps(&call.params, &backups)));
-    }
-    Ok(decided)
-}
-
-fn prune_group(call: &mut Call<'_>) -> Answer {
-    let ns = ns(call);
-    store(call)?;
-    need(call, &ns, "Datastore.Modify", "Datastore.Prune")?;
-    let mut decided = decide(call, &ns)?;
-    let store = store(call)?;
-    decided.sort_by_key(|(at, _)| store.snapshots[*at].time);
-    let rows: Vec<Value> = decided
-        .iter()
-        .map(|(at, keep)| {
-            let backup = &store.snapshots[*at];
-            json!({
-                "backup-type": backup.kind, "backup-id": backup.id, "backup-time": backup.time, "keep": keep,
-                "protected": backup.protected,
-            })
-        })
-        .collect();
-    if call.flag("dry-run") != Some(true) {
-        let gone: Vec<usize> =
-            decided.into_iter().filter(|(_, keep)| !keep).map(|(at, _)| at).collect();
-        let name = call.arg("store").to_owned();
-        if let Some(store) = call.vault_mut().store_mut(&name) {
-            forget(&mut store.snapshots, &gone);
-        }
-    }
-    data(rows)
-}
-
-fn forget(backups: &mut Vec<Backup>, gone: &[usize]) {
-    let mut at = 0;
-    backups.retain(|_| {
-        at += 1;
-        !gone.contains(&(at - 1))
-    });
-}
-
-fn prune_store(call: &mut Call<'_>) -> Answer {
-    let ns = ns(call);
-    store(call)?;
-    need(call, &ns, "Datastore.Modify", "Datastore.Prune")?;
-    let name = call.arg("store").to_owned();
-    let dry = call.flag("dry-run") == Some(true);
-    let decided = decide(call, &ns)?;
-    let lines = decided
-        .iter()
-        .map(|(at, keep)| {
-            let word = if *keep { "keep" } else { "remove" };
-            store(call)
-                .map(|store| format!("{} {word}", store.snapshots[*at].path()))
-                .unwrap_or_default()
-        })
-        .collect();
-    let gone: Vec<usize> =
-        decided.into_iter().filter(|(_, keep)| !keep).map(|(at, _)| at).collect();
-    let (at, id) = (call.home, name.clone());
-    let plan = Plan::new("prune", id, 2000.0, move |estate| {
-        if !dry && let Some(store) = estate.vaults[at].store_mut(&name) {
-            forget(&mut store.snapshots, &gone);
-        }
-        Outcome::ok()
-    });
-    start(call, plan.lines(lines))
+    format!("{bytes} B")
 }
 
 /// Runs a configured job now.
@@ -296,33 +129,101 @@ fn run(call: &mut Call<'_>, kind: &str) -> Answer {
         ));
     }
     let plan = match kind {
-        "verify" => {
-            let chosen = vault.store(&name).map_or(0, |store| store.snapshots.len());
-            check(
-                call,
-                "verificationjob",
-                format!("{name}:{id}"),
-                &name,
-                (0..chosen).collect(),
-                true,
-            )
-        }
-        "prune" => Plan::new("prunejob", format!("{name}:{id}"), 1500.0, |_| Outcome::ok()).lines(
-            vec![format!(
-                "Starting datastore prune on datastore '{name}' namespace '', down to full depth"
-            )],
-        ),
-        _ => {
-            let remote = job["remote"].as_str().unwrap_or("local").to_owned();
-            let source = job["remote-store"].as_str().unwrap_or_default().to_owned();
-            Plan::new("syncjob", format!("{remote}:{source}:{name}::{id}"), 8000.0, move |_| {
-                Outcome::with(vec![
-                    "Finished syncing namespace , current progress: 0 groups, 0 snapshots"
-                        .to_owned(),
-                ])
-            })
-            .lines(vec![format!("Starting datastore sync job '{remote}:{source}:{name}::{id}'")])
-        }
+        "verify" => verify::job(call, &id, &job)?,
+        "prune" => prune::job(call, &id, &job)?,
+        _ => sync(call, &id, &job),
     };
     start(call, plan)
+}
+
+/// A synchronization. The remote is taken to hold what this server's own datastore of that name
+/// holds; what is not in the target yet arrives, without its verification, which belongs to the copy.
+fn sync(call: &Call<'_>, id: &str, job: &Map<String, Value>) -> Plan {
+    let text = |key: &str| job.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (name, ns) = (text("store"), text("ns"));
+    let (source, source_ns) = (text("remote-store"), text("remote-ns"));
+    let owner = Some(text("owner")).filter(|owner| !owner.is_empty());
+    let owner = owner.unwrap_or_else(|| "root@pam".to_owned());
+    let remote = job.get("remote").and_then(Value::as_str).unwrap_or("-").to_owned();
+    let depth = job.get("max-depth").and_then(Value::as_i64);
+    let vanish = job.get("remove-vanished").and_then(Value::as_bool) == Some(true);
+    let last = job.get("transfer-last").and_then(Value::as_u64).map(|last| last as usize);
+    let worker = format!("{remote}:{source}:{name}:{ns}:{id}");
+    let lines = vec![
+        format!("Starting datastore sync job '{worker}'"),
+        format!("sync datastore '{name}' from '{remote}/{source}'"),
+    ];
+    let at = call.home;
+    Plan::new("syncjob", worker, 8000.0, move |estate| {
+        let vault = &mut estate.vaults[at];
+        let Some(from) = vault.store(&source) else {
+            return Outcome::fail(format!("no such datastore '{source}'"));
+        };
+        let mut lines = Vec::new();
+        let mut arriving: Vec<Backup> = from
+            .snapshots
+            .iter()
+            .filter(|backup| within(&backup.ns, &source_ns, depth))
+            .cloned()
+            .map(|mut backup| {
+                let rest = backup.ns.strip_prefix(&source_ns).unwrap_or_default();
+                let rest = rest.trim_start_matches('/').to_owned();
+                backup.ns = match (ns.as_str(), rest.as_str()) {
+                    (top, "") => top.to_owned(),
+                    ("", rest) => rest.to_owned(),
+                    (top, rest) => format!("{top}/{rest}"),
+                };
+                backup.owner.clone_from(&owner);
+                (backup.verified, backup.protected) = (None, false);
+                backup
+            })
+            .collect();
+        arriving.sort_by_key(|backup| std::cmp::Reverse(backup.time));
+        let Some(target) = vault.store_mut(&name) else {
+            return Outcome::fail(format!("no such datastore '{name}'"));
+        };
+        let key =
+            |backup: &Backup| (backup.ns.clone(), backup.kind, backup.id.clone(), backup.time);
+        let remote_keys: BTreeSet<_> = arriving.iter().map(key).collect();
+        let had: BTreeSet<_> = target.snapshots.iter().map(key).collect();
+        let mut groups = std::collections::BTreeMap::<_, usize>::new();
+        let (mut pulled, mut skipped, mut bytes) = (0, 0, 0);
+        for backup in arriving {
+            let seen =
+                groups.entry((backup.ns.clone(), backup.kind, backup.id.clone())).or_default();
+            *seen += 1;
+            if had.contains(&key(&backup)) || last.is_some_and(|last| *seen > last) {
+                skipped += 1;
+                continue;
+            }
+            if target.used + backup.own_bytes() > target.total {
+                return Outcome { lines, result: Err("sync failed with some errors.".to_owned()) };
+            }
+            if !target.has_namespace(&backup.ns) {
+                target.namespaces.push(backup.ns.clone());
+            }
+            lines.push(format!("sync snapshot {}", backup.path()));
+            pulled += 1;
+            bytes += backup.own_bytes();
+            target.store(backup);
+        }
+        let mut vanished = 0;
+        if vanish {
+            vanished = target.forget(|backup| {
+                within(&backup.ns, &ns, None)
+                    && !backup.protected
+                    && !remote_keys.contains(&key(backup))
+            });
+        }
+        lines.push(format!(
+            "Finished syncing namespace {ns}, current progress: {} groups, {pulled} snapshots",
+            groups.len()
+        ));
+        lines.push(format!(
+            "Summary: sync pulled {} in {pulled} snapshots, skipped {skipped}, removed {vanished}",
+            shown(bytes)
+        ));
+        Outcome::with(lines)
+    })
+    .lines(lines)
 }

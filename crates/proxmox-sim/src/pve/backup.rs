@@ -1,5 +1,7 @@
 //! Backups now: `vzdump`, to a storage or to the backup server behind one.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::call::{Call, Handlers};
@@ -7,7 +9,7 @@ use crate::estate::vault_of;
 use crate::http::{Answer, Fault, data};
 use crate::state::guest::{Quirk, volume_of};
 use crate::state::task::Past;
-use crate::state::vault::Backup;
+use crate::state::vault::{Backup, Image};
 use crate::state::{Estate, Guest, GuestKind, Outcome, Plan, Volume};
 
 pub(super) const HANDLERS: Handlers = &[
@@ -26,8 +28,14 @@ pub(super) const HANDLERS: Handlers = &[
 struct Run {
     storage: String,
     mode: String,
+    /// The ending of files that are compressed, such as `.zst`.
+    ending: &'static str,
     notes: Option<String>,
     protected: bool,
+    /// Whether older backups are pruned afterwards.
+    prune: bool,
+    /// By which rule, if not the storage's own.
+    rule: Option<String>,
     who: String,
 }
 
@@ -68,8 +76,17 @@ fn start(call: &mut Call<'_>) -> Answer {
     let run = Run {
         storage: storage.clone(),
         mode: call.text("mode").unwrap_or("snapshot").to_owned(),
+        ending: match call.text("compress") {
+            Some("zstd") => ".zst",
+            Some("gzip" | "1") => ".gz",
+            Some("lzo") => ".lzo",
+            _ => "",
+        },
         notes: call.text("notes-template").map(str::to_owned),
         protected: call.flag("protected") == Some(true),
+        // Unless it is told not to, a run prunes.
+        prune: call.flag("remove") != Some(false),
+        rule: call.text("prune-backups").map(str::to_owned),
         who: call.who.to_string(),
     };
     let name = call.cluster().nodes[node].name.clone();
@@ -165,10 +182,18 @@ fn finish(
             lines.push(format!("INFO: Failed at {time}"));
             continue;
         }
+        // Its own task holds the lock `backup`; any other was there before.
+        if let Some(lock) = guest.lock().filter(|lock| !opened || *lock != "backup") {
+            failed = true;
+            let short = guest.kind.short();
+            lines.push(format!("ERROR: Backup of VM {vmid} failed - {short} is locked ({lock})"));
+            lines.push(format!("INFO: Failed at {time}"));
+            continue;
+        }
         match store(estate, at, node, &guest, run) {
-            Ok(volid) => {
-                lines.push(format!("INFO: creating vzdump archive '{volid}'"));
-                lines.push("INFO:  100% done".to_owned());
+            Ok(more) => {
+                lines.extend(more);
+                lines.extend(prune(estate, at, node, *vmid, run));
                 lines.push(format!("INFO: Finished Backup of VM {vmid} (00:00:10)"));
                 lines.push(format!("INFO: Backup finished at {time}"));
             }
@@ -187,19 +212,36 @@ fn finish(
     Outcome::with(lines)
 }
 
-/// Puts a backup where it belongs and returns its volume id.
+/// Removes what the run's rule does not keep of the guest's older backups.
+fn prune(estate: &mut Estate, at: usize, node: usize, vmid: u32, run: &Run) -> Vec<String> {
+    if !run.prune {
+        return Vec::new();
+    }
+    let Some(found) = estate.clusters[at].storage(&run.storage).cloned() else { return Vec::new() };
+    let mut backups = super::storage::volumes_of(&estate.vaults, &found, node);
+    backups.retain(|volume| volume.vmid == Some(vmid));
+    super::retention::after_run(estate, at, &found, backups, run.rule.as_deref())
+}
+
+/// Puts a backup where it belongs and returns the log's lines.
 fn store(
     estate: &mut Estate,
     at: usize,
     node: usize,
     guest: &Guest,
     run: &Run,
-) -> Result<String, String> {
-    let now = estate.seconds();
+) -> Result<Vec<String>, String> {
+    let mut now = estate.seconds();
     let size = (guest.maxdisk() / 3).max(1 << 20);
     let notes = run.notes.as_ref().map(|text| {
-        text.replace("{{guestname}}", &guest.name()).replace("{{vmid}}", &guest.vmid.to_string())
+        text.replace("{{guestname}}", &guest.name())
+            .replace("{{vmid}}", &guest.vmid.to_string())
+            .replace("{{node}}", &estate.clusters[at].nodes[node].name)
+            .replace("{{cluster}}", &estate.clusters[at].key)
+            .replace("\\n", "\n")
+            .replace("\\\\", "\\")
     });
+    let image = Arc::new(Image::of(guest));
     let cluster = &estate.clusters[at];
     let owner = format!("backup@pbs!{}", cluster.key);
     let found = cluster
@@ -216,16 +258,30 @@ fn store(
             ));
         }
         let kind = if guest.kind == GuestKind::Qemu { "vm" } else { "ct" };
+        let vmid = guest.vmid.to_string();
+        let taken = |time: i64| {
+            let list = vault.store(&datastore).map(|store| &store.snapshots);
+            list.into_iter().flatten().any(|backup| {
+                (backup.ns.as_str(), backup.kind, &backup.id, backup.time)
+                    == (ns.as_str(), kind, &vmid, time)
+            })
+        };
+        // Simulated time can be so fast that two runs begin within one second.
+        while taken(now) {
+            now += 1;
+        }
         let backup = Backup {
             ns,
             kind,
-            id: guest.vmid.to_string(),
+            id: vmid,
             time: now,
             size,
             owner: owner.clone(),
             protected: run.protected,
-            comment: notes.or_else(|| Some(guest.name())),
+            comment: notes,
             verified: None,
+            corrupt: false,
+            image: Some(image),
         };
         let path = backup.path();
         let (name, booted) = (vault.node.clone(), vault.booted);
@@ -244,19 +300,38 @@ fn store(
             status: "OK",
             log: vec![line],
         });
-        if let Some(store) = vault.store_mut(&datastore) {
-            store.used = (store.used + size / 30).min(store.total);
-            store.snapshots.push(backup);
+        let no_space = "backup write data failed: command error: write_data upload error: pipelined request failed: inserting chunk on store failed - No space left on device (os error 28)";
+        let store = vault
+            .store_mut(&datastore)
+            .ok_or_else(|| format!("error - datastore '{datastore}' does not exist"))?;
+        if store.used + backup.own_bytes() > store.total {
+            return Err(no_space.to_owned());
         }
-        return Ok(format!("{}:backup/{path}", run.storage));
+        store.store(backup);
+        let gib = size as f64 / (1_u64 << 30) as f64;
+        return Ok(vec![
+            format!("INFO: creating Proxmox Backup Server archive '{path}'"),
+            "INFO: starting backup via QMP command".to_owned(),
+            format!("INFO: 100% ({gib:.1} GiB of {gib:.1} GiB) in 10s"),
+            format!("INFO: backup was done incrementally, reused {:.2} GiB (96%)", gib * 0.96),
+            format!("INFO: transferred {gib:.2} GiB in 10 seconds"),
+        ]);
     }
     let stamp = crate::clock::utc(now, "%Y_%m_%d-%H_%M_%S");
-    let (ext, format) = match guest.kind {
-        GuestKind::Qemu => ("vma.zst", "vma.zst"),
-        GuestKind::Lxc => ("tar.zst", "tar.zst"),
+    let format = match (guest.kind, run.ending) {
+        (GuestKind::Qemu, ".zst") => "vma.zst",
+        (GuestKind::Qemu, ".gz") => "vma.gz",
+        (GuestKind::Qemu, ".lzo") => "vma.lzo",
+        (GuestKind::Qemu, _) => "vma",
+        (GuestKind::Lxc, ".zst") => "tar.zst",
+        (GuestKind::Lxc, ".gz") => "tar.gz",
+        (GuestKind::Lxc, ".lzo") => "tar.lzo",
+        (GuestKind::Lxc, _) => "tar",
     };
-    let volid =
-        format!("{}:backup/vzdump-{}-{}-{stamp}.{ext}", run.storage, guest.kind.word(), guest.vmid);
+    let file = format!("vzdump-{}-{}-{stamp}.{format}", guest.kind.word(), guest.vmid);
+    let volid = format!("{}:backup/{file}", run.storage);
+    let folder = cluster.storage(&run.storage).and_then(|found| found.options.get("path"));
+    let folder = folder.and_then(serde_json::Value::as_str).unwrap_or("/var/lib/vz").to_owned();
     let storage = estate.clusters[at]
         .storage_mut(&run.storage)
         .ok_or_else(|| "storage is gone".to_owned())?;
@@ -278,5 +353,11 @@ fn store(
     });
     storage.add_used(node, size as i64);
     tracing::debug!(by = %run.who, volid, "simulated backup");
-    Ok(volid)
+    estate.images.insert((at, volid), image);
+    Ok(vec![
+        format!("INFO: creating vzdump archive '{folder}/dump/{file}'"),
+        "INFO: starting backup via QMP command".to_owned(),
+        "INFO: 100% done".to_owned(),
+        format!("INFO: archive file size: {}MB", size >> 20),
+    ])
 }

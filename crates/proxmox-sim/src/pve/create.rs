@@ -54,6 +54,9 @@ pub(super) fn taken(call: &Call<'_>, vmid: u32, kind: GuestKind) -> Option<Fault
 }
 
 fn create(call: &mut Call<'_>, kind: GuestKind) -> Answer {
+    if super::restore::is_restore(call, kind) {
+        return super::restore::restore(call, kind);
+    }
     let vmid = call.int("vmid").unwrap_or(0) as u32;
     let pool = call.text("pool").map(str::to_owned);
     let allowed = call.may(&format!("/vms/{vmid}"), "VM.Allocate")

@@ -19,8 +19,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/storage/{storage}/content/{volume}", volume),
     ("PUT", "/nodes/{node}/storage/{storage}/content/{volume}", change),
     ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}", delete),
-    ("GET", "/nodes/{node}/storage/{storage}/prunebackups", |call| prune(call, false)),
-    ("DELETE", "/nodes/{node}/storage/{storage}/prunebackups", |call| prune(call, true)),
     ("POST", "/nodes/{node}/storage/{storage}/upload", upload),
 ];
 
@@ -112,10 +110,31 @@ fn rrd(call: &mut Call<'_>) -> Answer {
     data(rows.collect::<Vec<Value>>())
 }
 
+/// How a storage says that the backup server behind it does not answer.
+pub(super) fn away(call: &Call<'_>, storage: &Storage) -> Option<String> {
+    let (vault, ..) = vault_of(&call.estate.vaults, storage)?;
+    let server = storage.options.get("server").and_then(Value::as_str).unwrap_or_default();
+    (!vault.online).then(|| {
+        format!(
+            "{}: error fetching datastores - 500 Can't connect to {server}:8007 (Connection refused)",
+            storage.name
+        )
+    })
+}
+
 /// All volumes that a node sees on a storage; a backup server's are read from it.
 pub(super) fn volumes(call: &Call<'_>, storage: &Storage) -> Vec<Volume> {
-    let mut volumes: Vec<Volume> = storage.volumes_on(call.node).cloned().collect();
-    let Some((vault, store, ns)) = vault_of(&call.estate.vaults, storage) else { return volumes };
+    volumes_of(&call.estate.vaults, storage, call.node)
+}
+
+/// As [`volumes`], where no call is at hand.
+pub(super) fn volumes_of(
+    vaults: &[crate::state::Vault],
+    storage: &Storage,
+    node: usize,
+) -> Vec<Volume> {
+    let mut volumes: Vec<Volume> = storage.volumes_on(node).cloned().collect();
+    let Some((vault, store, ns)) = vault_of(vaults, storage) else { return volumes };
     let Some(store) = vault.store(&store) else { return volumes };
     for backup in store.snapshots.iter().filter(|backup| backup.ns == ns && backup.kind != "host") {
         let ct = backup.kind == "ct";
@@ -164,7 +183,7 @@ fn show_volume(volume: &Volume) -> Value {
 }
 
 /// Backups need more than the right to look at the storage.
-fn may_see_volume(call: &Call<'_>, storage: &Storage, volume: &Volume) -> bool {
+pub(super) fn may_see_volume(call: &Call<'_>, storage: &Storage, volume: &Volume) -> bool {
     let path = format!("/storage/{}", storage.name);
     if call.may(&path, "Datastore.Allocate") {
         return true;
@@ -185,6 +204,9 @@ fn may_see_volume(call: &Call<'_>, storage: &Storage, volume: &Volume) -> bool {
 fn content(call: &mut Call<'_>) -> Answer {
     let call = &*call;
     let storage = find(call)?;
+    if let Some(cause) = away(call, storage) {
+        return Err(Fault::internal(cause));
+    }
     let wanted = call.text("content");
     let vmid = call.int("vmid");
     let rows: Vec<Value> = volumes(call, storage)
@@ -236,7 +258,6 @@ fn volume(call: &mut Call<'_>) -> Answer {
 
 fn change(call: &mut Call<'_>) -> Answer {
     let volume = find_volume(call)?;
-    call.need(&format!("/storage/{}", call.arg("storage")), "Datastore.Allocate")?;
     let notes = call.text("notes").map(str::to_owned);
     let protected = call.flag("protected");
     let name = call.arg("storage").to_owned();
@@ -311,9 +332,7 @@ pub(super) fn remove(estate: &mut crate::state::Estate, at: usize, storage: &str
         && volume.content == "backup"
     {
         if let Some(store) = estate.vaults[0].store_mut(&store) {
-            store
-                .snapshots
-                .retain(|backup| backup.ns != ns || !volume.volid.ends_with(&backup.path()));
+            store.forget(|backup| backup.ns == ns && volume.volid.ends_with(&backup.path()));
         }
         return;
     }
@@ -356,64 +375,6 @@ fn allocate(call: &mut Call<'_>) -> Answer {
         storage.add_used(node, size as i64);
     }
     data(volid)
-}
-
-fn prune(call: &mut Call<'_>, act: bool) -> Answer {
-    let storage = find(call)?;
-    let name = storage.name.clone();
-    let rule = call.text("prune-backups").map(str::to_owned);
-    let rule = rule.or_else(|| {
-        storage.options.get("prune-backups").and_then(Value::as_str).map(str::to_owned)
-    });
-    let rule = rule.unwrap_or_else(|| "keep-all=1".to_owned());
-    let keep: Option<usize> = rule
-        .split(',')
-        .find_map(|part| {
-            part.strip_prefix("keep-last=").or_else(|| part.strip_prefix("keep-daily="))
-        })
-        .and_then(|count| count.parse().ok());
-    let vmid = call.int("vmid").map(|vmid| vmid as u32);
-    let mut backups = volumes(call, storage);
-    backups.retain(|volume| {
-        volume.content == "backup" && vmid.is_none_or(|vmid| volume.vmid == Some(vmid))
-    });
-    backups.sort_by_key(|volume| (volume.vmid, std::cmp::Reverse(volume.ctime)));
-    let mut kept: std::collections::BTreeMap<Option<u32>, usize> =
-        std::collections::BTreeMap::new();
-    let mut rows = Vec::new();
-    let mut gone = Vec::new();
-    for volume in backups {
-        let seen = kept.entry(volume.vmid).or_default();
-        let mark = if volume.protected {
-            "protected"
-        } else if keep.is_none_or(|keep| *seen < keep) {
-            *seen += 1;
-            "keep"
-        } else {
-            "remove"
-        };
-        rows.push(json!({"volid": volume.volid, "vmid": volume.vmid, "ctime": volume.ctime, "mark": mark, "type": volume.subtype}));
-        if mark == "remove" {
-            gone.push(volume);
-        }
-    }
-    if !act {
-        return data(rows);
-    }
-    let (home, node, user, at) = (call.pve(), call.node, call.who.to_string(), call.home);
-    let lines = gone.iter().map(|volume| format!("Removed backup '{}'", volume.volid)).collect();
-    let plan = Plan::new(
-        "prunebackups",
-        vmid.map_or_else(String::new, |vmid| vmid.to_string()),
-        900.0,
-        move |estate| {
-            for volume in &gone {
-                remove(estate, at, &name, volume);
-            }
-            Outcome::ok()
-        },
-    );
-    data(call.estate.start_task(home, node, &user, plan.lines(lines)))
 }
 
 /// The extensions that each kind of content may have.
