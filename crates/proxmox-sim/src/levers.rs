@@ -3,8 +3,6 @@
 mod admin;
 mod vault;
 
-mod vault;
-
 use std::sync::Arc;
 use std::time::Duration;
 

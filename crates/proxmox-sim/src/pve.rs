@@ -3,22 +3,28 @@
 mod access;
 mod agent;
 mod backup;
+mod ceph;
 mod clone;
 mod cluster;
 mod config;
 mod create;
 mod disks;
 mod fetch;
+mod groups;
 mod guests;
 mod ha;
+mod hardware;
 mod jobs;
 mod lifecycle;
 mod nodes;
 mod notifications;
+mod packages;
 mod pools;
 mod power;
+mod replication;
 mod restore;
 mod retention;
+mod services;
 mod snapshots;
 mod storage;
 mod system;
@@ -26,27 +32,36 @@ mod tasks;
 
 use crate::call::Handlers;
 
+pub(crate) use self::hardware::{pool_row, pool_tree};
+pub(crate) use self::system::{journal_range, syslog_page};
+
 /// The handlers of all modules.
 pub(crate) const HANDLERS: &[Handlers] = &[
     access::HANDLERS,
     agent::HANDLERS,
     backup::HANDLERS,
+    ceph::HANDLERS,
     clone::HANDLERS,
     cluster::HANDLERS,
     config::HANDLERS,
     create::HANDLERS,
     disks::HANDLERS,
     fetch::HANDLERS,
+    groups::HANDLERS,
     guests::HANDLERS,
     ha::HANDLERS,
+    hardware::HANDLERS,
     jobs::HANDLERS,
     lifecycle::HANDLERS,
     nodes::HANDLERS,
     notifications::HANDLERS,
+    packages::HANDLERS,
     pools::HANDLERS,
     power::HANDLERS,
+    replication::HANDLERS,
     restore::HANDLERS,
     retention::HANDLERS,
+    services::HANDLERS,
     snapshots::HANDLERS,
     storage::HANDLERS,
     system::HANDLERS,
