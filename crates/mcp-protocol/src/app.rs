@@ -1,10 +1,12 @@
 //! The app: a name, instructions and a catalogue, ready to be served.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures::FutureExt as _;
 use serde_json::Value;
 use stdx::{Clock, SystemClock};
@@ -42,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) changes: Changes,
     pub(crate) clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observer>>,
+    listing: Option<Arc<dyn Listing>>,
     pub(crate) caller: Caller,
     pub(crate) page_size: usize,
     pub(crate) list_ttl: Duration,
@@ -84,6 +87,15 @@ struct Observed<'a> {
     name: &'a str,
     begun: Instant,
     outcome: &'static str,
+}
+
+/// Says which tools are not worth listing at present: those that nobody could use.
+///
+/// They can still be called, and then say themselves why they do not work.
+#[async_trait]
+pub trait Listing: Send + Sync + 'static {
+    /// The names of the tools to leave out. Asked for every list, so it answers from memory, or soon.
+    async fn hidden(&self) -> Arc<BTreeSet<String>>;
 }
 
 /// Puts an [`App`] together.
@@ -163,6 +175,7 @@ impl App {
                 changes: Changes::NONE,
                 clock: SystemClock::shared(),
                 observer: None,
+                listing: None,
                 caller: Caller::new("local"),
                 page_size: 500,
                 list_ttl: Duration::from_mins(5),
@@ -185,6 +198,20 @@ impl App {
     /// What clients are told about each tool, in the order of the list.
     pub fn tool_specs(&self) -> impl ExactSizeIterator<Item = &ToolSpec> {
         self.inner.tools.iter().map(|entry| entry.tool.spec())
+    }
+
+    /// The tools that are worth listing now, as clients get them.
+    pub async fn listed_specs(&self) -> Vec<&ToolSpec> {
+        self.listed().await.into_iter().map(|entry| entry.tool.spec()).collect()
+    }
+
+    pub(crate) async fn listed(&self) -> Vec<&Entry> {
+        let hidden = match &self.inner.listing {
+            Some(listing) => listing.hidden().await,
+            None => Arc::default(),
+        };
+        let tools = self.inner.tools.iter();
+        tools.filter(|entry| !hidden.contains(&entry.tool.spec().name)).collect()
     }
 
     /// The resources, if there are any: for embedders that read them without a client.
@@ -408,6 +435,13 @@ impl AppBuilder {
     pub fn notifier(mut self, notifier: Notifier, changes: Changes) -> Self {
         self.inner.notifier = notifier;
         self.inner.changes = changes;
+        self
+    }
+
+    /// Leaves tools out of the list.
+    #[must_use]
+    pub fn listing(mut self, listing: Arc<dyn Listing>) -> Self {
+        self.inner.listing = Some(listing);
         self
     }
 

@@ -164,6 +164,21 @@ impl CallContext {
         )
     }
 
+    /// The same context of a client that can do this: for an embedder that asks its person itself.
+    #[must_use]
+    pub fn with_capabilities(&self, capabilities: ClientCapabilities) -> Self {
+        let inner = Inner {
+            request: Request { capabilities, ..self.inner.request.clone() },
+            caller: self.inner.caller.clone(),
+            cancelled: self.inner.cancelled.clone(),
+            answers: self.inner.answers.clone(),
+            unasked: self.inner.unasked.clone(),
+            progress: Arc::clone(&self.inner.progress),
+            outlet: Arc::clone(&self.inner.outlet),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The same context under this request id and ended by this token: for a transport of the embedder's own.
     #[must_use]
     pub fn with_request(&self, id: &str, cancelled: CancellationToken) -> Self {
@@ -419,6 +434,59 @@ impl fmt::Display for ClientCapabilities {
     }
 }
 
+// === impl TraceContext ===
+
+/// The longest that a `tracestate` and a baggage may be by the W3C's rules, in bytes.
+const MAX_TRACESTATE: usize = 512;
+const MAX_BAGGAGE: usize = 8192;
+
+impl TraceContext {
+    /// What of these is well formed. Without a proper `traceparent` there is no trace, and no state of one.
+    pub(crate) fn parse(
+        traceparent: Option<&str>,
+        tracestate: Option<&str>,
+        baggage: Option<&str>,
+    ) -> Self {
+        let printable = |text: &&str, limit: usize| {
+            text.len() <= limit && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        };
+        let traceparent = traceparent.filter(|text| is_traceparent(text));
+        let tracestate = tracestate
+            .filter(|text| traceparent.is_some() && printable(text, MAX_TRACESTATE))
+            .map(str::to_owned);
+        let baggage = baggage.filter(|text| printable(text, MAX_BAGGAGE)).map(str::to_owned);
+        Self { traceparent: traceparent.map(str::to_owned), tracestate, baggage }
+    }
+
+    /// The id of the trace, 32 hexadecimal digits.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+}
+
+/// `00-<32 digits>-<16 digits>-<2 digits>`; later versions may append something.
+fn is_traceparent(text: &str) -> bool {
+    let is_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let mut parts = text.splitn(5, '-');
+    let [Some(version), Some(trace), Some(parent), Some(flags), rest] =
+        std::array::from_fn(|_| parts.next())
+    else {
+        return false;
+    };
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    is_hex(version, 2)
+        && version != "ff"
+        && (version != "00" || rest.is_none())
+        && text.len() <= 256
+        && is_hex(trace, 32)
+        && !is_zero(trace)
+        && is_hex(parent, 16)
+        && !is_zero(parent)
+        && is_hex(flags, 2)
+}
+
 /// Reads a capability map: `{"elicitation": {"form": {}}, "extensions": {…}}`.
 impl From<&JsonObject> for ClientCapabilities {
     fn from(map: &JsonObject) -> Self {
@@ -435,6 +503,66 @@ impl From<&JsonObject> for ClientCapabilities {
             sampling: map.contains_key("sampling"),
             roots: map.contains_key("roots"),
             tasks: extension(TASKS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_trace_is_only_taken_if_it_is_one() {
+        let later = format!("01{}-more-of-it", &PARENT[2..]);
+        for (text, is_trace) in [
+            (PARENT, true),
+            (&later, true),
+            (&format!("{PARENT}-more"), false),
+            (&PARENT.to_uppercase(), false),
+            (&PARENT.replace("00-", "ff-"), false),
+            (&PARENT[..54], false),
+            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
+            ("", false),
+        ] {
+            let trace = TraceContext::parse(Some(text), Some("a=b"), Some("c=d"));
+            assert_eq!(trace.traceparent.is_some(), is_trace, "{text}");
+            assert_eq!(trace.tracestate.is_some(), is_trace, "{text}");
+            assert_eq!(trace.baggage.as_deref(), Some("c=d"));
+        }
+        let trace = TraceContext::parse(Some(PARENT), Some("a=b\n"), Some(&"x".repeat(9000)));
+        assert_eq!((trace.tracestate.as_ref(), trace.baggage.as_ref()), (None, None));
+        assert_eq!(trace.trace_id(), Some("0af7651916cd43dd8448eb211c80319c"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_as_a_trace_is_bounded_and_printable(
+            parent in "[0-9a-f-]{0,70}|.{0,20}",
+            state in ".{0,40}",
+        ) {
+            let trace = TraceContext::parse(Some(&parent), Some(&state), Some(&state));
+            if let Some(kept) = &trace.traceparent {
+                prop_assert!(kept.is_ascii() && kept.len() >= 55);
+                prop_assert_eq!(trace.trace_id().map(str::len), Some(32));
+            }
+            for kept in trace.tracestate.iter().chain(&trace.baggage) {
+                prop_assert!(kept.bytes().all(|byte| (32..127).contains(&byte)));
+            }
+        }
+
+        #[test]
+        fn capabilities_survive_being_written(bits in any::<[bool; 5]>()) {
+            let [elicitation_form, elicitation_url, sampling, roots, tasks] = bits;
+            let all = ClientCapabilities { elicitation_form, elicitation_url, sampling, roots, tasks };
+            let Value::Object(map) = all.to_json() else { panic!("a map") };
+            prop_assert_eq!(ClientCapabilities::from(&map), all);
+            prop_assert_eq!(all.lacking(all), None);
+            prop_assert_eq!(all.lacking(ClientCapabilities::default()).unwrap_or_default(), all);
         }
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use estate::Access;
 use mcp_protocol::{
-    App, BuildError, CallContext, Caller, Implementation, JobStore, JsonObject, Outcome, Tool,
+    App, BuildError, CallContext, Caller, Changes, Implementation, JobStore, JsonObject, Notifier,
+    Outcome, Tool,
 };
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     fleet::Fleet,
     jobs::Jobs,
     journal::Journal,
+    offer::{Listed, Offer},
     prompts::Guides,
     redaction::Redaction,
     resources::Documents,
@@ -85,9 +87,11 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     let options = &Arc::new(options);
     let mut names = BTreeSet::new();
     let mut served = Vec::new();
+    let notifier = Notifier::new();
     let jobs = options.jobs.as_ref().map(|store| {
+        let store = notifier.jobs(Arc::clone(store));
         let redaction = options.redaction.clone();
-        Arc::new(Jobs::new(Arc::clone(store), Arc::clone(&fleet), redaction, options.ceiling))
+        Arc::new(Jobs::new(store, Arc::clone(&fleet), redaction, options.ceiling))
     });
     let shared = Shared { jobs, ..Shared::default() };
     for toolset in chosen(&options.toolsets)? {
@@ -101,11 +105,16 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     }
     // Resources read through the same tools, offered or not, so that there is one way to an answer.
     let reads = Catalogue::of_reads(Arc::clone(&fleet), options);
+    let offer = Arc::new(Offer::new(Arc::clone(&fleet), notifier.clone()));
     let implementation = Implementation::new("proxmox-mcp", "Proxmox", options.version.clone());
+    let mut changes = Changes::NONE;
+    (changes.tools, changes.updates) = (true, true);
     let mut builder = App::builder(implementation, instructions(&fleet, options))
         .caller(Caller::new(&options.principal.to_string()).with(options.principal.clone()))
-        .resources(Arc::new(Documents::new(Arc::clone(&fleet), reads, options)))
+        .resources(Arc::new(Documents::new(Arc::clone(&fleet), reads, options, Arc::clone(&offer))))
         .prompts(Arc::new(Guides::new()))
+        .listing(Arc::new(Listed(offer)))
+        .notifier(notifier, changes)
         .completer(Arc::new(Suggestions::new(fleet)));
     for tool in served {
         builder = builder.tool(tool);

@@ -19,6 +19,7 @@ pub mod follow;
 pub mod jobs;
 pub mod journal;
 pub mod needs;
+mod offer;
 pub mod permissions;
 pub mod plan;
 mod prompts;
@@ -32,5 +33,6 @@ mod testing;
 pub mod tool;
 pub mod tools;
 pub mod view;
+pub mod watch;
 
 pub use app::{AppError, DEFAULT_CEILING, Options, build_app, chosen};

@@ -51,7 +51,7 @@ use crate::{
     error::ToolError,
     fleet::{Pbs, Pve},
     redaction::is_secret_field,
-    report::Report,
+    report::{Report, Table},
     tool::{Cx, Definition, EstateTool},
 };
 
@@ -123,6 +123,8 @@ pub struct Plan {
     pub undo: Undo,
     /// How long it is likely to take, if that is known.
     pub expected: Option<Duration>,
+    /// What belongs to the plan in rows, such as what a pruning keeps and removes.
+    pub tables: Vec<Table>,
     /// What the answer says beside, good or bad.
     pub notes: Vec<String>,
     /// Facts of the answer, good or bad, such as the guest's address.
@@ -173,6 +175,8 @@ pub struct Step {
     /// Whether its task is stopped when the caller gives up. What a stopped task leaves behind is
     /// nothing (a clone, a download), or was there before (a backup's previous snapshots).
     pub(crate) stoppable: bool,
+    /// Whether a task of it that fails is for the plan's `settle` to judge.
+    pub(crate) judged: bool,
     /// How its task is recognised where the answer that names it is lost.
     pub(crate) trace: Option<Trace>,
 }
@@ -214,6 +218,7 @@ impl Plan {
             warnings: Vec::new(),
             undo: Undo::By("by hand".to_owned()),
             expected: None,
+            tables: Vec::new(),
             notes: Vec::new(),
             facts: JsonObject::new(),
             settle: None,
@@ -291,6 +296,13 @@ impl Plan {
     #[must_use]
     pub fn expect(mut self, duration: Option<Duration>) -> Self {
         self.expected = duration;
+        self
+    }
+
+    /// Adds rows to what is said of the plan.
+    #[must_use]
+    pub fn table(mut self, table: Table) -> Self {
+        self.tables.push(table);
         self
     }
 
@@ -377,7 +389,14 @@ impl Step {
     }
 
     fn new(what: impl Into<String>, doing: Doing) -> Self {
-        Self { what: what.into(), doing, always: false, stoppable: false, trace: None }
+        Self {
+            what: what.into(),
+            doing,
+            always: false,
+            stoppable: false,
+            judged: false,
+            trace: None,
+        }
     }
 
     /// Says how the task is recognised where the answer that names it is lost: the types that it
@@ -399,6 +418,14 @@ impl Step {
     #[must_use]
     pub fn stoppable(mut self) -> Self {
         self.stoppable = true;
+        self
+    }
+
+    /// A task of it that fails does not end the plan: what settles the plan finds the cause in
+    /// [`StepOutcome::failed`] and judges, since it can find out more than the task says.
+    #[must_use]
+    pub fn judged(mut self) -> Self {
+        self.judged = true;
         self
     }
 

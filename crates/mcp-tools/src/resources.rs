@@ -14,6 +14,7 @@ use crate::{
     error::Kind,
     fleet::{Fleet, GATHER_DEADLINE, Member},
     needs::{self, Product},
+    offer::Offer,
 };
 
 const JSON: &str = "application/json";
@@ -31,7 +32,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "proxmox://capabilities",
         "capabilities",
         "Capabilities",
-        "Versions, and what each token cannot see and why.",
+        "Versions, what each token cannot see, and which tools are not listed for that.",
     ),
     ("proxmox://status", "status", "Status", "The estate in a few lines, worst first."),
     ("proxmox://incidents", "incidents", "Incidents", "Open incidents."),
@@ -59,13 +60,19 @@ pub(crate) struct Documents {
     fleet: Arc<Fleet>,
     tools: Catalogue,
     options: Options,
+    offer: Arc<Offer>,
 }
 
 // === impl Documents ===
 
 impl Documents {
-    pub(crate) fn new(fleet: Arc<Fleet>, tools: Catalogue, options: &Options) -> Self {
-        Self { fleet, tools, options: options.clone() }
+    pub(crate) fn new(
+        fleet: Arc<Fleet>,
+        tools: Catalogue,
+        options: &Options,
+        offer: Arc<Offer>,
+    ) -> Self {
+        Self { fleet, tools, options: options.clone(), offer }
     }
 
     /// The settings as they are in force.
@@ -100,7 +107,7 @@ impl Documents {
             let version = member.client.call(pbs_client::version::get()).await?;
             Ok((version.version, member.permissions(now).await?))
         });
-        let (pve, pbs) = futures::join!(pve, pbs);
+        let (pve, pbs, hidden) = futures::join!(pve, pbs, self.offer.reasons());
         let one = |key: &str, product, version: &str, held: &crate::permissions::Permissions| {
             let lacks = needs::unmet(product, held).map(|need| {
                 json!({
@@ -120,7 +127,7 @@ impl Documents {
         let silent = pve.unreachable.iter().chain(&pbs.unreachable);
         let silent: Vec<Value> =
             silent.map(|part| json!({"what": part.what, "why": part.why})).collect();
-        json!({"members": members, "unreachable": silent})
+        json!({"members": members, "unreachable": silent, "tools_not_listed": *hidden})
     }
 
     async fn by_tool(

@@ -63,6 +63,12 @@ impl Input {
         self.with(name, schema, about)
     }
 
+    /// A list of texts.
+    #[must_use]
+    pub fn texts(self, name: &'static str, about: &str) -> Self {
+        self.with(name, json!({"type": "array", "items": {"type": "string"}}), about)
+    }
+
     /// The settings key of a cluster or server.
     #[must_use]
     pub fn cluster(self) -> Self {

@@ -64,6 +64,8 @@ pub struct StepOutcome {
     pub said: Option<String>,
     /// How many warnings the task ended with.
     pub warnings: u64,
+    /// Why its task failed, where the step leaves that to be judged.
+    pub failed: Option<String>,
     /// The end of the task's log, if it ended with warnings.
     pub(super) tail: Vec<String>,
 }
@@ -172,6 +174,7 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
         upid: Some(followed.upid),
         said: None,
         warnings,
+        failed: None,
         tail,
     })
 }
@@ -191,6 +194,14 @@ async fn stop_task(holder: &Holder, upid: &Upid) {
 impl Step {
     /// Does it.
     pub(super) async fn run(self, running: &Running) -> Result<StepOutcome, ToolError> {
+        let judged = self.judged;
+        match self.attempt(running).await {
+            Err(error) if judged => judge(error),
+            ended => ended,
+        }
+    }
+
+    async fn attempt(self, running: &Running) -> Result<StepOutcome, ToolError> {
         let what = self.what.clone();
         let node = self.node().cloned();
         match self.doing {
@@ -216,6 +227,22 @@ impl Step {
                 }
             }
         }
+    }
+}
+
+/// The failure of a task as an outcome; any other failure stays one.
+fn judge(error: ToolError) -> Result<StepOutcome, ToolError> {
+    let report = error.into_report();
+    let fact = |name: &str| report.facts.get(name).and_then(Value::as_str);
+    let upid = fact("upid").and_then(|upid| upid.parse::<Upid>().ok());
+    match (fact("status"), upid) {
+        (Some("failed"), Some(upid)) => Ok(StepOutcome {
+            value: Value::String(upid.as_str().to_owned()),
+            upid: Some(upid),
+            failed: Some(fact("cause").unwrap_or_default().to_owned()),
+            ..StepOutcome::default()
+        }),
+        _ => Err(ToolError::from_report(report)),
     }
 }
 

@@ -51,6 +51,7 @@ impl Plan {
             }
             report = report.table(table);
         }
+        report.tables.extend(self.tables.iter().cloned());
         if !self.targets.is_empty() {
             let targets: Value = json!(self.targets);
             report = report.fact("targets", targets);
