@@ -1,10 +1,19 @@
 //! `proxmox-mcp call` and `tools`: the catalogue from a terminal.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use guard::Principal;
-use mcp_protocol::{App, CallContext, JsonObject, Outcome};
+use mcp_protocol::{
+    Answers, App, CallContext, ClientCapabilities, InputAnswer, InputKind, InputRequest,
+    JsonObject, Outcome,
+};
 use mcp_tools::{Options, fleet::Fleet, redaction::Redaction};
 use serde_json::{Value, json};
 
@@ -14,9 +23,20 @@ use crate::{
     output,
 };
 
+/// How often a tool may ask before it has to come to an end.
+const MOST_QUESTIONS: usize = 8;
+
+/// How long a call on a terminal follows what it began.
+const FOLLOW: Duration = Duration::from_hours(24);
+
+/// The longest question, in characters.
+const MAX_QUESTION: usize = 8000;
+
 /// Calls one tool and prints its answer.
 pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
-    let estate = Estate::prepare(&args.surface, log).await?;
+    let mut estate = Estate::prepare(&args.surface, log).await?;
+    // Nobody gives up on a terminal but the person, and what is not done when this ends is not done.
+    estate.options.task_wait = FOLLOW;
     let app = estate.app()?;
     let arguments = parse(&args.args)?;
     let (answer, failed) = ask(&app, &args.tool, arguments).await?;
@@ -74,19 +94,60 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
     Ok(mcp_tools::build_app(fleet, &options)?)
 }
 
-/// Calls a tool as a client would; `true` if it failed.
+/// Calls a tool as a client would; `true` if it failed. What it asks is asked on the terminal, if
+/// somebody sits there.
 pub(crate) async fn ask(
     app: &App,
     tool: &str,
     args: JsonObject,
 ) -> anyhow::Result<(mcp_protocol::Answer, bool)> {
-    let cx = CallContext::detached(app.caller().clone());
-    match app.call_tool(&cx, tool, args).await? {
-        Outcome::Done(answer) => Ok((answer, false)),
-        Outcome::Failed(answer) => Ok((answer, true)),
-        Outcome::Job(job) => Ok((job.answer, false)),
-        _ => bail!("{tool} asks something that can only be answered in an MCP client"),
+    let mut capabilities = ClientCapabilities::default();
+    capabilities.elicitation_form = std::io::stdin().is_terminal();
+    let mut cx = CallContext::detached(app.caller().clone()).with_capabilities(capabilities);
+    for _ in 0..MOST_QUESTIONS {
+        match app.call_tool(&cx, tool, args.clone()).await? {
+            Outcome::Done(answer) => return Ok((answer, false)),
+            Outcome::Failed(answer) => return Ok((answer, true)),
+            Outcome::Job(job) => return Ok((job.answer, false)),
+            Outcome::Ask { inputs, state } => {
+                let mut by_key = BTreeMap::new();
+                for input in &inputs {
+                    by_key.insert(input.key.clone(), put(input)?);
+                }
+                cx = cx.with_answers(Answers { state, by_key });
+            }
+            _ => bail!("{tool} answered in a way that only an MCP client understands"),
+        }
     }
+    bail!("{tool} does not stop asking")
+}
+
+/// Puts a question to whoever sits at the terminal. Every field is one line; nothing typed is `no`.
+fn put(input: &InputRequest) -> anyhow::Result<InputAnswer> {
+    let InputKind::Form { schema } = &input.kind else {
+        bail!("this question can only be answered in an MCP client: {}", input.message)
+    };
+    let mut console = io::stderr();
+    writeln!(console, "{}", stdx::untrusted::text(&input.message, MAX_QUESTION))?;
+    let mut fields = JsonObject::new();
+    for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let title = field.get("title").and_then(Value::as_str).unwrap_or(name);
+        let is_choice = field.get("type").and_then(Value::as_str) == Some("boolean");
+        write!(console, "{title}{}: ", if is_choice { " (yes or no)" } else { "" })?;
+        console.flush()?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            return Ok(InputAnswer::Cancelled);
+        }
+        let line = line.trim();
+        let value = if is_choice {
+            Value::Bool(line.eq_ignore_ascii_case("yes"))
+        } else {
+            Value::String(line.to_owned())
+        };
+        fields.insert(name.clone(), value);
+    }
+    Ok(InputAnswer::Accepted(fields))
 }
 
 /// Reads `key=value` pairs; a value that is JSON is taken as such, anything else as text.
