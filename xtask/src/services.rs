@@ -5,6 +5,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
+mod issuer;
 mod postgres;
 
 /// A service that tests use.
@@ -12,6 +13,8 @@ mod postgres;
 pub(crate) enum Service {
     /// PostgreSQL, for the store.
     Postgres,
+    /// An OAuth issuer, for authentication over HTTP.
+    Issuer,
 }
 
 /// Starts the services, all of them where none is named.
@@ -19,6 +22,7 @@ pub(crate) fn start(services: &[Service]) -> Result<()> {
     for service in chosen(services) {
         match service {
             Service::Postgres => postgres::start()?,
+            Service::Issuer => issuer::start()?,
         }
     }
     Ok(())
@@ -29,6 +33,7 @@ pub(crate) fn stop(services: &[Service]) -> Result<()> {
     for service in chosen(services) {
         match service {
             Service::Postgres => postgres::stop()?,
+            Service::Issuer => issuer::stop()?,
         }
     }
     Ok(())
@@ -39,6 +44,7 @@ pub(crate) fn status(services: &[Service]) -> Result<()> {
     for service in chosen(services) {
         match service {
             Service::Postgres => postgres::status()?,
+            Service::Issuer => issuer::status(),
         }
     }
     Ok(())

@@ -23,6 +23,18 @@ pub fn postgres_url() -> Option<String> {
     find("postgres", "TEST_POSTGRES_URL")
 }
 
+/// The address of an OAuth issuer (`xtask/services/issuer.mjs` says what it offers), or `None` after
+/// saying so.
+///
+/// `TEST_ISSUER_URL` comes before the state file.
+///
+/// # Panics
+///
+/// When there is none and `REQUIRE_SERVICES=1`.
+pub fn issuer_url() -> Option<String> {
+    find("issuer", "TEST_ISSUER_URL")
+}
+
 fn find(service: &str, variable: &str) -> Option<String> {
     let announced = read_env(variable).filter(|url| !url.is_empty()).or_else(|| {
         let file = workspace_root().join(".services").join(format!("{service}.url"));
