@@ -4,6 +4,9 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::tls::{self, TlsError, TlsOptions};
 
+/// A client that [`client`] made.
+pub use reqwest::Client;
+
 /// How a client connects.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -98,7 +101,7 @@ pub fn without_login(address: &str) -> Cow<'_, str> {
 /// not to obey), nothing kept longer than `pool_idle`.
 ///
 /// Reads the system's root certificates only if the TLS policy asks for them.
-pub fn client(options: &HttpOptions) -> Result<reqwest::Client, HttpError> {
+pub fn client(options: &HttpOptions) -> Result<Client, HttpError> {
     let tls = tls::client_config(&options.tls)?;
     #[expect(clippy::disallowed_methods, reason = "the one place that makes HTTP clients")]
     let mut builder = reqwest::Client::builder()

@@ -69,7 +69,8 @@ pub(super) fn verify(token: &str, hash: &str) -> bool {
 
 /// Whether a text is a hash that [`verify`] can take.
 pub(super) fn is_hash(text: &str) -> bool {
-    argon2::PasswordHash::new(text).is_ok_and(|hash| hash.algorithm.as_str() == "argon2id" && Params::try_from(&hash).is_ok())
+    argon2::PasswordHash::new(text)
+        .is_ok_and(|hash| hash.algorithm.as_str() == "argon2id" && Params::try_from(&hash).is_ok())
 }
 
 fn argon(params: Params) -> Argon2<'static> {

@@ -51,13 +51,17 @@ pub struct TokenInfo {
 #[non_exhaustive]
 pub enum TokenError {
     /// The name does for no principal.
-    #[error("name a token {given:?}: use letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit")]
+    #[error(
+        "name a token {given:?}: use letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit"
+    )]
     Name {
         /// The name.
         given: String,
     },
     /// There is one of this name.
-    #[error("make the token: there is one called {name:?}; revoke it first, or choose another name")]
+    #[error(
+        "make the token: there is one called {name:?}; revoke it first, or choose another name"
+    )]
     Exists {
         /// The name.
         name: String,
@@ -264,7 +268,8 @@ impl TokenFile {
         if is_writable_by_others(&metadata) {
             return Err(TokenError::Writable { path });
         }
-        let broken = |reason: &str| TokenError::Broken { path: path.clone(), reason: reason.to_owned() };
+        let broken =
+            |reason: &str| TokenError::Broken { path: path.clone(), reason: reason.to_owned() };
         if metadata.len() > MAX_BYTES {
             return Err(broken("it is larger than 4 MiB"));
         }
@@ -308,8 +313,11 @@ impl TokenFile {
         private(&mut options);
         let mut file = options.open(&new).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        fs::rename(&new, &path)
-            .map_err(|source| TokenError::Io { action: "replace", path, source })?;
+        fs::rename(&new, &path).map_err(|source| TokenError::Io {
+            action: "replace",
+            path,
+            source,
+        })?;
         // A revocation must outlast a power cut; where folders cannot be synced there is no more to do.
         File::open(&self.folder).and_then(|folder| folder.sync_all()).ok();
         Ok(())
@@ -319,11 +327,16 @@ impl TokenFile {
 fn parse(text: &str) -> Result<Rows, String> {
     // The message of the TOML reader can quote a line with a hash.
     let document: Document = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line = error
+            .span()
+            .map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         format!("line {line} is not as `proxmox-mcp token` writes it")
     })?;
     if document.version != VERSION {
-        return Err(format!("it is of version {}, and this release knows {VERSION}", document.version));
+        return Err(format!(
+            "it is of version {}, and this release knows {VERSION}",
+            document.version
+        ));
     }
     let rows = document.token.into_iter().map(|(name, entry)| {
         let row = row(&name, entry);
@@ -399,9 +412,11 @@ fn make_folder(path: &Path) -> Result<(), TokenError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(path)
-        .map_err(|source| TokenError::Io { action: "make the folder", path: path.to_owned(), source })
+    builder.create(path).map_err(|source| TokenError::Io {
+        action: "make the folder",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(unix)]

@@ -21,9 +21,9 @@ use super::secret;
 use super::token_file::{Row, Stamp, TokenFile, day_of};
 
 /// How long a token that was found good is not hashed again.
-const GOOD_FOR: Duration = Duration::from_secs(300);
+const GOOD_FOR: Duration = Duration::from_mins(5);
 /// How long one that was found wrong is not.
-const WRONG_FOR: Duration = Duration::from_secs(60);
+const WRONG_FOR: Duration = Duration::from_mins(1);
 /// How many answers of each kind are remembered.
 const REMEMBERED: usize = 1024;
 /// How many hashes are computed at a time.
@@ -44,15 +44,19 @@ pub struct Tokens {
     waiting: AtomicUsize,
     /// How often a hash was computed.
     hashed: AtomicUsize,
-    warned: AtomicBool,
+    /// Whether it was said already that the days of use are not kept.
+    warned: Arc<AtomicBool>,
 }
 
 /// What is known at the moment.
 #[derive(Default)]
 struct State {
-    seen: Option<Stamp>,
+    /// What the file looked like when it was read; `Some(None)` where there was none.
+    seen: Option<Option<Stamp>>,
     /// The rows by id; `None` where the file could not be read.
     rows: Option<Arc<HashMap<String, Row>>>,
+    /// What was last said about a file that could not be read.
+    trouble: Option<String>,
     good: Memory,
     wrong: Memory,
 }
@@ -84,7 +88,7 @@ impl Tokens {
             hashing: Semaphore::new(AT_A_TIME),
             waiting: AtomicUsize::new(0),
             hashed: AtomicUsize::new(0),
-            warned: AtomicBool::new(false),
+            warned: Arc::default(),
         }
     }
 
@@ -147,32 +151,33 @@ impl Tokens {
 
     /// The rows as the file has them now.
     fn rows(&self) -> Result<Arc<HashMap<String, Row>>, AuthFailure> {
+        // The stamp is of before the reading: a change in between is seen with the next request.
         let stamp = self.file.stamp();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = match stamp {
-            Ok(stamp) => stamp,
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "the tokens cannot be read");
-                state.rows = None;
-                state.seen = None;
-                return Err(unreadable());
+        if let (Ok(stamp), Some(rows)) = (&stamp, &state.rows)
+            && state.seen == Some(*stamp)
+        {
+            return Ok(Arc::clone(rows));
+        }
+        match stamp.and_then(|stamp| Ok((stamp, self.file.read()?))) {
+            Ok((stamp, rows)) => {
+                let rows = rows.0.into_iter().map(|row| (row.info.id.clone(), row));
+                let rows = Arc::new(rows.collect());
+                state.rows = Some(Arc::clone(&rows));
+                state.seen = Some(stamp);
+                state.trouble = None;
+                Ok(rows)
             }
-        };
-        if state.seen != stamp || state.rows.is_none() {
-            // The stamp is of before the reading: a change in between is seen with the next request.
-            match self.file.read() {
-                Ok(rows) => {
-                    let rows = rows.0.into_iter().map(|row| (row.info.id.clone(), row));
-                    state.rows = Some(Arc::new(rows.collect()));
-                    state.seen = stamp;
+            Err(error) => {
+                state.rows = None;
+                let trouble = Chain(&error).to_string();
+                if state.trouble.as_ref() != Some(&trouble) {
+                    tracing::error!(error = %trouble, "the tokens cannot be read: all are refused");
+                    state.trouble = Some(trouble);
                 }
-                Err(error) => {
-                    tracing::error!(error = %Chain(&error), "the tokens cannot be read");
-                    state.rows = None;
-                }
+                Err(unreadable())
             }
         }
-        state.rows.clone().ok_or_else(unreadable)
     }
 
     fn tag(&self, token: &str) -> Tag {
@@ -223,10 +228,10 @@ impl Tokens {
             return;
         }
         let (file, id) = (self.file.clone(), row.info.id.clone());
-        let is_first_failure = !self.warned.swap(true, Ordering::Relaxed);
+        let warned = Arc::clone(&self.warned);
         tokio::task::spawn_blocking(move || {
             if let Err(error) = file.touch(&id, day)
-                && is_first_failure
+                && !warned.swap(true, Ordering::Relaxed)
             {
                 tracing::warn!(error = %Chain(&error), "the days on which tokens are used are not kept");
             }
