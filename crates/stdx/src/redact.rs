@@ -178,6 +178,7 @@ mod tests {
         check("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl end", "jwt [redacted] end");
         check("id AKIAIOSFODNN7EXAMPLE.", "id [redacted].");
         check("t ghp_0123456789abcdefghijABCDEFGHIJ012345", "t [redacted]");
+        check(&format!("t pmx_0a1b2c3d_{}.", "0f".repeat(32)), "t [redacted].");
         check("root:$6$salt$abc./DEF:19000:", "root:[redacted]:19000:");
         check(
             "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nx",

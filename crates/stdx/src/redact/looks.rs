@@ -12,6 +12,7 @@ const PREFIXES: &[(&str, usize)] = &[
     ("ghu_", 30),
     ("github_pat_", 30),
     ("glpat-", 16),
+    ("pmx_", 40), // the bearer tokens of this program
     ("xoxb-", 16),
     ("xoxp-", 16),
     ("xapp-", 16),
@@ -44,7 +45,9 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             b'/' if stands(at, WEBHOOKS) => webhook(text, at, found),
             b'e' if begins_word(bytes, at) => jwt(text, at, found),
             b'P' if begins_word(bytes, at) => ticket(text, at, found),
-            b'A' | b'g' | b's' | b'x' if begins_word(bytes, at) => service_key(text, at, found),
+            b'A' | b'g' | b'p' | b's' | b'x' if begins_word(bytes, at) => {
+                service_key(text, at, found)
+            }
             _ => {}
         }
     }
