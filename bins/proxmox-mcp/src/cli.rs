@@ -24,7 +24,7 @@ Standard output carries answers only; logs go to standard error.";
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve MCP on standard input and output (what a client starts).
+    /// Serve MCP on standard input and output (what a client starts), or over HTTP.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Show what it does, on a simulated estate: an overview, a search, a start that works, one that fails.
@@ -47,7 +47,10 @@ Examples:
   proxmox-mcp serve --demo                      a simulated estate, no settings needed
   proxmox-mcp serve --config lab.toml           your own estate, reads only
   proxmox-mcp serve --mode trusted              also start, stop and snapshot guests
-  proxmox-mcp serve --toolsets classic          the names of the earlier Python server";
+  proxmox-mcp serve --toolsets classic          the names of the earlier Python server
+  proxmox-mcp serve --http                      MCP and REST at http://127.0.0.1:8808, with tokens
+  proxmox-mcp serve --demo --http --no-auth     the same on a simulated estate, for anybody here
+  proxmox-mcp serve --http=0.0.0.0:8808 --tls-cert tls.crt --tls-key tls.key";
 
 const CALL_EXAMPLES: &str = "\
 Examples:
@@ -96,6 +99,29 @@ pub(crate) struct SurfaceArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) surface: SurfaceArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+}
+
+/// Where `serve` listens, if it does.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Over HTTP")]
+pub(crate) struct HttpArgs {
+    /// Serve MCP at /mcp and REST at /api/v1 on this address; port 0 takes any that is free [default: `http.listen`, 127.0.0.1:8808]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, value_parser = parse_address)]
+    pub(crate) http: Option<Option<std::net::SocketAddr>>,
+    /// Serve on a Unix socket that only this account can open
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unix: Option<PathBuf>,
+    /// Ask nobody for a token; only on loopback and on a Unix socket
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+    /// Serve HTTPS with this certificate (PEM, with its chain); read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// Arguments of `call`.
@@ -237,6 +263,22 @@ pub(crate) struct LogArgs {
     /// What to log: error, warn, info, debug, trace, or a filter such as api_core=debug [default: warn]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
+}
+
+/// Reads an address; a port alone is one on loopback, and so is `localhost`.
+fn parse_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    let loopback = std::net::Ipv4Addr::LOCALHOST;
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok((loopback, port).into());
+    }
+    let address = match text.strip_prefix("localhost") {
+        Some(rest) => format!("{loopback}{rest}"),
+        None => text.to_owned(),
+    };
+    address.parse().map_err(|_| {
+        "it takes an address with its port, for example 127.0.0.1:8808, 0.0.0.0:8808 or [::]:8808"
+            .to_owned()
+    })
 }
 
 fn parse_mode(text: &str) -> Result<guard::Mode, String> {

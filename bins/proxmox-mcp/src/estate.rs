@@ -1,6 +1,6 @@
 //! From the command line to a fleet: settings, the simulator of `--demo`, clients.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use api_core::endpoint::ExpectedOff;
@@ -28,13 +28,13 @@ pub(crate) struct Estate {
     pub(crate) fleet: Arc<Fleet>,
     /// What the catalogue is built with.
     pub(crate) options: mcp_tools::Options,
-    _demo: Option<Demo>,
+    demo: Option<Demo>,
 }
 
 /// A simulated estate and the private folder that its files are in.
 struct Demo {
     _sim: Sim,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Estate {
@@ -98,7 +98,12 @@ impl Estate {
             scope: None,
         };
         let fleet = Arc::new(connect(&loaded)?);
-        Ok(Self { loaded, fleet, options, _demo: demo })
+        Ok(Self { loaded, fleet, options, demo })
+    }
+
+    /// The private folder of a demo.
+    pub(crate) fn demo_folder(&self) -> Option<&Path> {
+        self.demo.as_ref().map(|demo| demo.folder.path())
     }
 
     /// The catalogue over this estate.
@@ -154,7 +159,7 @@ async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)
         .tempdir()
         .context("make a folder for the demo")?;
     let text = sim.settings_toml(folder.path()).context("write the demo's settings")?;
-    Ok((Demo { _sim: sim, _folder: folder }, text))
+    Ok((Demo { _sim: sim, folder }, text))
 }
 
 fn connect(loaded: &Loaded) -> anyhow::Result<Fleet> {

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod demo;
 mod estate;
+mod http;
 mod journal;
 mod output;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `proxmox-mcp serve`: MCP over standard input and output.
+//! `proxmox-mcp serve`: MCP over standard input and output, or over HTTP.
 
 use std::process::ExitCode;
 
@@ -7,11 +7,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{cli::ServeArgs, estate::Estate};
+use crate::{cli::ServeArgs, estate::Estate, http};
 
 /// Serves until the input ends or a signal comes.
 pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
+    let over_http = http::is_wanted(&args.http)?;
     let estate = Estate::prepare(&args.surface, log).await?;
+    if over_http {
+        return http::run(estate, &args.http).await;
+    }
     let app = estate.app()?;
     let shutdown = CancellationToken::new();
     tokio::spawn(until_signal(shutdown.clone())?);
@@ -20,17 +24,22 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
         tools = app.tool_specs().len(),
         "serving on standard input and output"
     );
-    if estate.options.mode == guard::Mode::Trusted {
-        tracing::warn!("trusted mode: reversible actions run without asking anybody");
-    }
+    warn_of_trust(estate.options.mode);
     mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown)
         .await
         .context("serve on standard input and output")?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says so when the server acts without asking.
+pub(crate) fn warn_of_trust(mode: guard::Mode) {
+    if mode == guard::Mode::Trusted {
+        tracing::warn!("trusted mode: reversible actions run without asking anybody");
+    }
+}
+
 /// Listens for the signals that end a service; the future cancels `shutdown` at the first.
-fn until_signal(
+pub(crate) fn until_signal(
     shutdown: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
