@@ -90,6 +90,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         journal: None,
         jobs: None,
         scope: None,
+        observer: None,
     };
     Ok(mcp_tools::build_app(fleet, &options)?)
 }

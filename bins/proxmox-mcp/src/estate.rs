@@ -96,6 +96,7 @@ impl Estate {
             journal: Some(Arc::new(AuditJournal::new(store.clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store))),
             scope: None,
+            observer: None,
         };
         let fleet = Arc::new(connect(&loaded)?);
         Ok(Self { loaded, fleet, options, demo })

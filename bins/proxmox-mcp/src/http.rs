@@ -18,7 +18,7 @@ use gateway::{
     auth::{Authenticator, TokenFile, Tokens},
 };
 use guard::{Grant, Scope};
-use mcp_protocol::App;
+use mcp_protocol::{App, Observer};
 use mcp_tools::{Options, fleet::Fleet};
 use secrecy::ExposeSecret;
 use settings::HttpSettings;
@@ -156,10 +156,11 @@ struct Surface {
 // === impl Surface ===
 
 impl Surface {
-    fn new(estate: &Estate, _metrics: &Arc<Metrics>) -> Self {
+    fn new(estate: &Estate, metrics: &Arc<Metrics>) -> Self {
+        let observer: Arc<dyn Observer> = Arc::<Metrics>::clone(metrics);
         Self {
             fleet: Arc::clone(&estate.fleet),
-            options: estate.options.clone(),
+            options: Options { observer: Some(observer), ..estate.options.clone() },
             apps: Mutex::default(),
             reached: AtomicBool::new(false),
         }

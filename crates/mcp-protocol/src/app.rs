@@ -15,7 +15,7 @@ use crate::JsonObject;
 use crate::completion::Completer;
 use crate::context::{CallContext, Caller};
 use crate::icon::Icon;
-use crate::job::{JobDriver, JobStore};
+use crate::job::{Job, JobDriver, JobId, JobStore, JobStoreError};
 use crate::notify::{Changes, Notifier};
 use crate::prompt::Prompts;
 use crate::resource::Resources;
@@ -217,6 +217,31 @@ impl App {
     /// The resources, if there are any: for embedders that read them without a client.
     pub fn resources(&self) -> Option<&Arc<dyn Resources>> {
         self.inner.resources.as_ref()
+    }
+
+    /// How a job of this owner is now, looked at again if it is not finished: for embedders that tell it elsewhere than in
+    /// the protocol. `None` for another's job, as for one that nobody has.
+    ///
+    /// # Errors
+    ///
+    /// When the store has no answer.
+    pub async fn job(&self, owner: &str, id: &JobId) -> Result<Option<Job>, JobStoreError> {
+        match &self.inner.tasks {
+            Some(tasks) => tasks.look(owner, id, self.inner.clock.now()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Stops a job of this owner, as far as it can be stopped, and tells how it is then.
+    ///
+    /// # Errors
+    ///
+    /// When the store has no answer.
+    pub async fn cancel_job(&self, owner: &str, id: &JobId) -> Result<Option<Job>, JobStoreError> {
+        match &self.inner.tasks {
+            Some(tasks) => tasks.cancel(owner, id, self.inner.clock.now()).await,
+            None => Ok(None),
+        }
     }
 
     /// Tells clients what has changed; only what [`AppBuilder::notifier`] announces is heard.

@@ -9,7 +9,7 @@ use std::{
 use estate::Access;
 use mcp_protocol::{
     App, BuildError, CallContext, Caller, Changes, Implementation, JobStore, JsonObject, Notifier,
-    Outcome, Tool,
+    Observer, Outcome, Tool,
 };
 
 use crate::{
@@ -52,6 +52,8 @@ pub struct Options {
     /// What the callers of this app may do at most; without it, what the rest of this says. Who
     /// calls is in the request ([`guard::Grant`]), so that callers of one scope share an app.
     pub scope: Option<guard::Scope>,
+    /// Who is told of every call, for metrics.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Why no app could be built.
@@ -118,6 +120,9 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
         .completer(Arc::new(Suggestions::new(fleet)));
     for tool in served {
         builder = builder.tool(tool);
+    }
+    if let Some(observer) = &options.observer {
+        builder = builder.observer(Arc::clone(observer));
     }
     if let Some(jobs) = shared.jobs {
         builder = builder.jobs(Arc::clone(jobs.store()), jobs);
