@@ -12,34 +12,47 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, ClientNotification, ClientRequest,
-    CompleteRequestParams, CompleteResult, CompletionInfo, DiscoverResult, GetPromptRequestParams,
-    GetPromptResponse, GetPromptResult, Implementation as WireImplementation,
-    InitializeRequestParams, InitializeResult, InputResponses, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    PromptsCapability, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Reference, ResourcesCapability, ServerCapabilities, ServerConfig,
-    ServerResult, SetLevelRequestMethod, SetLevelRequestParams, ToolsCapability,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientNotification,
+    ClientRequest, CompleteRequestParams, CompleteResult, CompletionInfo, CreateTaskResult,
+    DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskParams,
+    GetTaskResult, Implementation as WireImplementation, InitializeRequestParams, InitializeResult,
+    InputResponses, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, PromptsCapability, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference,
+    ResourcesCapability, ServerCapabilities, ServerConfig, ServerResult, SetLevelRequestMethod,
+    SetLevelRequestParams, SubscribeRequestParams, ToolsCapability, UnsubscribeRequestParams,
+    UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
+use tracing::{Instrument as _, Span};
 
 use super::answer;
 use super::ask::{self, Binding, MAX_ROUNDS, Returned, Sealer};
 use super::http::Carried;
+use super::listen::{self, Ear};
 use super::outlet::{self, PeerOutlet};
 use super::session::Session;
+use super::tasks;
 use crate::JsonObject;
 use crate::app::{App, CallError};
+use crate::ask::InputRequest;
 use crate::completion::CompletionRef;
-use crate::context::{CallContext, ClientCapabilities, ClientInfo, Era, Request, TraceContext};
+use crate::context::{
+    CallContext, ClientCapabilities, ClientInfo, Era, Request, TASKS, TraceContext,
+};
 use crate::cursor;
+use crate::job::{Job, JobHandle, JobId, JobStoreError};
+use crate::notify::MAX_WATCHED;
 use crate::prompt::{PromptError, PromptSpec};
 use crate::resource::ResourceError;
+use crate::tasks::Tasks;
 use crate::tool::{Answer, Outcome};
 
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+/// What a client calls things is logged up to so many characters.
+const MAX_LOGGED: usize = 64;
 
 /// The gate: ends work that nobody waits for, catches panics, and says on every modern result who answers.
 pub(super) struct Server {
@@ -48,9 +61,9 @@ pub(super) struct Server {
 }
 
 /// One method for each kind of request.
-struct Handler {
-    app: App,
-    session: Arc<Session>,
+pub(super) struct Handler {
+    pub(super) app: App,
+    pub(super) session: Arc<Session>,
     sealer: Arc<Sealer>,
 }
 
@@ -80,14 +93,27 @@ impl Service<RoleServer> for Server {
     ) -> Result<ServerResult, ErrorData> {
         let era = era(&context);
         let cancelled = context.ct.clone();
-        let method = request.method().to_owned();
+        let method = stdx::untrusted::line(request.method(), MAX_LOGGED).into_owned();
+        let span = request_span(&method, &context);
         let handler = self.handler.serving(&context);
-        let work = AssertUnwindSafe(handler.handle_request(request, context)).catch_unwind();
+        // Listening ends by itself when the request or the connection does, with an answer that says so.
+        let listens = matches!(request, ClientRequest::SubscriptionsListenRequest(_));
+        let work = async {
+            match request {
+                ClientRequest::SubscriptionsListenRequest(request) => {
+                    listen::listen(&handler, request.params.notifications, &context).await
+                }
+                request => handler.handle_request(request, context).await,
+            }
+        };
+        let work = AssertUnwindSafe(work.instrument(span)).catch_unwind();
         let result = tokio::select! {
             biased;
             // Neither of the two answers reaches anybody but whoever still reads at the end of a pipe.
-            () = cancelled.cancelled() => return Err(ErrorData::internal_error("cancelled", None)),
-            () = self.handler.session.stopped() => {
+            () = cancelled.cancelled(), if !listens => {
+                return Err(ErrorData::internal_error("cancelled", None));
+            }
+            () = self.handler.session.stopped(), if !listens => {
                 return Err(ErrorData::internal_error("the server is ending", None));
             }
             result = work => result,
@@ -117,7 +143,26 @@ impl Service<RoleServer> for Server {
     }
 }
 
-fn era(context: &RequestContext<RoleServer>) -> Era {
+/// The span of a request, within the trace that it says it belongs to.
+fn request_span(method: &str, context: &RequestContext<RoleServer>) -> Span {
+    let id = context.id.to_string();
+    let request_id = stdx::untrusted::line(&id, MAX_LOGGED);
+    let trace = trace(context);
+    tracing::info_span!(
+        "mcp.request",
+        request_id = &*request_id,
+        method,
+        traceparent = trace.traceparent,
+        tracestate = trace.tracestate,
+    )
+}
+
+fn trace(context: &RequestContext<RoleServer>) -> TraceContext {
+    let meta = &context.meta;
+    TraceContext::parse(meta.get_traceparent(), meta.get_tracestate(), meta.get_baggage())
+}
+
+pub(super) fn era(context: &RequestContext<RoleServer>) -> Era {
     match context.protocol_version() {
         Some(version) if !version.has_initialize() => Era::Modern,
         _ => Era::Legacy,
@@ -133,11 +178,30 @@ impl ServerHandler for Handler {
         let mut capabilities = ServerCapabilities::default();
         capabilities.logging = Some(JsonObject::new());
         capabilities.completions = app.completer.is_some().then(JsonObject::new);
-        capabilities.prompts = app.prompts.is_some().then(PromptsCapability::default);
-        capabilities.resources = app.resources.is_some().then(ResourcesCapability::default);
-        capabilities.tools = (!app.tools.is_empty()).then(ToolsCapability::default);
-        let implementation =
+        let announced = |announced: bool| announced.then_some(true);
+        capabilities.prompts = app.prompts.is_some().then(|| {
+            let mut prompts = PromptsCapability::default();
+            prompts.list_changed = announced(app.changes.prompts);
+            prompts
+        });
+        capabilities.resources = app.resources.is_some().then(|| {
+            let mut resources = ResourcesCapability::default();
+            resources.list_changed = announced(app.changes.resources);
+            resources.subscribe = announced(app.changes.updates);
+            resources
+        });
+        capabilities.tools = (!app.tools.is_empty()).then(|| {
+            let mut tools = ToolsCapability::default();
+            tools.list_changed = announced(app.changes.tools);
+            tools
+        });
+        if app.tasks.is_some() {
+            let extensions = [(TASKS.to_owned(), JsonObject::new())];
+            capabilities.extensions = Some(extensions.into_iter().collect());
+        }
+        let mut implementation =
             WireImplementation::new(&ours.name, &ours.version).with_title(&ours.title);
+        implementation.icons = answer::icons(&ours.icons);
         let mut config = ServerConfig::new(capabilities).with_server_info(implementation);
         config.instructions = (!app.instructions.is_empty()).then(|| app.instructions.clone());
         config.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
@@ -149,7 +213,9 @@ impl ServerHandler for Handler {
         mut request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        let result = self.negotiate_initialize(&request)?;
+        let mut result = self.negotiate_initialize(&request)?;
+        // Extensions belong to the modern era.
+        result.capabilities.extensions = None;
         // What the connection is remembered by is what was agreed, not what was asked for.
         request.protocol_version = result.protocol_version.clone();
         context.peer.set_peer_info(request);
@@ -184,9 +250,9 @@ impl ServerHandler for Handler {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = &self.app.inner.tools;
-        let key = |entry: &crate::app::Entry| entry.tool.spec().name.clone();
-        let (shown, next) = self.page("tools", tools, key, request)?;
+        let tools = self.app.listed().await;
+        let key = |entry: &&crate::app::Entry| entry.tool.spec().name.clone();
+        let (shown, next) = self.page("tools", &tools, key, request)?;
         let shown = shown.iter().map(|entry| answer::tool(entry.tool.spec())).collect();
         let mut result = ListToolsResult::with_all_items(shown);
         (result.next_cursor, result.ttl_ms, result.cache_scope) = self.hints(next);
@@ -375,7 +441,86 @@ impl ServerHandler for Handler {
         Ok(CompleteResult::new(info))
     }
 
-    async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {}
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let Some(resources) = self.app.inner.resources.as_ref().filter(|_| self.tells_updates())
+        else {
+            return Err(not_offered("resources/subscribe"));
+        };
+        let uri = request.uri;
+        if !resources.is_watchable(&self.call_context(&context), &uri).await {
+            let message = format!("no resource at {uri} that tells of its changes");
+            return Err(ErrorData::invalid_params(message, Some(json!({ "uri": uri }))));
+        }
+        let listener = self.session.listener(|| Ear::open(&self.app, &context.peer));
+        match listener {
+            Some(listener) if listener.watch(&uri) => Ok(()),
+            Some(_) => {
+                let message = format!("at most {MAX_WATCHED} resources can be watched at once");
+                Err(ErrorData::invalid_params(message, Some(json!({ "uri": uri }))))
+            }
+            None => Err(ErrorData::internal_error("the server is ending", None)),
+        }
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if self.app.inner.resources.is_none() || !self.tells_updates() {
+            return Err(not_offered("resources/unsubscribe"));
+        }
+        if let Some(listener) = self.session.listener(|| Ear::open(&self.app, &context.peer)) {
+            listener.unwatch(&request.uri);
+        }
+        Ok(())
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let (tasks, cx) = self.tasks("tasks/get", &context)?;
+        let id = JobId::from_text(request.task_id);
+        let job = tasks.look(cx.caller().subject(), &id, self.app.inner.clock.now()).await;
+        let job = job.map_err(|error| tasks::store_error(&error))?.ok_or_else(tasks::unknown)?;
+        tasks::detailed(job, cx.protocol_version()).map(GetTaskResult::new)
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (tasks, cx) = self.tasks("tasks/update", &context)?;
+        let id = JobId::from_text(request.task_id);
+        let responses = request.input_responses;
+        let read = |input: &InputRequest| ask::read_answer(&input.kind, responses.get(&input.key)?);
+        let now = self.app.inner.clock.now();
+        let job = tasks.answer(cx.caller().subject(), &id, now, read).await;
+        self.acknowledge(&id, job)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let (tasks, cx) = self.tasks("tasks/cancel", &context)?;
+        let id = JobId::from_text(request.task_id);
+        let now = self.app.inner.clock.now();
+        let job = tasks.cancel(cx.caller().subject(), &id, now).await;
+        self.acknowledge(&id, job)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let _listener = self.session.listener(|| Ear::open(&self.app, &context.peer));
+    }
 }
 
 impl Handler {
@@ -386,6 +531,53 @@ impl Handler {
         Self { app, session: Arc::clone(&self.session), sealer: Arc::clone(&self.sealer) }
     }
 
+    fn tells_updates(&self) -> bool {
+        self.app.inner.changes.updates
+    }
+
+    /// The jobs, and who asks about them.
+    fn tasks(
+        &self,
+        method: &'static str,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(&Tasks, CallContext), ErrorData> {
+        let cx = self.call_context(context);
+        match &self.app.inner.tasks {
+            Some(tasks) if cx.era() == Era::Modern => Ok((tasks, cx)),
+            _ => Err(not_offered(method)),
+        }
+    }
+
+    /// An empty result for a job that is there, told to those who follow it.
+    fn acknowledge(
+        &self,
+        id: &JobId,
+        job: Result<Option<Job>, JobStoreError>,
+    ) -> Result<(), ErrorData> {
+        let job = job.map_err(|error| tasks::store_error(&error))?;
+        job.map(|_| self.app.inner.notifier.job_changed(id)).ok_or_else(tasks::unknown)
+    }
+
+    /// What stands for a call whose work goes on: a task, for a client that knows what that is.
+    async fn task_for(
+        &self,
+        cx: &CallContext,
+        handle: &JobHandle,
+    ) -> Result<Option<CreateTaskResult>, ErrorData> {
+        let Some(tasks) = self.app.inner.tasks.as_ref().filter(|_| cx.capabilities().tasks) else {
+            return Ok(None);
+        };
+        let job = tasks.kept(cx.caller().subject(), &handle.id).await;
+        match job.map_err(|error| tasks::store_error(&error))? {
+            Some(job) => Ok(Some(tasks::created(&job))),
+            None => {
+                // Never a handle that could not be asked about.
+                tracing::error!(job = %handle.id, "a tool names a job that is not its caller's");
+                Ok(None)
+            }
+        }
+    }
+
     /// Calls the tool, as often as it has to ask.
     async fn run_tool(
         &self,
@@ -393,6 +585,12 @@ impl Handler {
         context: &RequestContext<RoleServer>,
         first: &CallContext,
     ) -> Result<CallToolResponse, ErrorData> {
+        if let Ok(entry) = self.app.entry(&request.name)
+            && let Some(lacking) = entry.tool.spec().requires.lacking(first.capabilities())
+            && first.era() == Era::Modern
+        {
+            return Err(answer::missing_capability(lacking));
+        }
         let args = request.arguments.unwrap_or_default();
         let binding = Binding {
             caller: first.caller().subject(),
@@ -407,7 +605,10 @@ impl Handler {
             let (inputs, state) = match outcome.map_err(|error| call_error(&error))? {
                 Outcome::Done(answer) => break (answer, false),
                 Outcome::Failed(answer) => break (answer, true),
-                Outcome::Job(handle) => break (handle.answer, false),
+                Outcome::Job(handle) => match self.task_for(&cx, &handle).await? {
+                    Some(task) => return Ok(task.into()),
+                    None => break (handle.answer, false),
+                },
                 Outcome::Ask { inputs, state } => (inputs, state),
             };
             if let Some(obstacle) = ask::obstacle(&inputs, cx.capabilities()) {
@@ -459,7 +660,7 @@ impl Handler {
         }
     }
 
-    fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
+    pub(super) fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
         let meta = &context.meta;
         let era = era(context);
         let version = context.protocol_version();
@@ -471,6 +672,10 @@ impl Handler {
                 .and_then(|declared| serde_json::to_value(declared).ok())
                 .unwrap_or_default(),
         };
+        let mut capabilities =
+            declared.as_object().map(ClientCapabilities::from).unwrap_or_default();
+        // Extensions belong to the modern era.
+        capabilities.tasks &= era == Era::Modern;
         let token = meta.get_progress_token();
         let request = Request {
             id: context.id.to_string(),
@@ -483,12 +688,8 @@ impl Handler {
                     title: client.title,
                 })
                 .unwrap_or_default(),
-            capabilities: declared.as_object().map(ClientCapabilities::from).unwrap_or_default(),
-            trace: TraceContext {
-                traceparent: meta.get_traceparent().map(str::to_owned),
-                tracestate: meta.get_tracestate().map(str::to_owned),
-                baggage: meta.get_baggage().map(str::to_owned),
-            },
+            capabilities,
+            trace: trace(context),
             log_level: match era {
                 Era::Modern => meta.log_level().map(outlet::from_wire),
                 Era::Legacy => Some(self.session.log_level()),

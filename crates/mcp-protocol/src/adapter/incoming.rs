@@ -6,12 +6,15 @@
 )]
 
 use rmcp::model::{
-    CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest,
-    CompleteRequestParams, GetMeta as _, GetPromptRequestParams, InitializeRequestParams,
-    JsonRpcMessage, ProtocolVersion, ReadResourceRequestParams, RequestId, SetLevelRequestParams,
+    CallToolRequestParams, CancelTaskParams, ClientJsonRpcMessage, ClientNotification,
+    ClientRequest, CompleteRequestParams, GetExtensions as _, GetMeta as _, GetPromptRequestParams,
+    GetTaskParams, InitializeRequestParams, JsonRpcMessage, ProtocolVersion,
+    ReadResourceRequestParams, RequestId, SetLevelRequestParams, SubscribeRequestParams,
+    SubscriptionsListenRequestParams, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use serde_json::{Value, json};
 
+use super::listen;
 use super::session::Session;
 
 const PARSE_ERROR: i32 = -32700;
@@ -98,13 +101,21 @@ fn read_request(value: Value, method: &str, id: &Value, session: &Session) -> In
     if method.ends_with("/list") && cursor.is_some_and(|cursor| !cursor.is_string()) {
         return refuse(INVALID_PARAMS, "cursor must be a string");
     }
-    let message: ClientJsonRpcMessage = match serde_json::from_value(value) {
+    let task_ids = match listen::task_ids(method, params.as_ref()) {
+        Ok(task_ids) => task_ids,
+        Err(problem) => return refuse(INVALID_PARAMS, &problem),
+    };
+    let mut message: ClientJsonRpcMessage = match serde_json::from_value(value) {
         Ok(message) => message,
         Err(_) => return refuse(INVALID_REQUEST, "the request cannot be understood"),
     };
-    let JsonRpcMessage::Request(request) = &message else {
+    let JsonRpcMessage::Request(request) = &mut message else {
         return refuse(INVALID_REQUEST, "the request cannot be understood");
     };
+    if let Some(task_ids) = task_ids {
+        request.request.extensions_mut().insert(task_ids);
+    }
+    let request = &*request;
     if let ClientRequest::CustomRequest(_) = &request.request
         && let Some(problem) = params_problem(method, params.unwrap_or(Value::Null))
     {
@@ -158,6 +169,12 @@ fn params_problem(method: &str, params: Value) -> Option<String> {
         "prompts/get" => fits::<GetPromptRequestParams>(params),
         "completion/complete" => fits::<CompleteRequestParams>(params),
         "logging/setLevel" => fits::<SetLevelRequestParams>(params),
+        "resources/subscribe" => fits::<SubscribeRequestParams>(params),
+        "resources/unsubscribe" => fits::<UnsubscribeRequestParams>(params),
+        "subscriptions/listen" => fits::<SubscriptionsListenRequestParams>(params),
+        "tasks/get" => fits::<GetTaskParams>(params),
+        "tasks/update" => fits::<UpdateTaskParams>(params),
+        "tasks/cancel" => fits::<CancelTaskParams>(params),
         "tools/list"
         | "prompts/list"
         | "resources/list"

@@ -9,8 +9,10 @@ mod ask;
 mod handler;
 pub(crate) mod http;
 mod incoming;
+mod listen;
 mod outlet;
 mod session;
+mod tasks;
 mod transport;
 
 use std::sync::Arc;

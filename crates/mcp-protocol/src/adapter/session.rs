@@ -2,13 +2,15 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::RequestId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::listen::Ear;
 use crate::context::LogLevel;
+use crate::notify::Listener;
 
 /// So many requests may be in flight; a client that sends more without reading is at fault.
 const MAX_IN_FLIGHT: usize = 256;
@@ -20,6 +22,10 @@ pub(super) struct Session {
     in_flight: Mutex<HashSet<RequestId>>,
     idle: Notify,
     stop: CancellationToken,
+    /// Ends before the rest: who only listens holds nothing up.
+    listening: CancellationToken,
+    /// What an older client hears; nothing before it is initialized.
+    ear: Mutex<Option<Ear>>,
 }
 
 // === impl Session ===
@@ -32,6 +38,8 @@ impl Session {
             in_flight: Mutex::default(),
             idle: Notify::new(),
             stop: CancellationToken::new(),
+            listening: CancellationToken::new(),
+            ear: Mutex::default(),
         }
     }
 
@@ -94,7 +102,28 @@ impl Session {
 
     /// Ends the work of everything in flight.
     pub(super) fn stop(&self) {
+        self.end_listening();
         self.stop.cancel();
+    }
+
+    /// Ends what only listens, and lets the rest finish.
+    pub(super) fn end_listening(&self) {
+        self.listening.cancel();
+        *lock(&self.ear) = None;
+    }
+
+    /// Resolves when what only listens is to end.
+    pub(super) fn listening_ends(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.listening.clone().cancelled_owned()
+    }
+
+    /// The listener of an older client, made by `open` if there is none yet.
+    pub(super) fn listener(&self, open: impl FnOnce() -> Ear) -> Option<Arc<Listener>> {
+        if self.listening.is_cancelled() {
+            return None;
+        }
+        let mut ear = lock(&self.ear);
+        Some(Arc::clone(&ear.get_or_insert_with(open).listener))
     }
 
     /// Resolves when the work of everything in flight is to end.

@@ -132,7 +132,10 @@ impl<R: AsyncRead + Send + Unpin + 'static> Transport<RoleServer> for LineTransp
                     Incoming::Ignored => {}
                 },
                 Line::TooLong => self.pending = Some(incoming::too_long(MAX_LINE)),
-                Line::End => self.give_up = Some(Instant::now() + self.grace),
+                Line::End => {
+                    self.session.end_listening();
+                    self.give_up = Some(Instant::now() + self.grace);
+                }
             }
         }
         self.session.stop();
