@@ -96,6 +96,24 @@ impl ApiClient {
         self.answer(&request, encode(&request)).await
     }
 
+    /// What the server has at a path of its own, beside the API, up to `limit` bytes.
+    pub async fn document(&self, path: &'static str, limit: usize) -> Result<bytes::Bytes, Error> {
+        let operation = format!("GET {path}");
+        let mut message = http::Request::new(Body::empty());
+        *message.uri_mut() = http::Uri::from_static(path);
+        let response = match self.transport.send(message).await {
+            Ok(response) if response.status().is_success() => response,
+            Ok(response) => return Err(self.refusal(operation, response).await),
+            Err(error) => return Err(Error::transport(operation, error)),
+        };
+        let collecting = response.into_body().collect(limit);
+        let collected = match time::timeout(ANSWER_DEADLINE, collecting).await {
+            Ok(collected) => collected,
+            Err(_) => Err(TransportError::new(TransportErrorKind::Timeout, Sent::Maybe, "")),
+        };
+        collected.map_err(|error| Error::transport(operation, error))
+    }
+
     /// The transport, for what is not a typed call (consoles).
     pub fn transport(&self) -> &Arc<dyn Transport> {
         &self.transport

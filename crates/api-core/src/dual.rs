@@ -107,6 +107,11 @@ impl DualClient {
         self.client_for(&request).open(request).await
     }
 
+    /// What the server has at a path of its own, beside the API, up to `limit` bytes.
+    pub async fn document(&self, path: &'static str, limit: usize) -> Result<bytes::Bytes, Error> {
+        self.read.document(path, limit).await
+    }
+
     /// Follows a task: see [`task::follow`]. A task that the changing credential began is looked at
     /// with that credential, since everybody may see their own tasks.
     pub async fn wait(

@@ -9,6 +9,7 @@
 //! Below an [`ApiClient`] the transports are stacked: [`auth`] adds a credential, [`Failover`]
 //! chooses among endpoints and bounds what is under way, [`HttpTransport`] sends. [`endpoint`] reads
 //! the settings of one cluster and builds that stack; [`task`] follows a task to its end.
+//! [`schema`] reads the API as a server describes it, and checks calls against that.
 //!
 //! ```
 //! use api_core::{Request, path};
@@ -32,6 +33,7 @@ mod limits;
 pub mod multipart;
 mod path;
 mod request;
+pub mod schema;
 pub mod task;
 mod transport;
 mod wire;

@@ -19,6 +19,12 @@ use crate::{auth::Auth, config::ConnectOptions, error::classify, storage::FILE_N
 /// A path that answers without login: what a probe of an endpoint asks for.
 const PROBE_PATH: &str = "/api2/json/access/domains";
 
+/// Where the server publishes what its API is.
+const SCHEMA_PATH: &str = "/pve-docs/api-viewer/apidoc.js";
+
+/// The most bytes of that: it is about 1.5 MiB.
+const SCHEMA_LIMIT: usize = 16 << 20;
+
 /// Runs requests. Cheap to clone.
 ///
 /// With an operate token configured, reads use the other one, and everything else uses the operate
@@ -168,6 +174,16 @@ impl Client {
         let content_type = form.content_type();
         let body = form.file(FILE_NAME, file_name, content, size);
         self.dual.send_body(request, content_type, body).await
+    }
+
+    /// The schema of the API as the server that answers publishes it: JavaScript for its API
+    /// viewer, which [`Schema::parse`](api_core::schema::Schema::parse) reads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](api_core::ErrorKind::NotFound) and others where the documentation is
+    /// not installed.
+    pub async fn published_schema(&self) -> Result<bytes::Bytes, Error> {
+        self.dual.document(SCHEMA_PATH, SCHEMA_LIMIT).await
     }
 
     /// Follows a task until it ends or the deadline passes; gives each line of its log to `on_log`

@@ -4,6 +4,7 @@ mod auth;
 mod config;
 mod failover;
 mod fake;
+mod schema;
 mod script;
 mod task;
 mod wire;
