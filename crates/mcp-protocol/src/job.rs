@@ -128,7 +128,8 @@ pub trait JobStore: Send + Sync + 'static {
 pub trait JobDriver: Send + Sync + 'static {
     /// Looks again at a job that has not ended, of a process that is gone or of this one, and says how it is now.
     ///
-    /// Called whenever a client asks about such a job, so it must be cheap for those of this process.
+    /// Called whenever a client asks about such a job, so it must be cheap for those of this process. A job that waits for
+    /// answers goes on waiting if this says that it is running.
     async fn refresh(&self, job: &Job) -> JobState;
 
     /// Stops the work, as far as it can be stopped, and says how the job is now.

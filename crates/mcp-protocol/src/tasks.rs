@@ -42,6 +42,9 @@ impl Tasks {
             return Ok(Some(job));
         }
         let state = self.driver.refresh(&job).await;
+        if matches!((&job.state, &state), (JobState::Asking(_), JobState::Running)) {
+            return Ok(Some(job));
+        }
         self.note(job, state, now).await.map(Some)
     }
 
