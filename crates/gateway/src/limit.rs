@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// With more buckets than this, the full ones are forgotten before another is made.
+/// With fewer buckets than this, none is forgotten.
 const SWEEP_AT: usize = 4096;
 /// With more buckets than this in use at a time, a new name shares one with all other new names.
 const MOST: usize = 65_536;
@@ -20,7 +20,15 @@ const OTHERS: &str = "";
 pub(crate) struct RateLimit {
     per_second: f64,
     size: f64,
-    buckets: Mutex<HashMap<String, Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    by_name: HashMap<String, Bucket>,
+    /// With so many, it is time to forget the full ones. Twice what was left the last time, so that it is not tried with
+    /// every newcomer.
+    sweep_at: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +45,7 @@ impl RateLimit {
         Self {
             per_second: f64::from(per_minute) / 60.0,
             size: f64::from(burst.max(1)),
-            buckets: Mutex::default(),
+            buckets: Mutex::new(Buckets { by_name: HashMap::new(), sweep_at: SWEEP_AT }),
         }
     }
 
@@ -51,13 +59,15 @@ impl RateLimit {
             return Ok(());
         }
         let mut buckets = self.lock();
-        if buckets.len() >= SWEEP_AT && !buckets.contains_key(name) {
-            buckets.retain(|_, bucket| self.level(*bucket, now) < self.size);
+        let is_new = !buckets.by_name.contains_key(name);
+        if is_new && buckets.by_name.len() >= buckets.sweep_at {
+            buckets.by_name.retain(|_, bucket| self.level(*bucket, now) < self.size);
+            buckets.sweep_at = (buckets.by_name.len() * 2).clamp(SWEEP_AT, MOST);
         }
-        let crowded = buckets.len() >= MOST && !buckets.contains_key(name);
+        let crowded = is_new && buckets.by_name.len() >= MOST;
         let name = if crowded { OTHERS } else { name };
         let full = Bucket { tokens: self.size, at: now };
-        let bucket = buckets.entry(name.to_owned()).or_insert(full);
+        let bucket = buckets.by_name.entry(name.to_owned()).or_insert(full);
         let level = self.level(*bucket, now);
         *bucket = Bucket { tokens: level, at: now };
         if level < 1.0 {
@@ -72,7 +82,7 @@ impl RateLimit {
         if self.per_second <= 0.0 {
             return None;
         }
-        let level = self.level(*self.lock().get(name)?, now);
+        let level = self.level(*self.lock().by_name.get(name)?, now);
         (level < 1.0).then(|| self.wait(level))
     }
 
@@ -85,7 +95,7 @@ impl RateLimit {
         Duration::from_secs_f64((1.0 - level) / self.per_second)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Bucket>> {
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
         // A panic while the lock was held cannot leave a bucket half written.
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +131,7 @@ mod tests {
         let limit = RateLimit::new(0, 0);
         let now = Instant::now();
         assert!((0..10_000).all(|_| limit.take("a", now).is_ok()));
-        assert_eq!(limit.lock().len(), 0);
+        assert_eq!(limit.lock().by_name.len(), 0);
     }
 
     #[test]
@@ -132,11 +142,11 @@ mod tests {
             limit.take(&caller.to_string(), start).unwrap();
         }
         limit.take("one more", start + SECOND * 10).unwrap();
-        assert_eq!(limit.lock().len(), 1, "all others have filled up again");
+        assert_eq!(limit.lock().by_name.len(), 1, "all others have filled up again");
         for caller in 0..MOST + 10 {
             let _ = limit.take(&format!("x{caller}"), start);
         }
-        assert!(limit.lock().len() <= MOST + 1);
+        assert!(limit.lock().by_name.len() <= MOST + 1);
         assert!(limit.take("newcomer", start).is_err(), "newcomers share a bucket");
     }
 }

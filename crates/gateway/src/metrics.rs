@@ -194,9 +194,8 @@ impl Metrics {
     }
 }
 
-impl Metrics {
-    /// Counts a tool call that ended.
-    pub fn tool_called(&self, name: &str, outcome: &'static str, elapsed: Duration) {
+impl mcp_protocol::Observer for Metrics {
+    fn tool_called(&self, name: &str, outcome: &'static str, elapsed: Duration) {
         let tool = Word(name.into());
         self.tool_calls.get_or_create(&ToolCallLabels { tool: tool.clone(), outcome }).inc();
         self.tool_seconds.get_or_create(&ToolLabels { tool }).observe(elapsed.as_secs_f64());

@@ -17,7 +17,7 @@ const TOOLS: &str = "/api/v1/tools";
 /// What the path of a tool begins with.
 pub(crate) const TOOL_CALLS: &str = "/api/v1/tools/";
 /// What the path of a job begins with.
-const JOBS: &str = "/api/v1/jobs/";
+pub(crate) const JOBS: &str = "/api/v1/jobs/";
 /// The description of all this.
 const OPENAPI: &str = "/api/v1/openapi.json";
 
@@ -26,6 +26,6 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route(TOOLS, get(tools::list))
         .route("/api/v1/tools/{name}", post(tools::call))
-        .route("/api/v1/jobs/{id}", get(jobs::get))
+        .route("/api/v1/jobs/{id}", get(jobs::get).delete(jobs::stop))
         .route(OPENAPI, get(openapi::get))
 }

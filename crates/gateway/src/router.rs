@@ -66,6 +66,10 @@ async fn nothing() -> Problem {
 }
 
 async fn wrong_method(request: axum::extract::Request) -> Problem {
-    let is_call = request.uri().path().starts_with(rest::TOOL_CALLS);
-    Problem::method(if is_call { "POST" } else { "GET" })
+    let path = request.uri().path();
+    Problem::method(match path {
+        path if path.starts_with(rest::TOOL_CALLS) => "POST",
+        path if path.starts_with(rest::JOBS) => "GET, DELETE",
+        _ => "GET",
+    })
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use guard::Grant;
 use http::StatusCode;
-use mcp_protocol::{App, JsonObject, ToolSpec};
+use mcp_protocol::{Implementation, JsonObject, ToolSpec};
 use serde_json::{Value, json};
 
 use super::tools::json_response;
@@ -21,19 +21,20 @@ pub(super) async fn get(
     Extension(grant): Extension<Grant>,
 ) -> Response {
     let app = shared.catalogue.app(&grant);
-    json_response(StatusCode::OK, &document(&app, !shared.authenticator.is_open()))
+    let tools = app.listed_specs().await;
+    let document = document(app.implementation(), &tools, !shared.authenticator.is_open());
+    json_response(StatusCode::OK, &document)
 }
 
 /// The description; `secured` says whether calls need a token.
-fn document(app: &App, secured: bool) -> Value {
+fn document(about: &Implementation, tools: &[&ToolSpec], secured: bool) -> Value {
     let mut paths = JsonObject::new();
     paths.insert(TOOLS.to_owned(), json!({ "get": list() }));
-    for spec in app.tool_specs() {
+    for spec in tools {
         paths.insert(format!("{TOOL_CALLS}{}", spec.name), json!({ "post": call(spec) }));
     }
-    paths.insert(format!("{JOBS}{{id}}"), json!({ "get": job() }));
+    paths.insert(format!("{JOBS}{{id}}"), json!({ "get": job(), "delete": stop() }));
     paths.insert(OPENAPI.to_owned(), json!({ "get": description() }));
-    let about = app.implementation();
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -149,9 +150,17 @@ fn list() -> Value {
 }
 
 fn job() -> Value {
+    on_job("get_job", "Ask how far a job is")
+}
+
+fn stop() -> Value {
+    on_job("stop_job", "Stop a job, as far as it can be stopped")
+}
+
+fn on_job(id: &str, summary: &str) -> Value {
     json!({
-        "operationId": "get_job",
-        "summary": "Ask how far a job is",
+        "operationId": id,
+        "summary": summary,
         "tags": ["service"],
         "parameters": [{
             "name": "id", "in": "path", "required": true,
@@ -173,13 +182,14 @@ fn job_schema() -> Value {
         "type": "object",
         "properties": {
             "job": { "type": "string" },
-            "label": { "type": "string" },
-            "state": { "enum": ["running", "done", "failed", "cancelled", "unknown"] },
+            "label": { "type": "string", "description": "What it is, for people." },
+            "state": { "enum": super::jobs::STATES },
             "created": { "type": "string", "format": "date-time" },
             "updated": { "type": "string", "format": "date-time" },
             "text": text(),
+            "result": { "type": "object", "description": "When it has ended: what the call would have answered." },
         },
-        "required": ["job", "label", "state", "created", "updated"],
+        "required": ["job", "label", "state", "created", "updated", "text"],
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn list(
     Extension(grant): Extension<Grant>,
 ) -> Response {
     let app = shared.catalogue.app(&grant);
-    let tools: Vec<Value> = app.tool_specs().map(row).collect();
+    let tools: Vec<Value> = app.listed_specs().await.into_iter().map(row).collect();
     json_response(StatusCode::OK, &json!({ "tools": tools }))
 }
 
@@ -97,16 +97,17 @@ pub(super) fn document(answer: Answer) -> Value {
     Value::Object(document)
 }
 
-/// A failed call. The structured content of such an answer may say by the word under `error` what sort of failure it is.
+/// A failed call. Its structured content may say by a word what sort of failure it is: `error`, and `status` where it is
+/// that nobody could be asked.
 fn failure(answer: Answer) -> Problem {
     let detail = answer.plain_text();
-    let word = answer.structured.as_ref().and_then(|it| it.get("error")).and_then(Value::as_str);
-    let kind = match word {
+    let word = |name| answer.structured.as_ref()?.get(name).and_then(Value::as_str);
+    let kind = match word("error") {
         Some("not_found") => Kind::NotFound,
         Some("ambiguous") => Kind::Ambiguous,
-        Some("unavailable") => Kind::Unreachable,
-        Some("refused" | "forbidden") => Kind::Forbidden,
-        Some("consent" | "consent_needed") => Kind::Consent,
+        Some("unreachable" | "timeout") => Kind::Unreachable,
+        Some("forbidden") => Kind::Forbidden,
+        _ if word("status") == Some("refused") => Kind::Consent,
         _ => Kind::ToolFailed,
     };
     let problem = Problem::new(kind, detail);
