@@ -30,6 +30,8 @@ pub enum Kind {
     Unavailable,
     /// Several fit.
     Ambiguous,
+    /// The server's mode or the caller's scope does not allow it.
+    Forbidden,
 }
 
 // === impl ToolError ===
@@ -136,6 +138,7 @@ impl Kind {
             Self::NotFound => Some("not_found"),
             Self::Unavailable => Some("unreachable"),
             Self::Ambiguous => Some("ambiguous"),
+            Self::Forbidden => Some("forbidden"),
         }
     }
 }

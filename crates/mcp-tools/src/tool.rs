@@ -16,7 +16,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::{
     app::Options,
     consent::{self, Consents, Said},
-    error::ToolError,
+    error::{Kind, ToolError},
     fleet::Fleet,
     jobs::Jobs,
     journal::{Entry, Journal},
@@ -221,7 +221,8 @@ impl Served {
             return Ok(Reply::Report(plan.report(&form, access)));
         }
         let refused = |refusal: Refusal| {
-            let error = ToolError::new(format!("{}: {refusal}", self.name));
+            let error =
+                ToolError::new(format!("{}: {refusal}", self.name)).of_kind(Kind::Forbidden);
             if action.is_none() {
                 return error;
             }
