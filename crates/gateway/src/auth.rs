@@ -67,6 +67,11 @@ impl Authenticator {
         Self { open: None, tokens, issuers, resource }
     }
 
+    /// The static tokens, where they are taken.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
     /// Whether everyone is let in.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
@@ -93,10 +98,8 @@ impl Authenticator {
             Err(failure) => Err(failure),
         };
         checked.map_err(|failure| {
-            let scopes = match failure.reason() {
-                Reason::Scope => distinct(self.issuers.iter().flat_map(Issuer::scope_names)),
-                _ => self.scopes_for(Access::Read),
-            };
+            // What every caller needs, and no more: clients ask for all that is named here.
+            let scopes = self.scopes_for(Access::Read);
             failure.challenged(self.challenge(scopes))
         })
     }
@@ -138,18 +141,16 @@ impl Authenticator {
                 None => unknown("this server takes tokens of its OAuth issuer only"),
             };
         }
-        match self.issuers.as_slice() {
-            [] => unknown("no token of this server looks like that: they begin with `pmx_`"),
-            [issuer] => issuer.check(token).await,
-            issuers => {
-                let Some(claimed) = oauth::claimed_issuer(token) else {
-                    return unknown("the token is no JWT");
-                };
-                match issuers.iter().find(|issuer| issuer.name() == claimed) {
-                    Some(issuer) => issuer.check(token).await,
-                    None => unknown("the token is of another issuer"),
-                }
-            }
+        if self.issuers.is_empty() {
+            return unknown("no token of this server looks like that: they begin with `pmx_`");
+        }
+        // What a token says about its issuer is believed only as far as whose keys it is checked with.
+        let Some(claimed) = oauth::claimed_issuer(token) else {
+            return unknown("the token is neither one of this server nor a JWT of an issuer");
+        };
+        match self.issuers.iter().find(|issuer| issuer.name() == claimed) {
+            Some(issuer) => issuer.check(token).await,
+            None => unknown("the token is of another issuer"),
         }
     }
 

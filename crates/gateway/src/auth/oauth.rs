@@ -251,7 +251,10 @@ impl Issuer {
     pub(super) fn scopes_for(&self, tier: Access) -> Option<Vec<String>> {
         let reaching = || self.options.scopes.iter().filter(|(_, scope)| scope.allows(tier));
         let least = reaching().map(|(_, scope)| scope.access).min()?;
-        let needed = reaching().filter(|(_, scope)| scope.access == least).map(|(name, _)| name);
+        let of_least = || reaching().filter(|(_, scope)| scope.access == least);
+        let is_narrower =
+            |scope: &Scope| of_least().any(|(_, other)| other != scope && other.covers(scope));
+        let needed = of_least().filter(|(_, scope)| !is_narrower(scope)).map(|(name, _)| name);
         Some(self.options.required_scope.iter().chain(needed).cloned().collect())
     }
 
@@ -301,7 +304,7 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// The issuer that a token names, believed only as far as choosing whose keys to check it with.
+/// The issuer that a token names, unchecked.
 pub(super) fn claimed_issuer(token: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Claimed {
