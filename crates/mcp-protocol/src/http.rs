@@ -39,8 +39,8 @@ pub struct HttpOptions {
     /// Names under which clients may reach the server: a host, or a host with a port (`pve.example:8808`). The three
     /// loopback names are allowed always; empty allows no other.
     pub allowed_hosts: Vec<String>,
-    /// Web pages that may call the server from a browser, as `https://host[:port]`; empty allows none. Requests without an
-    /// `Origin`, which is what programs send, are not concerned.
+    /// Web pages that may call the server from a browser, as `https://host[:port]`. Pages of the server's own name and port
+    /// may always; empty allows no others. Requests without an `Origin`, which is what programs send, are not concerned.
     pub allowed_origins: Vec<String>,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,

@@ -265,7 +265,7 @@ impl Endpoint {
                     sealer: Arc::clone(&self.sealer),
                     version: older.map(str::to_owned),
                     // Only the modern era has statuses for errors.
-                    complete: complete.then_some(older.is_none()),
+                    complete: older.is_none().then_some(complete),
                     keep_alive: self.options.keep_alive,
                     shutdown: &self.shutdown,
                 };

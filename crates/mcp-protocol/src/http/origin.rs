@@ -74,7 +74,8 @@ impl Doors {
             ));
         }
         for origin in headers.get_all(ORIGIN) {
-            if !self.admits_origin(origin) {
+            // A page that came from here may call here: its name was just checked.
+            if !is_from(origin, &host) && !self.admits_origin(origin) {
                 return Err("pages of this origin may not call this server".to_owned());
             }
         }
@@ -94,6 +95,15 @@ impl Host {
     fn admits(&self, other: &Self) -> bool {
         self.name == other.name && (self.port.is_none() || self.port == other.port)
     }
+}
+
+/// Whether a page of this origin was served under this name.
+fn is_from(origin: &HeaderValue, host: &Host) -> bool {
+    let origin = origin.to_str().ok().and_then(parse_origin);
+    origin.is_some_and(|origin| {
+        let port = host.port.or_else(|| default_port(&origin.scheme));
+        origin.name == host.name && origin.port == port
+    })
 }
 
 fn parse_host(text: &str) -> Option<Host> {
@@ -118,12 +128,16 @@ fn parse_origin(text: &str) -> Option<Origin> {
     let uri: Uri = text.trim().trim_end_matches('/').parse().ok()?;
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
     let host = host_of(uri.authority()?);
-    let port = host.port.or(match scheme.as_str() {
+    let port = host.port.or_else(|| default_port(&scheme));
+    Some(Origin { scheme, name: host.name, port })
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
-    });
-    Some(Origin { scheme, name: host.name, port })
+    }
 }
 
 #[cfg(test)]
@@ -183,9 +197,9 @@ mod tests {
         for origin in [
             "null",
             "http://panel.example",
+            "http://127.0.0.1",
             "https://panel.example:8443",
             "https://panel.example.evil.example",
-            "http://localhost",
             "http://localhost:6275",
             "https://evil.example",
             "panel.example",
@@ -193,6 +207,15 @@ mod tests {
         ] {
             assert!(!check("localhost", Some(origin)), "{origin}");
         }
+    }
+
+    #[test]
+    fn a_page_may_call_where_it_came_from() {
+        assert!(check("localhost:8808", Some("http://localhost:8808")));
+        assert!(check("[::1]", Some("https://[::1]")));
+        assert!(!check("localhost:8808", Some("http://localhost:3000")));
+        assert!(!check("localhost:8808", Some("http://127.0.0.1:8808")));
+        assert!(!check("evil.example", Some("http://evil.example")));
     }
 
     #[test]

@@ -7,12 +7,16 @@
 )]
 
 mod asking;
+mod bench;
+mod changes;
 mod client;
 mod fixture;
 mod http;
 mod http_client;
+mod http_sessions;
 mod jobs;
 mod lifecycle;
 mod lists;
+mod tasks;
 mod tools;
 mod wire;
