@@ -19,9 +19,11 @@
 mod access;
 mod guest;
 mod names;
+mod product;
 mod upid;
 
 pub use access::Access;
 pub use guest::{GuestKind, GuestRef, VmId};
 pub use names::{ClusterKey, DatastoreName, InvalidName, NodeName, StorageName};
+pub use product::Product;
 pub use upid::{InvalidUpid, TaskStatus, Upid, UpidGrammar};

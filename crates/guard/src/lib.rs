@@ -1,7 +1,7 @@
 //! Principals, modes and what a caller may do.
 //!
 //! A [`Principal`] says who asks, in a written form that goes into the audit log and that policy
-//! matches on. A [`Mode`] says what this server does for anybody: it is the operator's choice at
+//! matches on. [`risk`] says what every call of the API can do. A [`Mode`] says what this server does for anybody: it is the operator's choice at
 //! start, and no argument of a call can widen it.
 //!
 //! ```
@@ -24,6 +24,7 @@ mod grant;
 mod mode;
 mod plan;
 mod principal;
+pub mod risk;
 mod scope;
 
 pub use grant::Grant;

@@ -1,0 +1,3 @@
+//! The table of risks against everything that both products publish.
+
+mod risk;
