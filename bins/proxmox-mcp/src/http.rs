@@ -12,16 +12,17 @@ use std::{
     time::Duration,
 };
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use estate::Access;
 use gateway::{
     Bound, Catalogue, Gateway, Listen, Metrics, Place, Readiness, TlsFiles,
-    auth::{Authenticator, TokenFile, Tokens},
+    auth::{Authenticator, Issuer, IssuerOptions, TokenFile, Tokens},
 };
 use guard::{Grant, Scope};
 use mcp_protocol::{App, Observer};
 use mcp_tools::{Options, fleet::Fleet};
 use secrecy::ExposeSecret;
-use settings::HttpSettings;
+use settings::{HttpSettings, OAuthSettings};
 use stdx::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +143,30 @@ fn authenticator(estate: &Estate, args: &HttpArgs) -> anyhow::Result<(Authentica
             (TokenFile::new(&estate.loaded.settings.server.state_dir), how.to_owned())
         }
     };
-    Ok((Authenticator::new(Some(Tokens::new(file, clock)), Vec::new()), how))
+    let mut issuers = Vec::new();
+    for (name, oauth) in &estate.loaded.settings.oauth {
+        let issuer = Issuer::new(issuer(oauth), Arc::clone(&clock));
+        issuers.push(issuer.with_context(|| format!("set up [oauth.{name}]"))?);
+    }
+    let how = match issuers.len() {
+        0 => how,
+        1 => format!("{how}, or access tokens of {}", issuers[0].name()),
+        more => format!("{how}, or access tokens of {more} issuers"),
+    };
+    Ok((Authenticator::new(Some(Tokens::new(file, clock)), issuers), how))
+}
+
+fn issuer(oauth: &OAuthSettings) -> IssuerOptions {
+    let mut options = IssuerOptions::new(&oauth.issuer, &oauth.resource);
+    options.audience.clone_from(&oauth.audience);
+    options.jwks_url.clone_from(&oauth.jwks_url);
+    options.scopes.clone_from(&oauth.scopes);
+    options.required_scope.clone_from(&oauth.required_scope);
+    options.algorithms.clone_from(&oauth.algorithms);
+    options.leeway = oauth.leeway;
+    options.jwks_refresh = oauth.jwks_refresh;
+    options.tls = oauth.tls.clone();
+    options
 }
 
 /// The tools over one estate, narrowed to what each scope allows.
@@ -216,6 +240,18 @@ impl Catalogue for Surface {
         let app = self.build(&grant.scope);
         apps.insert(grant.scope.clone(), app.clone());
         app
+    }
+
+    fn missing_tier(&self, grant: &Grant, tool: &str) -> Option<Access> {
+        let has = |grant: &Grant| self.app(grant).tool_specs().any(|spec| spec.name == tool);
+        if has(grant) {
+            return None;
+        }
+        let higher = [Access::Operate, Access::Destroy].into_iter();
+        higher.filter(|tier| *tier > grant.scope.access).find(|tier| {
+            let scope = Scope { access: *tier, ..grant.scope.clone() };
+            has(&Grant::new(grant.principal.clone(), scope))
+        })
     }
 
     fn readiness(&self) -> Readiness {

@@ -1,5 +1,6 @@
 //! What is served, as the gateway sees it: an app for each grant.
 
+use estate::Access;
 use guard::Grant;
 use mcp_protocol::App;
 
@@ -7,6 +8,10 @@ use mcp_protocol::App;
 pub trait Catalogue: Send + Sync + 'static {
     /// What this grant may use. Asked for with every request, so it has to be at hand.
     fn app(&self, grant: &Grant) -> App;
+
+    /// The tier that a credential would need for this tool, where it is the tier of `grant` alone that keeps the tool from
+    /// it; `None` where the caller has the tool, or nobody like this caller would.
+    fn missing_tier(&self, grant: &Grant, tool: &str) -> Option<Access>;
 
     /// Whether there is anything behind the tools yet.
     fn readiness(&self) -> Readiness;

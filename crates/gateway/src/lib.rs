@@ -17,6 +17,7 @@
 //! *Invariant:* whatever a client does or fails to do, it holds a bounded part of the server for a bounded time.
 
 pub mod auth;
+mod body;
 mod catalogue;
 mod connection;
 mod entrance;

@@ -1,6 +1,5 @@
 //! The same tools for programs that speak no MCP.
 
-mod body;
 mod jobs;
 mod openapi;
 mod tools;

@@ -14,6 +14,7 @@ use crate::catalogue::Catalogue;
 use crate::limit::RateLimit;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::problem::Problem;
 
 /// One of these for all connections.
 pub(crate) struct Shared {
@@ -72,6 +73,18 @@ impl Shared {
             catalogue,
             metrics,
         }
+    }
+
+    /// The answer to a call of a tool that a credential with a higher tier would reach, with the challenge that tells a
+    /// client which one to get.
+    pub(crate) fn insufficient(&self, grant: &Grant, tool: &str) -> Option<Problem> {
+        if self.authenticator.is_open() {
+            return None;
+        }
+        let needed = self.catalogue.missing_tier(grant, tool)?;
+        let failure = self.authenticator.insufficient_scope(grant, needed);
+        self.metrics.auth_failure(failure.reason().as_str());
+        Some(Problem::auth(&failure))
     }
 
     /// From now on no new work is wanted.

@@ -12,7 +12,8 @@ use mcp_protocol::{Answer, CallContext, CallError, InputRequest, Outcome, ToolSp
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{JOBS, TOOL_CALLS, body};
+use super::{JOBS, TOOL_CALLS};
+use crate::body;
 use crate::entrance::RequestId;
 use crate::problem::{Kind, Problem};
 use crate::shared::{Shared, caller};
@@ -36,6 +37,9 @@ pub(super) async fn call(
     request: Request,
 ) -> Result<Response, Problem> {
     let plain = wants_text(request.headers());
+    if let Some(problem) = shared.insufficient(&grant, &name) {
+        return Err(problem);
+    }
     let app = shared.catalogue.app(&grant);
     let args = body::object(request, &shared.options).await?;
     let wrong = app.check_arguments(&name, &args).map_err(|error| problem_of(&error))?;

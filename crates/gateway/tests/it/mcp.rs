@@ -91,8 +91,23 @@ async fn the_scope_decides_what_is_listed() {
         lists.push(tools);
     }
     assert_eq!(lists, [4, 6]);
-    let job = post("/api/v1/tools/job", &json!({})).bearer(&made[0]).send(running.address).await;
-    assert_eq!((job.status, job.problem().as_str()), (404, "no-such-tool"));
+    // What another credential would reach is told apart from what nobody does, on every way in.
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "job", "arguments": {}}});
+    let ways = [
+        post("/api/v1/tools/job", &json!({})),
+        modern("tools/call", json!({"name": "job", "arguments": {}})),
+        mcp(&call),
+    ];
+    for way in ways {
+        let answer = way.clone().bearer(&made[0]).send(running.address).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (403, "forbidden"));
+        let challenge = answer.header("www-authenticate").unwrap();
+        assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+        let answer = way.bearer(&made[1]).send(running.address).await;
+        assert!(!matches!(answer.status, 401 | 403), "{answer:?}");
+    }
+    let none = post("/api/v1/tools/nothing", &json!({})).bearer(&made[0]);
+    assert_eq!(none.send(running.address).await.problem(), "no-such-tool");
 }
 
 #[tokio::test]

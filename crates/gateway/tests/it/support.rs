@@ -149,6 +149,11 @@ impl Catalogue for Shelf {
             .unwrap()
     }
 
+    fn missing_tier(&self, grant: &Grant, tool: &str) -> Option<estate::Access> {
+        let needs = matches!(tool, "ask" | "job").then_some(estate::Access::Operate);
+        needs.filter(|needed| !grant.scope.allows(*needed))
+    }
+
     fn readiness(&self) -> Readiness {
         if self.0.ready.load(Ordering::Relaxed) { Readiness::Ready } else { Readiness::Starting }
     }

@@ -1,6 +1,8 @@
 //! Reading a request's body: JSON, of bounded size, in bounded time.
 
+use axum::body::Body;
 use axum::extract::Request;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcp_protocol::JsonObject;
@@ -9,25 +11,30 @@ use serde_json::Value;
 use crate::options::Options;
 use crate::problem::{Kind, Problem};
 
-/// The JSON object in the body; an empty body is an empty object.
-pub(super) async fn object(request: Request, options: &Options) -> Result<JsonObject, Problem> {
-    let is_json =
-        request.headers().get(CONTENT_TYPE).map(|given| given.to_str().is_ok_and(is_json));
+/// The whole body.
+pub(crate) async fn read(body: Body, options: &Options) -> Result<Bytes, Problem> {
     let most = options.max_body_bytes;
-    let read = Limited::new(request.into_body(), most).collect();
+    let read = Limited::new(body, most).collect();
     let read = tokio::time::timeout(options.body_timeout, read).await.map_err(|_| {
         let secs = options.body_timeout.as_secs();
         Problem::new(Kind::Slow, format!("the body was not there after {secs} s"))
     })?;
-    let bytes = match read {
-        Ok(body) => body.to_bytes(),
+    match read {
+        Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let detail = format!("the body is larger than {most} bytes");
             let hint = "the operator sets the limit in http.max_body_bytes";
-            return Err(Problem::new(Kind::TooLarge, detail).hint(hint));
+            Err(Problem::new(Kind::TooLarge, detail).hint(hint))
         }
-        Err(_) => return Err(Problem::new(Kind::Malformed, "the body broke off")),
-    };
+        Err(_) => Err(Problem::new(Kind::Malformed, "the body broke off")),
+    }
+}
+
+/// The JSON object in the body; an empty body is an empty object.
+pub(crate) async fn object(request: Request, options: &Options) -> Result<JsonObject, Problem> {
+    let is_json =
+        request.headers().get(CONTENT_TYPE).map(|given| given.to_str().is_ok_and(is_json));
+    let bytes = read(request.into_body(), options).await?;
     if bytes.trim_ascii().is_empty() {
         return Ok(JsonObject::new());
     }
