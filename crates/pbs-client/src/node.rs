@@ -5,8 +5,6 @@ use estate::Upid;
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use crate::tasks::LogLine;
-
 mod more;
 mod system;
 
@@ -257,15 +255,6 @@ pub fn time() -> Request<NodeTime> {
 /// `GET /nodes/{node}/config`. Needs `Sys.Audit` on `/system`.
 pub fn config() -> Request<NodeConfig> {
     part("config")
-}
-
-/// `GET /nodes/{node}/syslog`: `limit` lines from `start` on. Needs `Sys.Audit` on `/system/log`.
-pub fn syslog(
-    start: Option<u64>,
-    limit: Option<u64>,
-    service: Option<&str>,
-) -> Request<Vec<LogLine>> {
-    part("syslog").opt("start", start).opt("limit", limit).opt("service", service)
 }
 
 /// `POST /nodes/{node}/status`: `reboot` or `shutdown`. Needs `Sys.PowerManagement` on

@@ -5,6 +5,7 @@ use estate::Upid;
 use jiff::Timestamp;
 
 use super::{NODE, Service};
+use crate::tasks::LogLine;
 
 reply! {
     /// An installed package that matters.
@@ -75,6 +76,23 @@ params! {
         pub start_cursor: Option<String> = "startcursor",
         pub end_cursor: Option<String> = "endcursor",
     }
+}
+
+params! {
+    /// Which lines of the system log.
+    pub struct SyslogParams {
+        pub start: Option<u64>,
+        pub limit: Option<u64>,
+        /// `YYYY-MM-DD`, with a time or without, by the server's clock.
+        pub since: Option<String>,
+        pub until: Option<String>,
+        pub service: Option<String>,
+    }
+}
+
+/// `GET /nodes/{node}/syslog`: a page, with the count of all. Needs `Sys.Audit` on `/system/log`.
+pub fn syslog(options: SyslogParams) -> Request<Vec<LogLine>> {
+    Request::get(path!["nodes", NODE, "syslog"]).params(options.into())
 }
 
 /// `GET /nodes/{node}/journal`: the first and the last line are cursors. Needs `Sys.Audit` on

@@ -375,7 +375,8 @@ fn the_node() -> Vec<Case> {
         }),
         checked("/nodes/{node}/time", node::time(), |time| assert_eq!(time.timezone, "Etc/UTC")),
         case("/nodes/{node}/config", node::config()),
-        case("/nodes/{node}/syslog", node::syslog(Some(0), Some(50), Some("ssh"))),
+        case("/nodes/{node}/syslog", node::syslog(node::SyslogParams::default()))
+            .takes(node::SyslogParams::NAMES),
         case("/nodes/{node}/journal", node::journal(node::JournalParams::default()))
             .takes(node::JournalParams::NAMES),
         case("/nodes/{node}/services/{service}/state", node::service("ssh")),
