@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::token::TokenCommand;
+
 /// Runs a Proxmox estate through the Model Context Protocol.
 ///
 /// Try it without a Proxmox at hand: `proxmox-mcp demo`.
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     /// Make, check, show and import settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make, list and revoke the bearer tokens of `serve --http`.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -108,7 +113,7 @@ pub(crate) struct ServeArgs {
 #[command(next_help_heading = "Over HTTP")]
 pub(crate) struct HttpArgs {
     /// Serve MCP at /mcp and REST at /api/v1 on this address; port 0 takes any that is free [default: `http.listen`, 127.0.0.1:8808]
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, value_parser = parse_address)]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, value_parser = parse_address)]
     pub(crate) http: Option<Option<std::net::SocketAddr>>,
     /// Serve on a Unix socket that only this account can open
     #[arg(long, value_name = "PATH")]

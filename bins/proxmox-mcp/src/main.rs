@@ -12,8 +12,10 @@ mod journal;
 mod output;
 #[cfg(test)]
 mod reference;
+mod scopes;
 mod serve;
 mod test;
+mod token;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tools(args) => call::tools(&args),
         Command::Test(args) => test::run(args, log).await,
         Command::Config(command) => config::run(command).await,
+        Command::Token(command) => token::run(command),
     }
 }
 

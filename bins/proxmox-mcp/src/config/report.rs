@@ -73,14 +73,18 @@ fn load(terminal: &mut dyn Terminal, sources: &Sources) -> Option<Loaded> {
 /// The settings, with what only the catalogue can judge judged as well.
 fn load_all(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let loaded = settings::load(sources)?;
-    let unknown = match mcp_tools::chosen(&loaded.settings.server.toolsets) {
-        Err(mcp_tools::AppError::UnknownToolset { given, known }) => (given, known),
-        _ => return Ok(loaded),
-    };
-    let (given, known) = unknown;
-    let reason = format!("no toolset is called {given:?}");
-    let error = loaded.error_at("server.toolsets", reason, format!("choose from {known}"));
-    Err(ConfigErrors { errors: vec![error], warnings: loaded.warnings })
+    let mut errors = crate::scopes::errors(&loaded);
+    let chosen = mcp_tools::chosen(&loaded.settings.server.toolsets);
+    if let Err(mcp_tools::AppError::UnknownToolset { given, known }) = chosen {
+        let reason = format!("no toolset is called {given:?}");
+        let hint = format!("choose from {known}");
+        errors.push(loaded.error_at("server.toolsets", reason, hint));
+    }
+    if errors.is_empty() {
+        return Ok(loaded);
+    }
+    errors.sort();
+    Err(ConfigErrors { errors, warnings: loaded.warnings })
 }
 
 pub(super) fn say_warnings(terminal: &mut dyn Terminal, warnings: &[Warning]) {
