@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose program cannot be started has failed")]
 
+mod http;
 mod serve;
 mod tester;
