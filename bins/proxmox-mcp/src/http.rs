@@ -20,7 +20,7 @@ use gateway::{
 };
 use guard::{Grant, Scope};
 use mcp_protocol::{App, Observer};
-use mcp_tools::{Options, fleet::Fleet};
+use mcp_tools::{Options, fleet::Fleet, watch};
 use secrecy::ExposeSecret;
 use settings::{HttpSettings, OAuthSettings};
 use stdx::Clock;
@@ -238,6 +238,8 @@ impl Catalogue for Surface {
             apps.clear();
         }
         let app = self.build(&grant.scope);
+        // Reads nothing as long as nobody watches anything; sessions may hold the app for longer than this map does.
+        tokio::spawn(watch::watch(app.clone(), watch::PERIOD));
         apps.insert(grant.scope.clone(), app.clone());
         app
     }

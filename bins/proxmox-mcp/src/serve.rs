@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use mcp_tools::watch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -25,6 +26,8 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
         "serving on standard input and output"
     );
     warn_of_trust(estate.options.mode);
+    // Reads nothing as long as the client watches nothing.
+    tokio::spawn(watch::watch(app.clone(), watch::PERIOD));
     mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown)
         .await
         .context("serve on standard input and output")?;
