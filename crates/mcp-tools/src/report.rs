@@ -13,6 +13,8 @@ mod render;
 mod tests;
 mod units;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 pub use cell::Cell;
@@ -51,7 +53,7 @@ pub struct Table {
     /// The key in the object, such as `guests`.
     pub name: &'static str,
     /// The header.
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<Cow<'static, str>>,
     /// The rows; each as long as the header.
     pub rows: Vec<Vec<Cell>>,
     /// How many rows there are in all when these are a page of them.
@@ -184,7 +186,7 @@ impl Table {
     pub fn new(name: &'static str, columns: &[&'static str]) -> Self {
         Self {
             name,
-            columns: columns.to_vec(),
+            columns: columns.iter().copied().map(Cow::Borrowed).collect(),
             rows: Vec::new(),
             total: None,
             more: false,

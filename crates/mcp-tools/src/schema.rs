@@ -69,6 +69,12 @@ impl Input {
         self.with(name, json!({"type": "array", "items": {"type": "string"}}), about)
     }
 
+    /// An object of anything.
+    #[must_use]
+    pub fn object(self, name: &'static str, about: &str) -> Self {
+        self.with(name, json!({"type": "object"}), about)
+    }
+
     /// The settings key of a cluster or server.
     #[must_use]
     pub fn cluster(self) -> Self {

@@ -97,7 +97,7 @@ pub(super) async fn of_all(cx: &Cx, cluster: Option<&str>) -> Result<Report, Too
     let gathered = cx.fleet.gather(members, GATHER_DEADLINE, load).await;
     let mut report = Report::default();
     let mut table = Table::new("interfaces", COLUMNS);
-    table.columns.insert(0, "node");
+    table.columns.insert(0, "node".into());
     let mut answered = 0;
     for (member, (view, answers)) in &gathered.answers {
         for (node, answer) in answers {
