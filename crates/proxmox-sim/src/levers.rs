@@ -164,6 +164,16 @@ impl Levers {
         self.faults(target, |faults| faults.task_ends.push_back(end))
     }
 
+    /// Keeps the head of every request to any target from now on.
+    pub fn keep_heads(&self) {
+        *self.inner.world.heads() = Some(Vec::new());
+    }
+
+    /// The heads of the requests since [`Levers::keep_heads`]: method, address and every header.
+    pub fn heads(&self) -> Vec<String> {
+        self.inner.world.heads().clone().unwrap_or_default()
+    }
+
     /// Delays every reply of a target.
     pub fn latency(&self, target: &str, latency: Duration) -> Result<(), SimError> {
         self.faults(target, |faults| faults.latency = latency)

@@ -41,6 +41,8 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// What all listeners share.
 pub(crate) struct World {
     estate: Mutex<Estate>,
+    /// The heads of requests as they came, while somebody wants to see them.
+    heads: Mutex<Option<Vec<String>>>,
     pub(crate) books: Books,
     pub(crate) auth_delay: Duration,
 }
@@ -75,7 +77,12 @@ struct Connection {
 
 impl World {
     pub(crate) fn new(estate: Estate, books: Books, auth_delay: Duration) -> Arc<Self> {
-        Arc::new(Self { estate: Mutex::new(estate), books, auth_delay })
+        Arc::new(Self { estate: Mutex::new(estate), heads: Mutex::default(), books, auth_delay })
+    }
+
+    /// The kept heads of requests.
+    pub(crate) fn heads(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The estate, brought up to now.
@@ -203,6 +210,10 @@ impl Connection {
         let gate = *self.gate.borrow();
         if !gate.open() || gate.epoch != self.epoch {
             return Err(io::Error::other("the node is offline"));
+        }
+        if let Some(heads) = self.world.heads().as_mut() {
+            let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+            heads.push(format!("{method} {uri} {headers:?}"));
         }
         let faults = self.take_faults();
         if !faults.latency.is_zero() {
