@@ -13,6 +13,7 @@ mod bench;
 mod ci;
 mod clients;
 mod codegen;
+mod conformance;
 mod dist;
 mod layers;
 mod services;
@@ -81,6 +82,15 @@ enum Task {
         #[arg(long)]
         no_build: bool,
     },
+    /// Run the official conformance suite of the Model Context Protocol against our server.
+    Conformance {
+        /// Use what `cargo test` built.
+        #[arg(long)]
+        no_build: bool,
+        /// Only this scenario, in each revision that has it.
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+    },
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
     Bench {
         /// Measure the binaries as they are, without building them.
@@ -116,6 +126,9 @@ fn main() -> ExitCode {
         },
         Task::Dist => dist::run(),
         Task::Bench { no_build, profile } => bench::run(!no_build, &profile),
+        Task::Conformance { no_build, scenario } => {
+            conformance::run_all(!no_build, scenario.as_deref())
+        }
         Task::Clients { no_build } => clients::run_all(!no_build),
     };
     match done {
