@@ -236,6 +236,20 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
+/// What a client has to be able to do to be asked this.
+pub(super) fn needed(inputs: &[InputRequest]) -> ClientCapabilities {
+    let mut needed = ClientCapabilities::default();
+    for input in inputs {
+        match input.kind {
+            InputKind::Form { .. } => needed.elicitation_form = true,
+            InputKind::Url { .. } => needed.elicitation_url = true,
+            InputKind::Sampling { .. } => needed.sampling = true,
+            InputKind::Roots => needed.roots = true,
+        }
+    }
+    needed
+}
+
 /// Why this client cannot be asked; `None` if it can.
 pub(super) fn obstacle(inputs: &[InputRequest], client: ClientCapabilities) -> Option<String> {
     let cannot = inputs.iter().find_map(|input| match input.kind {
@@ -347,4 +361,79 @@ fn read<T: serde::de::DeserializeOwned>(input: &InputRequest, json: Value) -> Re
         let message = "the question cannot be shown; the server's log has the details";
         ErrorData::internal_error(message, None)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema::schema_object;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let words =
+            ["action", "accept", "decline", "content", "roots", "uri", "model", "text", "n"];
+        let word = prop::sample::select(words.to_vec());
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, move |inner| {
+            let key = word.clone().prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((key, inner), 0..5)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Nothing that a client sends is taken for an answer that it is not.
+        #[test]
+        fn answers_are_of_their_questions_kind(response in json()) {
+            let schema = schema_object(json!({
+                "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"],
+            }));
+            match read_answer(&InputKind::Form { schema }, &response) {
+                Some(InputAnswer::Accepted(fields)) => {
+                    prop_assert_eq!(response.get("action"), Some(&json!("accept")));
+                    prop_assert!(fields["n"].is_i64());
+                }
+                Some(InputAnswer::Declined | InputAnswer::Cancelled) | None => {}
+                Some(other) => prop_assert!(false, "{other:?}"),
+            }
+            let roots = read_answer(&InputKind::Roots, &response);
+            prop_assert!(matches!(roots, None | Some(InputAnswer::Roots(_))));
+            let kind = InputRequest::sampling("k", "m", 1).kind;
+            let sampled = read_answer(&kind, &response);
+            let is_sample = matches!(sampled, None | Some(InputAnswer::Sampled { .. }));
+            prop_assert!(is_sample);
+        }
+
+        /// What was sealed opens only for the same call, whatever order its arguments are in.
+        #[test]
+        fn a_state_belongs_to_one_call(first in json(), second in json(), name in "[a-c]{1,2}") {
+            let args = |one: &Value, two: &Value| {
+                schema_object(json!({ "one": one, "two": two }))
+            };
+            let turned = schema_object(json!({ "two": second, "one": first }));
+            let given = args(&first, &second);
+            let bind = |name, args| Binding { caller: "c", method: "tools/call", name, args };
+            let sealer = Sealer::new();
+            let inputs = [InputRequest::roots("r")];
+            let state = json!({ "s": second });
+            let minute = Duration::from_secs(60);
+            let asked = sealer.ask(&bind(&name, &given), 3, &inputs, &state, minute).unwrap();
+            let sealed = asked.request_state.unwrap();
+            let opened = sealer.open(&bind(&name, &turned), &sealed, None).unwrap();
+            prop_assert_eq!((opened.round, opened.answers.state), (3, state));
+            let other = args(&second, &json!([first]));
+            prop_assert!(sealer.open(&bind(&name, &other), &sealed, None).is_err());
+            prop_assert!(sealer.open(&bind("b d", &given), &sealed, None).is_err());
+            prop_assert!(Sealer::new().open(&bind(&name, &given), &sealed, None).is_err());
+        }
+    }
 }

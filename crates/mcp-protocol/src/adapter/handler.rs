@@ -13,15 +13,14 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, ClientNotification,
-    ClientRequest, CompleteRequestParams, CompleteResult, CompletionInfo, CreateTaskResult,
-    DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskParams,
-    GetTaskResult, Implementation as WireImplementation, InitializeRequestParams, InitializeResult,
-    InputResponses, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, PromptsCapability, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference,
-    ResourcesCapability, ServerCapabilities, ServerConfig, ServerResult, SetLevelRequestMethod,
-    SetLevelRequestParams, SubscribeRequestParams, ToolsCapability, UnsubscribeRequestParams,
-    UpdateTaskParams,
+    ClientRequest, CompleteRequestParams, CompleteResult, CompletionInfo, DiscoverResult,
+    GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult,
+    Implementation as WireImplementation, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, PromptsCapability, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Reference, ResourcesCapability, ServerCapabilities,
+    ServerConfig, ServerResult, SetLevelRequestMethod, SetLevelRequestParams,
+    SubscribeRequestParams, ToolsCapability, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, Service};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -29,28 +28,25 @@ use serde_json::{Value, json};
 use tracing::{Instrument as _, Span};
 
 use super::answer;
-use super::ask::{self, Binding, MAX_ROUNDS, Returned, Sealer};
+use super::ask::{self, Sealer};
+use super::call;
 use super::http::Carried;
 use super::listen::{self, Ear};
-use super::outlet::{self, PeerOutlet};
+use super::outlet;
 use super::session::Session;
 use super::tasks;
 use crate::JsonObject;
-use crate::app::{App, CallError};
+use crate::app::{App, Implementation};
 use crate::ask::InputRequest;
 use crate::completion::CompletionRef;
-use crate::context::{
-    CallContext, ClientCapabilities, ClientInfo, Era, Request, TASKS, TraceContext,
-};
+use crate::context::{CallContext, Era, TASKS};
 use crate::cursor;
-use crate::job::{Job, JobHandle, JobId, JobStoreError};
+use crate::job::{Job, JobId, JobStoreError};
 use crate::notify::MAX_WATCHED;
-use crate::prompt::{PromptError, PromptSpec};
+use crate::prompt::PromptSpec;
 use crate::resource::ResourceError;
 use crate::tasks::Tasks;
-use crate::tool::{Answer, Outcome};
 
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 /// What a client calls things is logged up to so many characters.
 const MAX_LOGGED: usize = 64;
 
@@ -64,7 +60,7 @@ pub(super) struct Server {
 pub(super) struct Handler {
     pub(super) app: App,
     pub(super) session: Arc<Session>,
-    sealer: Arc<Sealer>,
+    pub(super) sealer: Arc<Sealer>,
 }
 
 // === impl Server ===
@@ -72,8 +68,7 @@ pub(super) struct Handler {
 impl Server {
     pub(super) fn new(app: App, session: Arc<Session>) -> Self {
         let ours = app.implementation();
-        let server_info =
-            json!({ "name": ours.name, "title": ours.title, "version": ours.version });
+        let server_info = serde_json::to_value(wire_implementation(ours)).unwrap_or_default();
         let sealer = Arc::new(Sealer::new());
         Self { handler: Handler { app, session, sealer }, server_info }
     }
@@ -143,11 +138,17 @@ impl Service<RoleServer> for Server {
     }
 }
 
+fn wire_implementation(ours: &Implementation) -> WireImplementation {
+    let mut wire = WireImplementation::new(&ours.name, &ours.version).with_title(&ours.title);
+    wire.icons = answer::icons(&ours.icons);
+    wire
+}
+
 /// The span of a request, within the trace that it says it belongs to.
 fn request_span(method: &str, context: &RequestContext<RoleServer>) -> Span {
     let id = context.id.to_string();
     let request_id = stdx::untrusted::line(&id, MAX_LOGGED);
-    let trace = trace(context);
+    let trace = call::trace(context);
     tracing::info_span!(
         "mcp.request",
         request_id = &*request_id,
@@ -155,11 +156,6 @@ fn request_span(method: &str, context: &RequestContext<RoleServer>) -> Span {
         traceparent = trace.traceparent,
         tracestate = trace.tracestate,
     )
-}
-
-fn trace(context: &RequestContext<RoleServer>) -> TraceContext {
-    let meta = &context.meta;
-    TraceContext::parse(meta.get_traceparent(), meta.get_tracestate(), meta.get_baggage())
 }
 
 pub(super) fn era(context: &RequestContext<RoleServer>) -> Era {
@@ -199,10 +195,8 @@ impl ServerHandler for Handler {
             let extensions = [(TASKS.to_owned(), JsonObject::new())];
             capabilities.extensions = Some(extensions.into_iter().collect());
         }
-        let mut implementation =
-            WireImplementation::new(&ours.name, &ours.version).with_title(&ours.title);
-        implementation.icons = answer::icons(&ours.icons);
-        let mut config = ServerConfig::new(capabilities).with_server_info(implementation);
+        let mut config =
+            ServerConfig::new(capabilities).with_server_info(wire_implementation(ours));
         config.instructions = (!app.instructions.is_empty()).then(|| app.instructions.clone());
         config.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
         config
@@ -363,51 +357,7 @@ impl ServerHandler for Handler {
         let Some(prompts) = &self.app.inner.prompts else {
             return Err(not_offered("prompts/get"));
         };
-        let name = request.name;
-        let Some(spec) = prompts.list().iter().find(|spec| spec.name == name) else {
-            let names: Vec<&str> = prompts.list().iter().map(|spec| spec.name.as_str()).collect();
-            let message = format!("unknown prompt {name}; known: {}", names.join(", "));
-            return Err(ErrorData::invalid_params(message, None));
-        };
-        let args = prompt_arguments(spec, request.arguments.unwrap_or_default())
-            .map_err(|message| ErrorData::invalid_params(message, None))?;
-        let first = self.call_context(&context);
-        let given = args.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        let binding = Binding {
-            caller: first.caller().subject(),
-            method: "prompts/get",
-            name: &name,
-            args: &given,
-        };
-        let (cx, round) =
-            self.resume(&first, &binding, request.request_state, request.input_responses)?;
-        let reply = prompts.get(&cx, &name, args).await;
-        cx.finish().await;
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(PromptError::Ask { inputs, state }) if cx.era() == Era::Modern => {
-                if let Some(obstacle) = ask::obstacle(&inputs, cx.capabilities()) {
-                    return Err(ErrorData::invalid_params(obstacle, None));
-                }
-                if round >= MAX_ROUNDS {
-                    let message = "the questions were not answered in a way that fits";
-                    return Err(ErrorData::invalid_params(message, None));
-                }
-                let ttl = self.app.inner.ask_timeout;
-                let asked = self.sealer.ask(&binding, round + 1, &inputs, &state, ttl)?;
-                return Ok(asked.into());
-            }
-            Err(error @ PromptError::Unavailable { .. }) => {
-                return Err(ErrorData::internal_error(error.to_string(), None));
-            }
-            Err(error) => return Err(ErrorData::invalid_params(error.to_string(), None)),
-        };
-        let version = cx.protocol_version();
-        let messages =
-            reply.messages.into_iter().map(|message| answer::prompt_message(message, version));
-        let mut result = GetPromptResult::new(messages.collect());
-        result.description = reply.description;
-        Ok(result.into())
+        self.run_prompt(prompts.as_ref(), request, &context).await
     }
 
     async fn complete(
@@ -558,156 +508,6 @@ impl Handler {
         job.map(|_| self.app.inner.notifier.job_changed(id)).ok_or_else(tasks::unknown)
     }
 
-    /// What stands for a call whose work goes on: a task, for a client that knows what that is.
-    async fn task_for(
-        &self,
-        cx: &CallContext,
-        handle: &JobHandle,
-    ) -> Result<Option<CreateTaskResult>, ErrorData> {
-        let Some(tasks) = self.app.inner.tasks.as_ref().filter(|_| cx.capabilities().tasks) else {
-            return Ok(None);
-        };
-        let job = tasks.kept(cx.caller().subject(), &handle.id).await;
-        match job.map_err(|error| tasks::store_error(&error))? {
-            Some(job) => Ok(Some(tasks::created(&job))),
-            None => {
-                // Never a handle that could not be asked about.
-                tracing::error!(job = %handle.id, "a tool names a job that is not its caller's");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Calls the tool, as often as it has to ask.
-    async fn run_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-        first: &CallContext,
-    ) -> Result<CallToolResponse, ErrorData> {
-        if let Ok(entry) = self.app.entry(&request.name)
-            && let Some(lacking) = entry.tool.spec().requires.lacking(first.capabilities())
-            && first.era() == Era::Modern
-        {
-            return Err(answer::missing_capability(lacking));
-        }
-        let args = request.arguments.unwrap_or_default();
-        let binding = Binding {
-            caller: first.caller().subject(),
-            method: "tools/call",
-            name: &request.name,
-            args: &args,
-        };
-        let (mut cx, mut round) =
-            self.resume(first, &binding, request.request_state, request.input_responses)?;
-        let (answer, is_error) = loop {
-            let outcome = self.app.call_tool(&cx, &request.name, args.clone()).await;
-            let (inputs, state) = match outcome.map_err(|error| call_error(&error))? {
-                Outcome::Done(answer) => break (answer, false),
-                Outcome::Failed(answer) => break (answer, true),
-                Outcome::Job(handle) => match self.task_for(&cx, &handle).await? {
-                    Some(task) => return Ok(task.into()),
-                    None => break (handle.answer, false),
-                },
-                Outcome::Ask { inputs, state } => (inputs, state),
-            };
-            if let Some(obstacle) = ask::obstacle(&inputs, cx.capabilities()) {
-                break (Answer::text(obstacle), true);
-            }
-            round += 1;
-            if round > MAX_ROUNDS {
-                let message =
-                    "nothing was done: the questions were not answered in a way that fits";
-                break (Answer::text(message), true);
-            }
-            match cx.era() {
-                Era::Modern => {
-                    return Ok(self
-                        .sealer
-                        .ask(&binding, round, &inputs, &state, self.app.inner.ask_timeout)?
-                        .into());
-                }
-                Era::Legacy => {
-                    let timeout = self.app.inner.ask_timeout;
-                    let answers = ask::ask_older(&context.peer, &inputs, state, timeout).await?;
-                    cx = cx.with_answers(answers);
-                }
-            }
-        };
-        Ok(answer::call_result(answer, is_error, cx.protocol_version()).into())
-    }
-
-    /// The context and the round of a request that may come with answers.
-    fn resume(
-        &self,
-        first: &CallContext,
-        binding: &Binding<'_>,
-        state: Option<String>,
-        responses: Option<InputResponses>,
-    ) -> Result<(CallContext, u64), ErrorData> {
-        if first.era() != Era::Modern {
-            return Ok((first.clone(), 0));
-        }
-        match state {
-            Some(sealed) => {
-                let Returned { round, answers } = self.sealer.open(binding, &sealed, responses)?;
-                Ok((first.with_answers(answers), round))
-            }
-            None => match Sealer::read_unasked(responses) {
-                Some(answers) => Ok((first.with_unasked(answers), 0)),
-                None => Ok((first.clone(), 0)),
-            },
-        }
-    }
-
-    pub(super) fn call_context(&self, context: &RequestContext<RoleServer>) -> CallContext {
-        let meta = &context.meta;
-        let era = era(context);
-        let version = context.protocol_version();
-        let client = context.client_info();
-        let declared = match meta.get(CAPABILITIES_KEY) {
-            Some(declared) => declared.clone(),
-            None => context
-                .client_capabilities()
-                .and_then(|declared| serde_json::to_value(declared).ok())
-                .unwrap_or_default(),
-        };
-        let mut capabilities =
-            declared.as_object().map(ClientCapabilities::from).unwrap_or_default();
-        // Extensions belong to the modern era.
-        capabilities.tasks &= era == Era::Modern;
-        let token = meta.get_progress_token();
-        let request = Request {
-            id: context.id.to_string(),
-            era,
-            protocol_version: version.map(|version| version.to_string()).unwrap_or_default(),
-            client: client
-                .map(|client| ClientInfo {
-                    name: client.name,
-                    version: client.version,
-                    title: client.title,
-                })
-                .unwrap_or_default(),
-            capabilities,
-            trace: trace(context),
-            log_level: match era {
-                Era::Modern => meta.log_level().map(outlet::from_wire),
-                Era::Legacy => Some(self.session.log_level()),
-            },
-            wants_progress: token.is_some(),
-        };
-        let carried = context.extensions.get::<Carried>();
-        let outlet = PeerOutlet {
-            peer: context.peer.clone(),
-            token,
-            request: context.id.clone(),
-            over: context.ct.clone(),
-            stream: carried.and_then(|carried| carried.stream.clone()),
-        };
-        let caller = carried.map_or(self.app.caller(), |carried| &carried.caller).clone();
-        CallContext::new(request, caller, context.ct.clone(), None, Arc::new(outlet))
-    }
-
     fn page<'a, T>(
         &self,
         list: &str,
@@ -731,47 +531,10 @@ impl Handler {
     }
 }
 
-/// The arguments as texts, or what is wrong with them.
-fn prompt_arguments(
-    spec: &PromptSpec,
-    given: JsonObject,
-) -> Result<BTreeMap<String, String>, String> {
-    let mut args = BTreeMap::new();
-    for (name, value) in given {
-        if !spec.arguments.iter().any(|argument| argument.name == name) {
-            let known: Vec<&str> =
-                spec.arguments.iter().map(|argument| argument.name.as_str()).collect();
-            return Err(format!("unknown argument {name}; known: {}", known.join(", ")));
-        }
-        match value {
-            Value::String(text) => {
-                args.insert(name, text);
-            }
-            Value::Null => {}
-            _ => return Err(format!("argument {name} must be a string")),
-        }
-    }
-    let missing = spec
-        .arguments
-        .iter()
-        .find(|argument| argument.required && !args.contains_key(&argument.name));
-    match missing {
-        Some(argument) => Err(format!("argument {} is required", argument.name)),
-        None => Ok(args),
-    }
-}
-
 fn not_offered(method: &'static str) -> ErrorData {
     ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, method, None)
 }
 
 fn resource_error(error: &ResourceError) -> ErrorData {
     ErrorData::internal_error(error.to_string(), None)
-}
-
-fn call_error(error: &CallError) -> ErrorData {
-    match error {
-        CallError::UnknownTool { .. } => ErrorData::invalid_params(error.to_string(), None),
-        _ => ErrorData::internal_error(error.to_string(), None),
-    }
 }

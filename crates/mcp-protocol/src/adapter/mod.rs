@@ -6,6 +6,7 @@
 
 mod answer;
 mod ask;
+mod call;
 mod handler;
 pub(crate) mod http;
 mod incoming;

@@ -38,10 +38,11 @@ pub(crate) fn app() -> App {
 }
 
 pub(crate) fn app_with(life: &Arc<Life>) -> App {
-    builder()
-        .tool(Arc::new(Forever(spec("forever", json!({}), None), Arc::clone(life))))
-        .build()
-        .unwrap()
+    builder_with(life).build().unwrap()
+}
+
+pub(crate) fn builder_with(life: &Arc<Life>) -> AppBuilder {
+    builder().tool(Arc::new(Forever(spec("forever", json!({}), None), Arc::clone(life))))
 }
 
 pub(crate) fn builder() -> AppBuilder {

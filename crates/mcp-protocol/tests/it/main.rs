@@ -17,6 +17,7 @@ mod http_sessions;
 mod jobs;
 mod lifecycle;
 mod lists;
+mod spans;
 mod tasks;
 mod tools;
 mod wire;

@@ -1,11 +1,12 @@
 //! Calls: checked arguments, failures, panics, progress, cancellation.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use expect_test::expect;
 use mcp_protocol::{
-    Annotations, App, BuildError, CallContext, CallError, Caller, Implementation, JsonObject,
-    Outcome, Tool, ToolSpec, async_trait, schema_object,
+    Annotations, App, BuildError, CallContext, CallError, Caller, Icon, Implementation, JsonObject,
+    Observer, Outcome, Tool, ToolSpec, async_trait, schema_object,
 };
 use serde_json::json;
 
@@ -214,4 +215,62 @@ fn a_faulty_catalogue_does_not_build() {
     assert_eq!(build(&[("a b", object)]), Err(BuildError::ToolName { name: "a b".to_owned() }));
     let expected = BuildError::Schema { tool: "a".to_owned(), schema: "input schema" };
     assert_eq!(build(&[("a", json!({}))]), Err(expected));
+}
+
+#[derive(Default)]
+struct Tally(Mutex<Vec<(String, &'static str)>>);
+
+impl Observer for Tally {
+    fn tool_called(&self, name: &str, outcome: &'static str, elapsed: Duration) {
+        assert!(elapsed < Duration::from_secs(60));
+        self.0.lock().unwrap().push((name.to_owned(), outcome));
+    }
+}
+
+#[tokio::test]
+async fn every_call_of_a_tool_is_observed_however_it_ends() {
+    let tally = Arc::new(Tally::default());
+    let life = Arc::new(Life::default());
+    let app = fixture::builder_with(&life).observer(Arc::clone(&tally) as _).build().unwrap();
+    let mut client = Client::modern(app, json!({ "elicitation": {} }));
+    for (name, arguments, outcome) in [
+        ("echo", json!({ "text": "a" }), "done"),
+        ("echo", json!({}), "failed"),
+        ("fail", json!({}), "failed"),
+        ("boom", json!({}), "error"),
+        ("ask", json!({}), "asked"),
+        ("job", json!({}), "job"),
+    ] {
+        client.call_tool(name, arguments).await;
+        let seen = std::mem::take(&mut *tally.0.lock().unwrap());
+        assert_eq!(seen, [(name.to_owned(), outcome)]);
+    }
+    client.call_tool("no_such_tool", json!({})).await;
+    let id = client.request("tools/call", json!({ "name": "forever" })).await;
+    life.started.notified().await;
+    client.notify("notifications/cancelled", json!({ "requestId": id })).await;
+    life.dropped.notified().await;
+    client.call("server/discover", json!({})).await;
+    assert_eq!(*tally.0.lock().unwrap(), [("forever".to_owned(), "cancelled")]);
+}
+
+#[tokio::test]
+async fn icons_go_where_names_go() {
+    let icon = Icon {
+        mime_type: Some("image/svg+xml".to_owned()),
+        sizes: vec!["any".to_owned()],
+        ..Icon::new("data:image/svg+xml,x")
+    };
+    let schema = schema_object(json!({ "type": "object" }));
+    let mut spec = ToolSpec::new("named", "Named", "", schema, Annotations::READ);
+    spec.icons.push(icon.clone());
+    let server = Implementation::new("n", "t", "v").with_icon(icon);
+    let app = App::builder(server, "").tool(Arc::new(Named(spec))).build().unwrap();
+    let mut client = Client::modern(app, json!({}));
+    let reply = client.call("tools/list", json!({})).await;
+    let icons =
+        json!([{ "src": "data:image/svg+xml,x", "mimeType": "image/svg+xml", "sizes": ["any"] }]);
+    assert_eq!(reply["result"]["tools"][0]["icons"], icons);
+    let server = &reply["result"]["_meta"]["io.modelcontextprotocol/serverInfo"];
+    assert_eq!(server["icons"], icons);
 }
