@@ -41,6 +41,10 @@ const MODERN: &str = "2026-07-28";
 /// What a client speaks that does not say, by the rule of 2025-06-18.
 const UNSAID: &str = "2025-03-26";
 
+/// What the modern era has lost, whatever the parameters.
+const REMOVED: [&str; 5] =
+    ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const METHOD_NOT_FOUND: i32 = -32601;
@@ -223,6 +227,13 @@ impl Endpoint {
         if !message.is_request() {
             // Cancelling is closing the stream; there is no other notification that a stateless server would miss.
             return reply::empty(StatusCode::ACCEPTED);
+        }
+        if let Some(method) = message.method.as_deref()
+            && REMOVED.contains(&method)
+            && is_known(version)
+        {
+            let status = StatusCode::NOT_FOUND;
+            return reply::error(status, &message.id, METHOD_NOT_FOUND, method, None);
         }
         let complete = message.meta(CAPABILITIES_KEY).is_some_and(Value::is_object);
         self.alone(carried, message, None, complete).await
@@ -432,8 +443,11 @@ impl Message {
         self.is_call() && self.value.get("id").is_some()
     }
 
+    /// Whether this begins a session. With the modern metadata and without a version of its own it is only a method that
+    /// the modern era does not have.
     fn is_initialize(&self) -> bool {
-        self.method.as_deref() == Some("initialize")
+        let asks = self.value.pointer("/params/protocolVersion").is_some();
+        self.method.as_deref() == Some("initialize") && (asks || self.meta(VERSION_KEY).is_none())
     }
 
     fn meta(&self, key: &str) -> Option<&Value> {

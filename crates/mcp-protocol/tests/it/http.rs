@@ -130,6 +130,14 @@ async fn modern_requests_get_the_codes_of_the_specification() {
         &expect!["404 -32601 ping"],
     )
     .await;
+    check(
+        |http, message| {
+            message["method"] = json!("initialize");
+            http.header("mcp-method", "initialize")
+        },
+        &expect!["404 -32601 initialize"],
+    )
+    .await;
     // What is wrong with the arguments of a well-formed request is no matter of transport.
     check(
         |http, message| {
