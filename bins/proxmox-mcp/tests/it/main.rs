@@ -5,3 +5,4 @@
 mod http;
 mod serve;
 mod tester;
+mod tokens;
