@@ -2,6 +2,8 @@
 
 use gateway::Options;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::client::{Answer, Ask, ask, get, post};
 use crate::support::{open, start, tokens};
@@ -60,6 +62,28 @@ async fn both_eras_come_through() {
     }}));
     let result = message(&call.send(running.address).await)["result"].clone();
     assert_eq!(result["structuredContent"]["said"], "again");
+}
+
+#[tokio::test]
+async fn open_streams_do_not_hold_up_the_end() {
+    let mut running = start(Options::default(), open()).await;
+    let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"},
+    }});
+    let answer = mcp(&hello).send(running.address).await;
+    let session = answer.header("mcp-session-id").unwrap();
+    let stream =
+        get("/mcp").header("accept", "text/event-stream").header("mcp-session-id", session);
+    let mut open = TcpStream::connect(running.address).await.unwrap();
+    open.write_all(&stream.bytes()).await.unwrap();
+    let mut head = [0; 12];
+    open.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    running.shutdown.cancel();
+    (&mut running.serving).await.unwrap();
+    let mut rest = Vec::new();
+    open.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "ended, not cut off: {}", String::from_utf8_lossy(&rest));
 }
 
 #[tokio::test]
