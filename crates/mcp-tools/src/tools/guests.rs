@@ -31,25 +31,26 @@ const SORTS: &[&str] = &["id", "name", "cpu", "mem", "disk", "uptime", "status"]
 /// Lists guests.
 pub struct GuestsList;
 
+/// Which guests, and how they are shown.
 #[derive(Debug, Default, Deserialize)]
-struct Args {
-    cluster: Option<String>,
-    node: Option<String>,
-    kind: Option<String>,
-    status: Option<String>,
-    tag: Option<String>,
-    pool: Option<String>,
-    text: Option<String>,
-    sort: Option<String>,
-    limit: Option<usize>,
-    cursor: Option<String>,
+pub(super) struct Filter {
+    pub(super) cluster: Option<String>,
+    pub(super) node: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) tag: Option<String>,
+    pub(super) pool: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) sort: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) cursor: Option<String>,
 }
 
 /// What a further column shows of a guest.
 type ShowFn = fn(&Guest) -> Cell;
 
 /// A cluster's rows and what its token may see.
-type Seen = (View, Option<Arc<Permissions>>);
+pub(super) type Seen = (View, Option<Arc<Permissions>>);
 
 #[async_trait]
 impl EstateTool for GuestsList {
@@ -80,7 +81,7 @@ impl EstateTool for GuestsList {
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
         let query = Map::clone(&args);
-        let mut args: Args = cx.args(args)?;
+        let mut args: Filter = cx.args(args)?;
         let offset = cursor::decode(args.cursor.as_deref(), &query)
             .map_err(|error| ToolError::new(error.to_string()))?;
         args.node = args.node.filter(|node| !node.trim().is_empty());
@@ -104,7 +105,10 @@ impl EstateTool for GuestsList {
 }
 
 /// A filter on something that does not exist is a mistake, not an empty answer.
-fn check_filters(args: &Args, gathered: &Gathered<Pve, Seen>) -> Result<(), ToolError> {
+pub(super) fn check_filters(
+    args: &Filter,
+    gathered: &Gathered<Pve, Seen>,
+) -> Result<(), ToolError> {
     if let Some(name) = args.node.as_deref() {
         crate::address::node_among(gathered, |(view, _)| view, name)?;
     }
@@ -146,7 +150,12 @@ fn check_filters(args: &Args, gathered: &Gathered<Pve, Seen>) -> Result<(), Tool
     )
 }
 
-fn report(args: &Args, query: JsonObject, offset: usize, gathered: &Gathered<Pve, Seen>) -> Report {
+fn report(
+    args: &Filter,
+    query: JsonObject,
+    offset: usize,
+    gathered: &Gathered<Pve, Seen>,
+) -> Report {
     let all: Vec<&Guest> =
         gathered.answers.iter().flat_map(|(_, (view, _))| &view.guests).collect();
     let mut chosen: Vec<&Guest> = all.iter().copied().filter(|guest| args.fit(guest)).collect();
@@ -191,7 +200,7 @@ fn report(args: &Args, query: JsonObject, offset: usize, gathered: &Gathered<Pve
     }
 }
 
-fn table(args: &Args, query: JsonObject, offset: usize, chosen: &[&Guest]) -> Table {
+fn table(args: &Filter, query: JsonObject, offset: usize, chosen: &[&Guest]) -> Table {
     let mut columns = vec!["guest", "name", "kind", "node", "status", "cpu", "mem", "maxmem"];
     // What is sorted by is shown.
     let extra: Option<(&str, ShowFn)> = match args.sort.as_deref() {
@@ -260,10 +269,10 @@ fn rank(status: &GuestStatus) -> u8 {
     }
 }
 
-// === impl Args ===
+// === impl Filter ===
 
-impl Args {
-    fn fit(&self, guest: &Guest) -> bool {
+impl Filter {
+    pub(super) fn fit(&self, guest: &Guest) -> bool {
         let is = |wanted: Option<&str>, has: &str| wanted.is_none_or(|wanted| wanted == has);
         let kind = match self.kind.as_deref() {
             Some("vm") => guest.kind == GuestKind::Qemu,

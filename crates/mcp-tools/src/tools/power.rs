@@ -1,6 +1,6 @@
 //! `guest_power`: turns guests on and off, and says what became of it.
 
-mod decide;
+pub(super) mod decide;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -264,7 +264,7 @@ pub(super) fn object(value: serde_json::Value) -> JsonObject {
     }
 }
 
-fn request(action: Action, guest: &Guest) -> Request<Upid> {
+pub(super) fn request(action: Action, guest: &Guest) -> Request<Upid> {
     let (node, vmid) = (&guest.node, guest.at.vmid);
     match (guest.kind, action) {
         (GuestKind::Qemu, Action::Start) => {

@@ -1,12 +1,14 @@
 //! The tools over the real clients, against the simulator.
 
 mod backups;
+mod bulk;
 mod bytes;
 mod classic;
 mod estate;
 mod late;
 mod look;
 mod lost;
+mod make;
 mod power;
 mod progress;
 mod snapshots;

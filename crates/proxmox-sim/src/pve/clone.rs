@@ -168,7 +168,7 @@ fn copy_drives(
         let own = old.split(':').next().unwrap_or_default().to_owned();
         let place = storage.clone().unwrap_or(own);
         let new = disks::allocate(estate, *at, *target, &place, *newid, *kind, size_of(&text))?;
-        let new = if *full { new } else { hang_on(estate, *at, &old, new) };
+        let new = if *full { new } else { hang_on(estate, *at, &old, &new) };
         config.insert(disk, json!(text.replacen(&old, &new, 1)));
     }
     let others: Vec<(String, String)> = config
@@ -190,7 +190,7 @@ fn copy_drives(
 }
 
 /// Names a linked clone's volume after the one that it hangs on.
-fn hang_on(estate: &mut Estate, at: usize, base: &str, made: String) -> String {
+fn hang_on(estate: &mut Estate, at: usize, base: &str, made: &str) -> String {
     let (_, short) = made.split_once(':').unwrap_or_default();
     let linked = format!("{base}/{short}");
     let storages = estate.clusters[at].storages.iter_mut();

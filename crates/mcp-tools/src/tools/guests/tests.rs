@@ -18,7 +18,7 @@ fn small() -> Gathered<Pve, Seen> {
 
 fn render(query: &Value) -> String {
     let query = query.as_object().expect("an object").clone();
-    let args: Args = serde_json::from_value(Value::Object(query.clone())).expect("arguments");
+    let args: Filter = serde_json::from_value(Value::Object(query.clone())).expect("arguments");
     let offset = cursor::decode(args.cursor.as_deref(), &query).expect("a cursor");
     let gathered = small();
     match check_filters(&args, &gathered) {
@@ -118,7 +118,7 @@ proptest! {
         }
         let mut seen = Vec::new();
         for _ in 0..500 {
-            let args: Args = serde_json::from_value(Value::Object(query.clone())).unwrap();
+            let args: Filter = serde_json::from_value(Value::Object(query.clone())).unwrap();
             let offset = cursor::decode(args.cursor.as_deref(), &query).unwrap();
             let rendered = report(&args, query.clone(), offset, &gathered).render(ceiling);
             for row in rendered.structured["guests"]["rows"].as_array().unwrap() {
