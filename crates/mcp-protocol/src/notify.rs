@@ -193,7 +193,7 @@ impl fmt::Debug for Notifier {
         f.debug_struct("Notifier")
             .field("listeners", &state.listeners.len())
             .field("watched", &state.watched.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,7 +14,11 @@ async fn contracts() {
 async fn the_protocols_jobs() {
     let in_memory = LazyStore::new("memory:".parse().unwrap());
     contract::mcp_protocol::jobs(&ProtocolJobs::new(in_memory)).await;
-    contract::mcp_protocol::jobs(&mcp_protocol::MemoryJobs::default()).await;
+    let memory = mcp_protocol::MemoryJobs::default();
+    contract::mcp_protocol::jobs(&memory).await;
+    // Telling of changes changes nothing.
+    let memory = std::sync::Arc::new(mcp_protocol::MemoryJobs::default());
+    contract::mcp_protocol::jobs(&*mcp_protocol::Notifier::new().jobs(memory)).await;
 }
 
 #[tokio::test]

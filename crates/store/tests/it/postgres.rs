@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use store::{ErrorKind, Store, StoreUrl, open};
+use store::{ErrorKind, LazyStore, ProtocolJobs, Store, StoreUrl, open};
 use testkit::{contract, services};
 
 /// A schema that is dropped when the test has passed.
@@ -47,6 +47,31 @@ async fn contracts() {
     contract::store::jobs(&*store).await;
     contract::store::approvals(&*store).await;
     contract::store::audit(&*store).await;
+    schema.drop_it().await;
+    let Some(schema) = Schema::create().await else { return };
+    let jobs = ProtocolJobs::new(LazyStore::new(schema.url()));
+    contract::mcp_protocol::jobs(&jobs).await;
+    drop(jobs);
+    schema.drop_it().await;
+}
+
+/// What the first version kept as a text alone is read as an answer of that text.
+#[tokio::test]
+async fn jobs_of_the_first_version_are_kept() {
+    let Some(schema) = Schema::create().await else { return };
+    let name = &schema.name;
+    let first = include_str!("../../src/migrations/postgres_0001.sql");
+    let versions = "CREATE TABLE schema_version (version BIGINT PRIMARY KEY); \
+         INSERT INTO schema_version VALUES (1);";
+    let row = r#"INSERT INTO jobs VALUES ('00000000000040008000000000000001', 'local:1', 'x', '',
+         'done', 1, 2, '"it \"worked\"\u0000"')"#;
+    let statement = format!("SET search_path TO {name}; {first} {versions} {row}");
+    schema.execute(statement).await;
+    let jobs = ProtocolJobs::new(LazyStore::new(schema.url()));
+    let kept = mcp_protocol::JobStore::list_by_owner(&jobs, "local:1").await.unwrap();
+    let text = mcp_protocol::Answer::text("it \"worked\"\u{0}");
+    assert_eq!(kept[0].state, mcp_protocol::JobState::Done(text));
+    drop(jobs);
     schema.drop_it().await;
 }
 
