@@ -5,7 +5,7 @@
 
 mod evidence;
 mod files;
-mod log;
+pub(crate) mod log;
 mod patience;
 mod runs;
 mod snapshots;
@@ -16,3 +16,4 @@ pub use snapshots::BackupSnapshots;
 pub use status::BackupStatus;
 
 pub(crate) use evidence::collect;
+pub(crate) use vaults::Place;

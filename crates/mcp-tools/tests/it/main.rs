@@ -15,3 +15,8 @@ mod snapshots;
 mod surface;
 mod tasks;
 mod truth;
+mod vault_place;
+mod vault_prune;
+mod vault_rehearsal;
+mod vault_restore;
+mod vault_run;

@@ -317,7 +317,6 @@ fn store(
             format!("INFO: transferred {gib:.2} GiB in 10 seconds"),
         ]);
     }
-    let stamp = crate::clock::utc(now, "%Y_%m_%d-%H_%M_%S");
     let format = match (guest.kind, run.ending) {
         (GuestKind::Qemu, ".zst") => "vma.zst",
         (GuestKind::Qemu, ".gz") => "vma.gz",
@@ -328,7 +327,18 @@ fn store(
         (GuestKind::Lxc, ".lzo") => "tar.lzo",
         (GuestKind::Lxc, _) => "tar",
     };
-    let file = format!("vzdump-{}-{}-{stamp}.{format}", guest.kind.word(), guest.vmid);
+    let name = |time: i64| {
+        let stamp = crate::clock::utc(time, "%Y_%m_%d-%H_%M_%S");
+        format!("vzdump-{}-{}-{stamp}.{format}", guest.kind.word(), guest.vmid)
+    };
+    let taken = |time: i64| {
+        let volid = format!("{}:backup/{}", run.storage, name(time));
+        found.volumes.iter().any(|volume| volume.volid == volid)
+    };
+    while taken(now) {
+        now += 1;
+    }
+    let file = name(now);
     let volid = format!("{}:backup/{file}", run.storage);
     let folder = cluster.storage(&run.storage).and_then(|found| found.options.get("path"));
     let folder = folder.and_then(serde_json::Value::as_str).unwrap_or("/var/lib/vz").to_owned();

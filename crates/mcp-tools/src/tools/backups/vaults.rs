@@ -35,10 +35,12 @@ pub(super) struct Vaults {
 }
 
 /// A namespace that an entry points at.
-struct Place {
-    server: Arc<Pbs>,
-    store: DatastoreName,
-    namespace: String,
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) server: Arc<Pbs>,
+    pub(crate) store: DatastoreName,
+    /// Empty for the root.
+    pub(crate) namespace: String,
 }
 
 /// Reads what the `entries` of the cluster `key` point at.
@@ -98,7 +100,11 @@ pub(super) async fn read(
 // === impl Place ===
 
 impl Place {
-    fn of(fleet: &Fleet, entry: &StorageConfig) -> Result<Self, String> {
+    /// Where a storage entry of type `pbs` points, among the servers of the settings.
+    ///
+    /// # Errors
+    /// The settings do not have the server, or have several that it could be; in a sentence.
+    pub(crate) fn of(fleet: &Fleet, entry: &StorageConfig) -> Result<Self, String> {
         let storage = &entry.storage;
         let host = entry.server.as_deref().unwrap_or_default();
         let shown = stdx::untrusted::line(host, 80);
@@ -122,12 +128,14 @@ impl Place {
         Ok(Self { server, store, namespace: entry.namespace.clone().unwrap_or_default() })
     }
 
-    fn path(&self) -> String {
+    /// Its path in the server's access control.
+    pub(crate) fn path(&self) -> String {
         let slash = if self.namespace.is_empty() { "" } else { "/" };
         format!("/datastore/{}{slash}{}", self.store, self.namespace)
     }
 
-    fn label(&self) -> String {
+    /// `server:datastore/namespace`, as answers call it.
+    pub(crate) fn label(&self) -> String {
         let slash = if self.namespace.is_empty() { "" } else { "/" };
         format!("{}:{}{slash}{}", self.server.key, self.store, self.namespace)
     }
