@@ -114,6 +114,7 @@ pub(crate) struct ServeArgs {
 pub(crate) struct HttpArgs {
     /// Serve MCP at /mcp and REST at /api/v1 on this address; port 0 takes any that is free [default: `http.listen`, 127.0.0.1:8808]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, value_parser = parse_address)]
+    #[expect(clippy::option_option, reason = "what clap makes of a flag with an optional value")]
     pub(crate) http: Option<Option<std::net::SocketAddr>>,
     /// Serve on a Unix socket that only this account can open
     #[arg(long, value_name = "PATH")]

@@ -90,9 +90,12 @@ kinds! {
 /// What goes before the word in a problem's `type`.
 pub(crate) const TYPE: &str = "urn:proxmox-mcp:problem:";
 
-/// A problem document in the making.
+/// A problem document in the making. Small to hand around, as an error should be.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     kind: Kind,
     title: &'static str,
     detail: String,
@@ -107,18 +110,19 @@ impl Problem {
     /// A problem of this kind, with what is the matter this time.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (title, detail) = (kind.title(), detail.into());
-        Self { kind, title, detail, hint: None, more: JsonObject::new(), headers: Vec::new() }
+        let (more, headers) = (JsonObject::new(), Vec::new());
+        Self(Box::new(Parts { kind, title, detail, hint: None, more, headers }))
     }
 
     /// What to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// A further member.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
@@ -127,14 +131,14 @@ impl Problem {
         let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         let mut problem = Self::new(Kind::RateLimited, detail)
             .hint(format!("try again in {} s, as Retry-After says", secs.max(1)));
-        problem.headers.push((RETRY_AFTER, HeaderValue::from(secs.max(1))));
+        problem.0.headers.push((RETRY_AFTER, HeaderValue::from(secs.max(1))));
         problem
     }
 
     /// A method that the path does not take; `allow` names those that it does.
     pub(crate) fn method(allow: &'static str) -> Self {
         let mut problem = Self::new(Kind::Method, format!("this path takes {allow}"));
-        problem.headers.push((ALLOW, HeaderValue::from_static(allow)));
+        problem.0.headers.push((ALLOW, HeaderValue::from_static(allow)));
         problem
     }
 
@@ -147,17 +151,18 @@ impl Problem {
             _ => Kind::Unavailable,
         };
         let mut problem = Self::new(kind, failure.detail());
-        problem.title = failure.title();
+        problem.0.title = failure.title();
         if let Some(challenge) = failure.challenge() {
-            problem.headers.push((WWW_AUTHENTICATE, challenge));
+            problem.0.headers.push((WWW_AUTHENTICATE, challenge));
         }
         if let Some(after) = failure.retry_after_secs() {
-            problem.headers.push((RETRY_AFTER, HeaderValue::from(after)));
+            problem.0.headers.push((RETRY_AFTER, HeaderValue::from(after)));
         }
         problem
     }
+}
 
-    /// The document.
+impl Parts {
     fn document(&self) -> Value {
         let mut document = json!({
             "type": format!("{TYPE}{}", self.kind.word()),
@@ -177,11 +182,11 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.document().to_string()));
-        *response.status_mut() = self.kind.status();
+        let mut response = Response::new(Body::from(self.0.document().to_string()));
+        *response.status_mut() = self.0.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        headers.extend(self.0.headers.into_iter().map(|(name, value)| (Some(name), value)));
         response
     }
 }
@@ -201,8 +206,8 @@ mod tests {
     #[test]
     fn a_moment_is_a_second() {
         let problem = Problem::rate_limited("slowly", Duration::from_millis(10));
-        assert_eq!(problem.headers, [(RETRY_AFTER, HeaderValue::from(1))]);
+        assert_eq!(problem.0.headers, [(RETRY_AFTER, HeaderValue::from(1))]);
         let problem = Problem::rate_limited("slowly", Duration::from_millis(2001));
-        assert_eq!(problem.headers, [(RETRY_AFTER, HeaderValue::from(3))]);
+        assert_eq!(problem.0.headers, [(RETRY_AFTER, HeaderValue::from(3))]);
     }
 }

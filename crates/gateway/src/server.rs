@@ -148,7 +148,7 @@ impl Gateway {
             doors.push(door);
         }
         let Self { options, authenticator, catalogue, metrics } = self;
-        let shared = Shared::new(options, hosts, authenticator, catalogue, metrics);
+        let shared = Shared::new(options, &hosts, authenticator, catalogue, metrics);
         Ok(Bound { shared: Arc::new(shared), doors })
     }
 }

@@ -43,13 +43,13 @@ impl Shared {
     /// `hosts` are those that the operator names and those that are listened on.
     pub(crate) fn new(
         options: Options,
-        hosts: Vec<String>,
+        hosts: &[String],
         authenticator: Arc<Authenticator>,
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut http = HttpOptions::default();
-        http.allowed_hosts.clone_from(&hosts);
+        http.allowed_hosts = hosts.to_vec();
         http.allowed_origins.clone_from(&options.allowed_origins);
         http.max_body_bytes = options.max_body_bytes;
         http.body_timeout = options.body_timeout;
@@ -63,7 +63,7 @@ impl Shared {
         Self {
             mcp: HttpService::new(http, mcp_shutdown.clone()),
             mcp_shutdown,
-            doors: Doors::new(&hosts, &options.allowed_origins),
+            doors: Doors::new(hosts, &options.allowed_origins),
             requests: RateLimit::new(per_minute, (per_minute / 5).max(10)),
             failures: RateLimit::new(options.failures_per_minute, options.failures_per_minute),
             calls: TaskTracker::new(),

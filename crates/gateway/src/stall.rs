@@ -77,11 +77,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stall<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.step(cx, |inner, cx| inner.poll_flush(cx))
+        self.step(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.step(cx, |inner, cx| inner.poll_shutdown(cx))
+        self.step(cx, AsyncWrite::poll_shutdown)
     }
 }
 

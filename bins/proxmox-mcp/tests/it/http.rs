@@ -117,7 +117,7 @@ fn exchange(
     body: &str,
 ) -> Answer {
     let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
     let length = body.len();
     write!(
         stream,

@@ -74,8 +74,8 @@ async fn counts_are_for_those_who_may_see_them() {
     get("/metrics").bearer("guess").send(running.address).await;
     let answer = get("/metrics").bearer(&made[0]).send(running.address).await;
     let samples = samples(&answer.body);
-    assert_eq!(samples[r#"proxmox_mcp_auth_failures_total{reason="missing"}"#], 1.0);
-    assert_eq!(samples[r#"proxmox_mcp_auth_failures_total{reason="invalid"}"#], 1.0);
+    assert_eq!(samples.get(r#"proxmox_mcp_auth_failures_total{reason="missing"}"#), Some(&1.0));
+    assert_eq!(samples.get(r#"proxmox_mcp_auth_failures_total{reason="invalid"}"#), Some(&1.0));
     assert!(!answer.body.contains("prometheus"), "no caller is in a label");
 
     let (authenticator, _, _folder) = tokens(&[("prometheus", "read")]);

@@ -51,9 +51,10 @@ async fn a_new_certificate_is_taken_and_a_bad_one_is_not() {
 
     let second = renew(folder.path());
     testkit::wait_for("the new certificate to be served", Duration::from_secs(10), async || {
-        match is_served(running.address, &second).await {
-            true => testkit::Progress::Ready(()),
-            false => testkit::Progress::Pending("still the old one".to_owned()),
+        if is_served(running.address, &second).await {
+            testkit::Progress::Ready(())
+        } else {
+            testkit::Progress::Pending("still the old one".to_owned())
         }
     })
     .await;
