@@ -3,7 +3,7 @@
 //! `cargo run -p mcp-protocol --example conformance_server -- 127.0.0.1:8000` serves them at any path until it is stopped;
 //! `cargo xtask conformance` runs the suite against it. The names, texts and shapes are what the suite looks for.
 
-#![expect(clippy::print_stdout, reason = "says where it listens")]
+#![expect(clippy::print_stderr, reason = "says where it listens")]
 
 mod asking;
 mod contents;
@@ -26,7 +26,7 @@ use crate::jobs::Works;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = TcpListener::bind(&address).await?;
-    println!("http://{}/mcp", listener.local_addr()?);
+    eprintln!("serving http://{}/mcp", listener.local_addr()?);
     let service = HttpService::new(HttpOptions::default(), CancellationToken::new());
     listener::serve(listener, service, app()?).await;
     Ok(())
