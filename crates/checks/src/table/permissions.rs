@@ -16,7 +16,7 @@ use crate::{
 const CHECK: &str = "permissions";
 
 /// Needs that are better left unmet by most: too wide a privilege for what it brings.
-const BY_TASTE: &[&str] = &["updates"];
+const BY_TASTE: &[&str] = &["updates", "permissions", "pbs_certificates", "pbs_permissions"];
 
 /// Which needs count for a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

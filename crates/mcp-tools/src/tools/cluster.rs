@@ -106,7 +106,7 @@ fn ceph_status() -> Request<Value> {
 }
 
 /// Whether the refusal only means that there is no Ceph.
-fn is_without_ceph(error: &Error) -> bool {
+pub(super) fn is_without_ceph(error: &Error) -> bool {
     let says = |words: &str| error.message().contains(words);
     error.kind() == api_core::ErrorKind::NotImplemented
         || says("not installed")
@@ -222,7 +222,7 @@ fn member_row(key: &str, row: &ClusterStatus) -> Vec<Cell> {
 }
 
 /// Whether a manager has not been heard of in time.
-fn is_stale(row: &HaStatus) -> bool {
+pub(super) fn is_stale(row: &HaStatus) -> bool {
     row.status.contains("old timestamp") || row.status.contains("dead")
 }
 
@@ -230,17 +230,7 @@ fn service_row(key: &str, row: &HaStatus) -> (bool, Vec<Cell>) {
     let sid = row.sid.as_deref().or_else(|| row.id.strip_prefix("service:")).unwrap_or(&row.id);
     let state = row.state.as_deref().or(row.crm_state.as_deref()).unwrap_or("unknown");
     let wished = row.request_state.as_ref().map_or("started", |wish| wish.as_str());
-    let settled = matches!(
-        (wished, state),
-        ("started" | "enabled", "started") | ("stopped" | "disabled", "stopped") | ("ignored", _)
-    );
-    let problem = match state {
-        "error" => Some("needs a person: set it to disabled, repair it, then started"),
-        "fence" | "recovery" => Some("its node was lost, it is being recovered"),
-        "freeze" => Some("held while its node's manager is away"),
-        _ if !settled => Some("not in the wished state"),
-        _ => None,
-    };
+    let problem = ha_problem(wished, state);
     let row = vec![
         Cell::text(format!("{key}/{sid}")),
         Cell::text(state),
@@ -249,6 +239,21 @@ fn service_row(key: &str, row: &HaStatus) -> (bool, Vec<Cell>) {
         Cell::opt(problem),
     ];
     (problem.is_some(), row)
+}
+
+/// What is wrong with a managed guest, if anything is.
+pub(super) fn ha_problem(wished: &str, state: &str) -> Option<&'static str> {
+    let settled = matches!(
+        (wished, state),
+        ("started" | "enabled", "started") | ("stopped" | "disabled", "stopped") | ("ignored", _)
+    );
+    match state {
+        "error" => Some("needs a person: set it to disabled, repair it, then started"),
+        "fence" | "recovery" => Some("its node was lost, it is being recovered"),
+        "freeze" => Some("held while its node's manager is away"),
+        _ if !settled => Some("not in the wished state"),
+        _ => None,
+    }
 }
 
 fn is_failing(job: &ReplicationStatus) -> bool {

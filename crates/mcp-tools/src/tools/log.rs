@@ -231,7 +231,7 @@ async fn newest(
 }
 
 /// The first and the last line are cursors for the next call, not log.
-fn without_cursors(mut lines: Vec<String>) -> Vec<String> {
+pub(super) fn without_cursors(mut lines: Vec<String>) -> Vec<String> {
     if lines.last().is_some_and(|line| is_cursor(line)) {
         lines.pop();
     }
@@ -242,7 +242,7 @@ fn without_cursors(mut lines: Vec<String>) -> Vec<String> {
 }
 
 /// When the line of a cursor was written: its `t` is in hexadecimal microseconds.
-fn cursor_time(line: &str) -> Option<Timestamp> {
+pub(super) fn cursor_time(line: &str) -> Option<Timestamp> {
     if !is_cursor(line) {
         return None;
     }

@@ -1,5 +1,8 @@
 //! The tools over the real clients, against the simulator.
 
+mod admin_look;
+mod admin_rights;
+mod admin_trouble;
 mod backups;
 mod bulk;
 mod bytes;
