@@ -165,6 +165,7 @@ impl Reason {
 /// One parameter of the challenge. Inside the quotes RFC 6750 takes printable ASCII without `"` and
 /// `\`; what is something else becomes a quote or a question mark.
 fn parameter(name: &str, value: &str) -> String {
+    let value = value.replace('…', "...");
     let plain = value.chars().map(|c| match c {
         '"' | '`' => '\'',
         ' '..='~' if c != '\\' => c,

@@ -290,6 +290,7 @@ impl TokenFile {
         options.write(true).create(true).truncate(false);
         private(&mut options);
         let lock = options.open(&path).map_err(failed)?;
+        give_to_owner(&self.folder, &path);
         lock.lock().map_err(failed)?;
         // The lock goes with the file, whatever happens below.
         let mut rows = self.read()?;
@@ -313,6 +314,7 @@ impl TokenFile {
         private(&mut options);
         let mut file = options.open(&new).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        give_to_owner(&self.folder, &new);
         fs::rename(&new, &path).map_err(|source| TokenError::Io {
             action: "replace",
             path,
@@ -426,6 +428,22 @@ fn private(options: &mut OpenOptions) {
 
 #[cfg(not(unix))]
 fn private(_: &mut OpenOptions) {}
+
+/// Gives a file to whoever owns its folder: root makes tokens for a server that is not root. Nobody
+/// else can, nor has to.
+#[cfg(unix)]
+fn give_to_owner(folder: &Path, file: &Path) {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let (Ok(folder), Ok(metadata)) = (fs::metadata(folder), fs::metadata(file)) else { return };
+    if folder.uid() != metadata.uid()
+        && let Err(error) = chown(file, Some(folder.uid()), Some(folder.gid()))
+    {
+        tracing::debug!(%error, path = %file.display(), "a file stays with whoever made it");
+    }
+}
+
+#[cfg(not(unix))]
+fn give_to_owner(_: &Path, _: &Path) {}
 
 #[cfg(unix)]
 fn inode(metadata: &fs::Metadata) -> u64 {

@@ -215,6 +215,18 @@ async fn the_file_is_the_owners_and_a_broken_one_lets_nobody_in() {
     let path = setup.path();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    // Made by root for a server that is not: whoever owns the folder can read it.
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&path).unwrap()) == 0 {
+        let folder = path.parent().unwrap();
+        std::os::unix::fs::chown(folder, Some(65_534), Some(65_534)).unwrap();
+        setup.create("b", "read", None);
+        for file in std::fs::read_dir(folder).unwrap() {
+            let metadata = file.unwrap().metadata().unwrap();
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&metadata), 65_534);
+        }
+        std::os::unix::fs::chown(folder, Some(0), Some(0)).unwrap();
+        setup.file.revoke("b").unwrap();
+    }
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains(&token) && !text.contains(&token[13..]), "{text}");
     assert!(setup.ask(&token).await.is_ok());

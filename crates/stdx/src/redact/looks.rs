@@ -46,7 +46,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             b'e' if begins_word(bytes, at) => jwt(text, at, found),
             b'P' if begins_word(bytes, at) => ticket(text, at, found),
             b'A' | b'g' | b'p' | b's' | b'x' if begins_word(bytes, at) => {
-                service_key(text, at, found)
+                service_key(text, at, found);
             }
             _ => {}
         }
