@@ -1,6 +1,7 @@
 """A conversation of the official Python client with `proxmox-mcp serve`, told and checked.
 
-Usage: conversation.py MODE LEVERS GOOD BAD COUNT COMMAND [ARG...]
+Usage: conversation.py MODE LEVERS GOOD BAD COUNT URL
+       conversation.py MODE LEVERS GOOD BAD COUNT COMMAND [ARG...]
 MODE is auto, legacy or 2026-07-28; LEVERS is the address of the simulator's levers, or `-` for an
 estate that is not ours, which leaves out what only the demo has. GOOD is a stopped guest that
 starts, BAD one that cannot, COUNT how many guests there are. Prints each step; ends with 1 if one is
@@ -12,6 +13,7 @@ import sys
 import urllib.request
 
 import anyio
+import mcp.types as types
 from mcp import Client, StdioServerParameters
 
 FAILED = []
@@ -43,11 +45,83 @@ async def call(client, name, progress=None, **arguments):
     return result, error
 
 
+# A stopped guest of the demo that nobody misses, and one that does not hear when it is asked to stop.
+SPARE = "lab/125"
+DEAF = "lab/107"
+WATCHED = "proxmox://nodes"
+ASKED = []
+DECISION = ["decline"]
+UPDATES = []
+
+
+async def elicit(_context, params):
+    """The person at the client: does what the test has decided."""
+    ASKED.append(params.message)
+    accepts = DECISION[0] == "accept"
+    return types.ElicitResult(action=DECISION[0], content={"approve": True} if accepts else None)
+
+
+async def hear(message):
+    """What the server tells by itself, in the older revisions."""
+    notification = getattr(message, "root", message)
+    if isinstance(notification, types.ResourceUpdatedNotification):
+        UPDATES.append(str(notification.params.uri))
+
+
+async def consent(client, modern):
+    DECISION[0] = "decline"
+    result, error = await call(client, "guest_delete", guest=SPARE)
+    check("a deletion asks a person, who sees what goes", ASKED and "125" in ASKED[-1], ASKED)
+    check("who refuses, and nothing is done", error and "refused" in text(result), text(result))
+    DECISION[0] = "accept"
+    result, error = await call(client, "guest_delete", guest=SPARE)
+    check("who agrees, and it is deleted", not error, text(result))
+    result, error = await call(client, "guest_get", guest=SPARE)
+    check("and is gone", error, text(result))
+
+
+async def cancel(client):
+    began = anyio.current_time()
+    with anyio.move_on_after(1.5):
+        await call(client, "guest_power", guest=DEAF, action="shutdown", timeout_s=40)
+    took = anyio.current_time() - began
+    check("a call that is cancelled ends at once", took < 5, took)
+    result, error = await call(client, "nodes_list")
+    check("and the next one is answered", not error, text(result))
+
+
+async def subscribe(client, levers, modern):
+    async def one_update():
+        if modern:
+            async with client.listen(resource_subscriptions=[WATCHED]) as events:
+                pull(levers, lever="node_offline", target="lab", node="birch", on=True)
+                async for event in events:
+                    return str(event)
+        await client.subscribe_resource(WATCHED)
+        # The first reading is what later ones are held against.
+        await anyio.sleep(2)
+        pull(levers, lever="node_offline", target="lab", node="birch", on=True)
+        while not UPDATES:
+            await anyio.sleep(0.1)
+        await client.unsubscribe_resource(WATCHED)
+        return UPDATES[0]
+
+    heard = None
+    with anyio.move_on_after(40):
+        heard = await one_update()
+    check("a watched resource tells that it has changed", heard and WATCHED in heard, heard)
+    pull(levers, lever="node_offline", target="lab", node="birch", on=False)
+
+
 async def main(mode, levers, good, bad, count, command, *args):
     demo = levers != "-"
-    server = StdioServerParameters(command=command, args=list(args))
-    async with Client(server, mode=mode) as client:
-        print(f"protocol {client.protocol_version}")
+    over_http = command.startswith("http")
+    server = command if over_http else StdioServerParameters(command=command, args=list(args))
+    async with Client(
+        server, mode=mode, elicitation_callback=elicit, message_handler=hear
+    ) as client:
+        modern = client.protocol_version >= "2026"
+        print(f"protocol {client.protocol_version} over {'http' if over_http else 'stdio'}")
         tools = (await client.list_tools()).tools
         print(f"tools: {', '.join(tool.name for tool in tools)}")
         check("every tool has title, schemas and all four hints", all(
@@ -97,6 +171,10 @@ async def main(mode, levers, good, bad, count, command, *args):
         print("prompts:", ", ".join(prompt.name for prompt in prompts))
         prompt = await client.get_prompt("proxmox_health_check", {"cluster": "lab"})
         check("a prompt answers", "lab" in prompt.messages[0].content.text)
+        if demo:
+            await subscribe(client, levers, modern)
+            await consent(client, modern)
+            await cancel(client)
     print(f"{mode}: {'all as it should be' if not FAILED else f'{len(FAILED)} steps are wrong'}")
 
 

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
+use crate::npm;
+use crate::server::Server;
 use crate::workspace::{cargo, root, run};
 
 const REVISIONS: [&str; 2] = ["2026-07-28", "2025-11-25"];
@@ -61,15 +62,6 @@ const NEEDS_FIXTURE: [&str; 5] = [
     "sep-2575-server-no-log-without-loglevel",
     "sep-2575-server-sends-tools-list-changed-on-subscription",
 ];
-/// What `npm ci` needs.
-const MANIFESTS: [&str; 2] = ["package.json", "package-lock.json"];
-
-/// A server that is run for the suite, and ended with this.
-struct Server {
-    child: Child,
-    url: String,
-}
-
 /// What the suite is run against, and how it is told.
 struct Target<'a> {
     name: &'a str,
@@ -106,7 +98,7 @@ pub(crate) fn run_all(build: bool, scenario: Option<&str>) -> Result<()> {
         run(&mut cargo(&example))?;
         run(&mut cargo(&["build", "--package", "proxmox-mcp"]))?;
     }
-    let suite = install()?;
+    let suite = npm::install("xtask/conformance", "conformance")?;
     let built = root().join("target/debug");
     let example = Server::start(
         Command::new(built.join("examples/conformance_server")).arg("127.0.0.1:0"),
@@ -148,25 +140,6 @@ pub(crate) fn run_all(build: bool, scenario: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// The folder with the suite, which is installed if it is not the one of our lock file.
-fn install() -> Result<PathBuf> {
-    let source = root().join("xtask/conformance");
-    let folder = root().join("target/conformance");
-    let lock = |folder: &Path| fs::read(folder.join(MANIFESTS[1])).ok();
-    let installed = folder.join("node_modules/.bin/conformance").exists();
-    if installed && lock(&source) == lock(&folder) {
-        return Ok(folder);
-    }
-    fs::create_dir_all(&folder)?;
-    for name in MANIFESTS {
-        fs::copy(source.join(name), folder.join(name)).with_context(|| format!("copy {name}"))?;
-    }
-    let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
-    run(Command::new("npm").current_dir(&folder).args(arguments))
-        .context("npm is needed (Debian's packages are nodejs and npm)")?;
-    Ok(folder)
-}
-
 /// Whether the scenario is among those of the revision.
 fn requires(suite: &Path, revision: &str, scenario: &str) -> Result<bool> {
     let file =
@@ -174,12 +147,6 @@ fn requires(suite: &Path, revision: &str, scenario: &str) -> Result<bool> {
     let text = fs::read_to_string(suite.join(file)).context("read the suite's requirements")?;
     let mut entries = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
     Ok(entries.any(|entry| entry.trim_start_matches("scenario: ") == scenario))
-}
-
-/// The node of our lock file; the system's where there is none for it.
-fn node(suite: &Path) -> PathBuf {
-    let own = suite.join("node_modules/.bin/node");
-    if own.exists() { own } else { "node".into() }
 }
 
 // === impl Target ===
@@ -222,7 +189,7 @@ impl Target<'_> {
     fn run_suite(&self, suite: &Path, results: &Path, arguments: &[&str]) -> Result<()> {
         let out = File::options().create(true).append(true).open(results.join("log"))?;
         // Its status speaks of what is scored alone; the results speak of everything.
-        Command::new(node(suite))
+        Command::new(npm::node(suite))
             .arg(suite.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"))
             .args(["server", "--url", self.url, "-o"])
             .arg(results)
@@ -233,55 +200,6 @@ impl Target<'_> {
             .status()
             .context("run the suite")?;
         Ok(())
-    }
-}
-
-// === impl Server ===
-
-impl Server {
-    /// Starts a server that says on standard error where it listens. What else it says there goes to `log`.
-    fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {program}; without --no-build it is built"))?;
-        let said = child.stderr.take().context("its standard error was not piped")?;
-        let mut server = Self { child, url: String::new() };
-        let mut lines = BufReader::new(said).lines();
-        let mut log = File::create(log)?;
-        for line in lines.by_ref() {
-            let line = line.with_context(|| format!("read what {program} says"))?;
-            writeln!(log, "{line}")?;
-            if let Some(url) = line.split(' ').find(|word| word.starts_with("http://")) {
-                url.clone_into(&mut server.url);
-                break;
-            }
-        }
-        ensure!(!server.url.is_empty(), "{program} ended without saying where it listens");
-        // A program that cannot say anything more would stop.
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if writeln!(log, "{line}").is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Asked before it is made to, so that it removes what it has made. It may have ended by itself, which is told by
-        // what did not pass.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        if !asked.is_ok_and(|status| status.success()) {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
     }
 }
 

@@ -16,6 +16,8 @@ mod codegen;
 mod conformance;
 mod dist;
 mod layers;
+mod npm;
+mod server;
 mod services;
 #[cfg(test)]
 mod tidy;
@@ -81,6 +83,9 @@ enum Task {
         /// Use the binary that `cargo test` built.
         #[arg(long)]
         no_build: bool,
+        /// Only these clients; without it all that install within a minute.
+        #[arg(long, value_name = "CLIENT", value_delimiter = ',')]
+        only: Vec<clients::Kind>,
     },
     /// Run the official conformance suite of the Model Context Protocol against our server.
     Conformance {
@@ -129,7 +134,7 @@ fn main() -> ExitCode {
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
         }
-        Task::Clients { no_build } => clients::run_all(!no_build),
+        Task::Clients { no_build, only } => clients::run_all(!no_build, &only),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
