@@ -90,8 +90,8 @@ impl Tasks {
         let answers = questions.answers;
         // Before the driver, whose job may end or ask anew at once.
         let job = self.note(job, JobState::Running, now).await?;
-        let state = self.driver.answer(&job, answers).await;
         drop(answering);
+        let state = self.driver.answer(&job, answers).await;
         self.note(job, state, now).await.map(Some)
     }
 

@@ -42,7 +42,7 @@ use crate::completion::CompletionRef;
 use crate::context::{CallContext, Era, TASKS};
 use crate::cursor;
 use crate::job::{Job, JobId, JobStoreError};
-use crate::notify::MAX_WATCHED;
+use crate::notify::{Changes, MAX_WATCHED};
 use crate::prompt::PromptSpec;
 use crate::resource::ResourceError;
 use crate::tasks::Tasks;
@@ -469,7 +469,9 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let _listener = self.session.listener(|| Ear::open(&self.app, &context.peer));
+        if self.app.inner.changes != Changes::NONE {
+            let _listener = self.session.listener(|| Ear::open(&self.app, &context.peer));
+        }
     }
 }
 

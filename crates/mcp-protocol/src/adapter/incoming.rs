@@ -206,3 +206,71 @@ fn error_line(id: &Value, code: i32, message: &str) -> Vec<u8> {
     });
     reply.to_string().into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn anything() -> impl Strategy<Value = Value> {
+        let words =
+            ["name", "uri", "taskId", "taskIds", "notifications", "cursor", "x", "2026-07-28"];
+        let word = prop::sample::select(words.to_vec());
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            let key = word.clone().prop_map(str::to_owned);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((key, inner), 0..4)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn id() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            "[a-z]{0,3}".prop_map(Value::from),
+            anything(),
+        ]
+    }
+
+    proptest! {
+        /// Whatever a request looks like, it is passed on or answered under its own id, and noted as in flight only in
+        /// the first case.
+        #[test]
+        fn a_request_is_passed_on_or_answered(
+            method in prop::sample::select(vec![
+                "initialize", "ping", "tools/call", "tools/list", "resources/read", "resources/subscribe",
+                "subscriptions/listen", "tasks/get", "tasks/update", "prompts/get", "completion/complete", "nope",
+            ]),
+            id in id(),
+            params in anything(),
+        ) {
+            let session = Session::new();
+            session.set_initialized();
+            let line = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+            match read(line.to_string().as_bytes(), &session) {
+                Incoming::Message(message) => {
+                    let JsonRpcMessage::Request(request) = *message else { panic!("a request") };
+                    prop_assert_eq!(&request.id.clone().into_json_value(), &id);
+                    prop_assert!(session.begin(&request.id).is_err());
+                }
+                Incoming::Reply(reply) => {
+                    let reply: Value = serde_json::from_slice(&reply).unwrap();
+                    let expected = if is_id(&id) { &id } else { &Value::Null };
+                    prop_assert_eq!(&reply["id"], expected);
+                    prop_assert!(reply["error"]["code"].is_i64());
+                    prop_assert!(!session.is_busy());
+                }
+                Incoming::Ignored => prop_assert!(false, "a request has an answer"),
+            }
+        }
+    }
+}
