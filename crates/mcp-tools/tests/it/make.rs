@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use mcp_protocol::CallContext;
-use proxmox_sim::SimConfig;
+use proxmox_sim::{PveRelease, SimConfig};
 use serde_json::{Value, json};
 
 use crate::estate::{Answer, Estate, steady};
@@ -751,4 +751,23 @@ async fn long_work_goes_on_without_its_caller() {
     assert_eq!(answer.object["status"], "running");
     assert_eq!(answer.object["guest"], "lab/144");
     assert_eq!(answer.object["next"][0]["tool"], "task_wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_release_does_the_same() {
+    let config = SimConfig::fast().with_pve_release(PveRelease::V8_4);
+    let estate = Estate::of(config, "operator", 16 * 1024).await;
+    for (tool, args) in [
+        ("guest_create", json!({"name": "web-04", "image": ROCKY, "cluster": "lab"})),
+        ("guest_create", json!({"name": "web-05", "template": "lab/9000", "disk_gib": 20})),
+        ("container_create", json!({"name": "dns-03", "template": "debian-13", "cluster": "lab"})),
+    ] {
+        let answer = estate.ask(tool, args).await;
+        assert!(!answer.failed, "{}", answer.text);
+        assert!(answer.object["address"].is_string(), "{}", answer.text);
+    }
+    estate.text("guests_power", json!({"action": "stop", "guests": "web-04,web-05"})).await;
+    for guest in ["lab/144", "lab/145"] {
+        estate.text("guest_delete", json!({"guest": guest})).await;
+    }
 }

@@ -1,6 +1,6 @@
 //! `guests_power`: one power action for many guests, chosen by a filter, planned as a whole.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use async_trait::async_trait;
 use estate::Access;
@@ -528,7 +528,7 @@ fn told(word: &str, fates: Vec<Fate>, still: Vec<Fate>, took: &str) -> Report {
         (unchanged, "were so already"),
     ] {
         if number > 0 {
-            lead.push_str(&format!("; {number} {what}"));
+            let _ = write!(lead, "; {number} {what}");
         }
     }
     let mut table = Table::new("guests", &["guest", "outcome", "name", "detail"]);

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    cloudinit::{Given, Identity},
+    cloudinit::{Address, Given, Identity},
     create::finish::{self, Ready},
     image::{self, Found, Use},
     place::{self, Rights, Site, check_bridge, check_name, room},
@@ -74,7 +74,7 @@ enum Template<'a> {
     /// On a storage.
     There(&'a Found),
     /// In the list of what can be fetched.
-    Listed(Appliance),
+    Listed(Box<Appliance>),
 }
 
 /// Where the container goes.
@@ -237,7 +237,7 @@ impl Args {
 
     fn options(&self, ready: &Ready, tags: Option<String>, identity: &Identity) -> LxcCreateParams {
         let address = identity.address.as_ref();
-        let address = address.map_or_else(|| "ip=dhcp".to_owned(), |at| at.of_container());
+        let address = address.map_or_else(|| "ip=dhcp".to_owned(), Address::of_container);
         let vlan = self.vlan.map(|tag| format!(",tag={tag}")).unwrap_or_default();
         let net = format!("name=eth0,bridge={}{vlan},{address}", self.bridge());
         let disk = self.disk_gib.unwrap_or(DISK_GIB);
@@ -320,7 +320,7 @@ async fn find<'a>(
     let lower = wanted.to_ascii_lowercase();
     // The newest of those whose package begins so; names sort as their versions do, mostly.
     let mut there: Vec<&Found> = files.iter().filter(|found| is_of(found.file(), &lower)).collect();
-    there.sort_by(|a, b| version_of(a.file()).cmp(&version_of(b.file())));
+    there.sort_by_key(|found| version_of(found.file()));
     let packages: Vec<&str> = there.iter().map(|found| package_of(found.file())).collect();
     if let (Some(newest), true) = (there.last(), packages.windows(2).all(|two| two[0] == two[1])) {
         return Ok(Template::There(newest));
@@ -348,7 +348,7 @@ async fn find<'a>(
         all.iter().filter(|one| one.package.contains(lower.as_str())).collect();
     let fit = if exact.is_empty() { part } else { exact };
     match fit.as_slice() {
-        [one] => Ok(Template::Listed((*one).clone())),
+        [one] => Ok(Template::Listed(Box::new((*one).clone()))),
         [] => Err(ToolError::not_found(format!(
             "{key} has no template {}, and cannot fetch one of that name",
             quoted(wanted)
@@ -494,7 +494,7 @@ fn told(mut plan: Plan, args: &Args, site: &Site, place: &Place, identity: &Iden
             "root of a privileged container is root of the node, once it gets out",
         );
     }
-    if identity.address.as_ref().is_some_and(|address| address.lacks_gateway()) {
+    if identity.address.as_ref().is_some_and(Address::lacks_gateway) {
         plan =
             plan.warn("no_gateway", "a fixed address without gateway reaches its own network only");
     }

@@ -258,7 +258,7 @@ impl Ties {
                 }
             }
             Err(error) => {
-                plan = plan.note(format!("its snapshots are not known: {}", stdx::Chain(error)))
+                plan = plan.note(format!("its snapshots are not known: {}", stdx::Chain(error)));
             }
         }
         if args.unreferenced_disks {
@@ -305,9 +305,10 @@ impl Ties {
         if self.state.ha_managed {
             plan = plan.effect("it is taken out of HA");
         }
-        plan.undo(match self.backups.is_empty() {
-            true => Undo::Never("the disks are destroyed, and no backup is known".to_owned()),
-            false => Undo::By("restore a backup: what came after it is lost".to_owned()),
+        plan.undo(if self.backups.is_empty() {
+            Undo::Never("the disks are destroyed, and no backup is known".to_owned())
+        } else {
+            Undo::By("restore a backup: what came after it is lost".to_owned())
         })
     }
 

@@ -12,7 +12,10 @@ use serde_json::json;
 
 use super::super::place::Site;
 use super::{
-    super::{cloudinit::Identity, wait},
+    super::{
+        cloudinit::{Address, Identity},
+        wait,
+    },
     Args, GIB,
 };
 use crate::{
@@ -314,7 +317,7 @@ pub(super) fn told_of_cloud_init(mut plan: Plan, identity: &Identity) -> Plan {
         plan = plan
             .warn("password", "a password is kept in the configuration as a hash; keys are better");
     }
-    if identity.address.as_ref().is_some_and(|address| address.lacks_gateway()) {
+    if identity.address.as_ref().is_some_and(Address::lacks_gateway) {
         plan =
             plan.warn("no_gateway", "a fixed address without gateway reaches its own network only");
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     super::{
-        cloudinit::Identity,
+        cloudinit::{Address, Identity},
         image::{self, Found, Named, Sum, Use},
         place::{self, Rights, Site, free_memory, room},
     },
@@ -413,10 +413,8 @@ fn settings(
             extra.push(("ide2".to_owned(), format!("{disks}:cloudinit")));
             // Cloud images talk on the serial console, too.
             extra.push(("serial0".to_owned(), "socket".to_owned()));
-            let address = identity
-                .address
-                .as_ref()
-                .map_or_else(|| "ip=dhcp".to_owned(), |at| at.of_machine());
+            let address =
+                identity.address.as_ref().map_or_else(|| "ip=dhcp".to_owned(), Address::of_machine);
             extra.push(("ipconfig0".to_owned(), address));
         }
         Use::Medium | Use::Template => {
