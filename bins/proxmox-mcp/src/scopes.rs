@@ -78,8 +78,8 @@ clusters = "read,cluster:home"
         let known: Vec<&str> = errors[0].split("choose from").collect();
         assert!(known[1].contains("default") && known[1].contains("all"), "{known:?}");
         expect![[r#"
-            mine:2: oauth.idp.scopes."a.tools": no toolset is called "defualt"; 
+            mine:2: oauth.idp.scopes."a.tools": no toolset is called "defualt";
             mine:2: oauth.idp.scopes."clusters": no cluster or server is called "home"; the settings have none yet
-            --scope operate,cluster:home: no cluster or server is called "home"; the settings have none yet"#]].assert_eq(&format!("{}\n{}\n{refused}", known[0], errors[1]));
+            --scope operate,cluster:home: no cluster or server is called "home"; the settings have none yet"#]].assert_eq(&format!("{}\n{}\n{refused}", known[0].trim_end(), errors[1]));
     }
 }
