@@ -32,6 +32,9 @@ use crate::adapter::http::Endpoint;
 use crate::app::App;
 use crate::context::Caller;
 
+/// More comments than this are a flood.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// How the endpoint behaves.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -46,7 +49,8 @@ pub struct HttpOptions {
     pub max_body_bytes: usize,
     /// For how long a client may take to send a request body.
     pub body_timeout: Duration,
-    /// After this long without an event a comment goes out on an open stream, so that nothing between takes it for dead.
+    /// After this long without an event a comment goes out on an open stream, so that nothing between takes it for dead. At
+    /// least a second.
     pub keep_alive: Duration,
     /// Whether older clients get sessions. Without, they are served one request at a time: nothing can be asked of them,
     /// and they hear of no changes.
@@ -89,7 +93,8 @@ impl Default for HttpOptions {
 impl HttpService {
     /// A service without sessions yet. When `shutdown` is cancelled, everything in flight is cancelled and every session
     /// ends; wait for requests in flight before that to lose none.
-    pub fn new(options: HttpOptions, shutdown: CancellationToken) -> Self {
+    pub fn new(mut options: HttpOptions, shutdown: CancellationToken) -> Self {
+        options.keep_alive = options.keep_alive.max(LEAST_KEEP_ALIVE);
         Self { endpoint: Arc::new(Endpoint::new(options, shutdown)) }
     }
 

@@ -4,6 +4,7 @@
 //! `cargo xtask conformance` runs the suite against it. The names, texts and shapes are what the suite looks for.
 
 #![expect(clippy::print_stderr, reason = "says where it listens")]
+#![expect(clippy::needless_pass_by_value, reason = "`json!` reads better given by value")]
 
 mod asking;
 mod contents;

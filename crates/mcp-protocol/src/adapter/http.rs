@@ -6,6 +6,9 @@
 //! as over stdio, with transports of ours below it.
 
 mod exchange;
+mod live;
+mod message;
+mod routes;
 mod sessions;
 mod wire;
 
@@ -13,23 +16,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt as _;
 use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::message::{Message, status_of_read};
 use self::sessions::{Full, Sessions};
 use super::ask::Sealer;
 use super::incoming::{self, Incoming};
 use super::session::Session;
-use crate::JsonObject;
 use crate::app::App;
 use crate::context::Caller;
 use crate::http::HttpOptions;
-use crate::http::body::HttpBody;
+use crate::http::body::{self, HttpBody};
 use crate::http::feed::Feed;
 use crate::http::headers::{self, LAST_EVENT_ID, VERSION};
 use crate::http::origin::Doors;
@@ -75,13 +77,6 @@ pub(super) struct Carried {
     pub(super) stream: Option<Arc<Feed>>,
 }
 
-/// A body that is one JSON-RPC message.
-struct Message {
-    value: Value,
-    id: Value,
-    method: Option<String>,
-}
-
 type Reply = Response<HttpBody>;
 
 // === impl Endpoint ===
@@ -111,6 +106,9 @@ impl Endpoint {
         if let Err(reason) = self.doors.check(&parts.uri, &parts.headers) {
             tracing::warn!(reason, "refused a request by its Host or Origin");
             return reply::refusal(StatusCode::FORBIDDEN, &Value::Null, &reason);
+        }
+        if self.shutdown.is_cancelled() {
+            return ending(&Value::Null);
         }
         let carried = Carried { app: app.clone(), caller, stream: None };
         let headers = &parts.headers;
@@ -142,29 +140,29 @@ impl Endpoint {
             let message = "the header Accept must list both application/json and text/event-stream";
             return reply::refusal(StatusCode::NOT_ACCEPTABLE, &Value::Null, message);
         }
-        let body = match self.read(headers, body).await {
+        let body = match body::read(headers, body, &self.options).await {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let message = match Message::parse(&body) {
             Ok(message) => message,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         drop(body);
         if message.is_initialize() {
             return self.initialize(carried, headers, message).await;
         }
-        match self.era_of(headers, &message) {
+        match Self::era_of(headers, &message) {
             Ok(Some(version)) => self.modern(carried, headers, message, &version).await,
             Ok(None) => self.older(carried, headers, message).await,
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 
     /// The version that a modern message is written in; `None` for an older one.
-    fn era_of(&self, headers: &HeaderMap, message: &Message) -> Result<Option<String>, Reply> {
+    fn era_of(headers: &HeaderMap, message: &Message) -> Result<Option<String>, Box<Reply>> {
         let bad = |code: i32, text: &str, data: Option<Value>| {
-            reply::error(StatusCode::BAD_REQUEST, &message.id, code, text, data)
+            Box::new(reply::error(StatusCode::BAD_REQUEST, &message.id, code, text, data))
         };
         let named =
             headers::single(headers, VERSION).map_err(|text| bad(HEADER_MISMATCH, &text, None))?;
@@ -280,7 +278,7 @@ impl Endpoint {
                     keep_alive: self.options.keep_alive,
                     shutdown: &self.shutdown,
                 };
-                exchange::run(*message, &id, setting).await
+                exchange::run(message, &id, setting).await
             }
             Incoming::Reply(body) => {
                 let ok = older.is_some() || complete;
@@ -371,116 +369,13 @@ impl Endpoint {
             Err(refusal) => refusal(&Value::Null),
         }
     }
-
-    /// The body, within its bounds.
-    async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, Reply>
-    where
-        B: Body<Data = Bytes> + Send,
-        B::Error: fmt::Display,
-    {
-        let limit = self.options.max_body_bytes;
-        let too_large = || {
-            let message = format!("the body is larger than {limit} bytes");
-            reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, &message)
-        };
-        let announced = headers.get(http::header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > limit as u64) {
-            return Err(too_large());
-        }
-        let collect = async {
-            let mut whole = BytesMut::new();
-            let mut body = std::pin::pin!(body);
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| {
-                    let message = format!("the body could not be read: {error}");
-                    reply::refusal(StatusCode::BAD_REQUEST, &Value::Null, &message)
-                })?;
-                let Ok(data) = frame.into_data() else { continue };
-                if whole.len() + data.len() > limit {
-                    return Err(too_large());
-                }
-                whole.extend_from_slice(&data);
-            }
-            Ok(whole.freeze())
-        };
-        tokio::time::timeout(self.options.body_timeout, collect).await.unwrap_or_else(|_| {
-            let message = "the body did not come in time";
-            Err(reply::refusal(StatusCode::REQUEST_TIMEOUT, &Value::Null, message))
-        })
-    }
 }
 
-// === impl Message ===
-
-impl Message {
-    fn parse(body: &[u8]) -> Result<Self, Reply> {
-        let bad = |code: i32, text: &str| {
-            reply::error(StatusCode::BAD_REQUEST, &Value::Null, code, text, None)
-        };
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| bad(PARSE_ERROR, &format!("the body is not JSON: {error}")))?;
-        if value.is_array() {
-            return Err(bad(
-                INVALID_REQUEST,
-                "batches are not supported; send one message per request",
-            ));
-        }
-        if !value.is_object() {
-            return Err(bad(INVALID_REQUEST, "a message is a JSON object"));
-        }
-        let id = value.get("id").filter(|id| incoming::is_id(id)).cloned().unwrap_or(Value::Null);
-        let method = value.get("method").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { value, id, method })
-    }
-
-    /// A request or a notification, as opposed to an answer.
-    fn is_call(&self) -> bool {
-        self.value.get("method").is_some()
-    }
-
-    fn is_request(&self) -> bool {
-        self.is_call() && self.value.get("id").is_some()
-    }
-
-    /// Whether this begins a session. With the modern metadata and without a version of its own it is only a method that
-    /// the modern era does not have.
-    fn is_initialize(&self) -> bool {
-        let asks = self.value.pointer("/params/protocolVersion").is_some();
-        self.method.as_deref() == Some("initialize") && (asks || self.meta(VERSION_KEY).is_none())
-    }
-
-    fn meta(&self, key: &str) -> Option<&Value> {
-        self.value.get("params")?.get("_meta")?.get(key)
-    }
-
-    /// The tool that is called.
-    fn tool(&self) -> Option<&str> {
-        let called = self.method.as_deref() == Some("tools/call");
-        called.then(|| self.value.pointer("/params/name")?.as_str()).flatten()
-    }
+/// Nothing is begun any more.
+fn ending(id: &Value) -> Reply {
+    reply::refusal(StatusCode::SERVICE_UNAVAILABLE, id, "the server is ending")
 }
 
 fn is_known(version: &str) -> bool {
     ProtocolVersion::KNOWN_VERSIONS.iter().any(|known| known.as_str() == version)
-}
-
-/// The status for a message that could not be passed on: a request that can be answered is answered as any other.
-fn status_of_read(body: &[u8]) -> StatusCode {
-    let reply: JsonObject = serde_json::from_slice(body).unwrap_or_default();
-    let code = reply.get("error").and_then(|error| error.get("code")).and_then(Value::as_i64);
-    match code {
-        Some(code) if code == i64::from(INVALID_PARAMS) => StatusCode::OK,
-        _ => StatusCode::BAD_REQUEST,
-    }
-}
-
-/// The status for an error that a modern request is answered with. `complete` says whether its metadata was.
-fn status_of(code: i32, complete: bool) -> StatusCode {
-    match code {
-        HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION => StatusCode::BAD_REQUEST,
-        INVALID_PARAMS if !complete => StatusCode::BAD_REQUEST,
-        METHOD_NOT_FOUND => StatusCode::NOT_FOUND,
-        _ => StatusCode::OK,
-    }
 }

@@ -1,13 +1,19 @@
-//! The body of an answer.
+//! Bodies: of a request, read within bounds, and of an answer.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, Stream, StreamExt as _};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+
+use super::{HttpOptions, reply};
 
 /// Nothing, one JSON document, or a stream of events. Dropping it tells the server that nobody reads on.
 pub struct HttpBody(Kind);
@@ -84,4 +90,46 @@ impl fmt::Debug for HttpBody {
         };
         f.debug_tuple("HttpBody").field(&kind).finish()
     }
+}
+
+/// The whole body of a request, or how to refuse it.
+pub(crate) async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    options: &HttpOptions,
+) -> Result<Bytes, Box<Response<HttpBody>>>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: fmt::Display,
+{
+    let limit = options.max_body_bytes;
+    let too_large = || {
+        let message = format!("the body is larger than {limit} bytes");
+        Box::new(reply::refusal(StatusCode::PAYLOAD_TOO_LARGE, &Value::Null, &message))
+    };
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let collect = async {
+        let mut whole = BytesMut::new();
+        let mut body = std::pin::pin!(body);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                let message = format!("the body could not be read: {error}");
+                Box::new(reply::refusal(StatusCode::BAD_REQUEST, &Value::Null, &message))
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    };
+    tokio::time::timeout(options.body_timeout, collect).await.unwrap_or_else(|_| {
+        let message = "the body did not come in time";
+        Err(Box::new(reply::refusal(StatusCode::REQUEST_TIMEOUT, &Value::Null, message)))
+    })
 }

@@ -104,6 +104,16 @@ impl Feed {
         self.changed.notify_waiters();
     }
 
+    /// Appends a notification, unless the same one waits to be read already.
+    pub(crate) fn push_once(&self, data: Bytes) {
+        let state = self.lock();
+        let waits = |event: &Event| event.number > state.taken && event.data == data;
+        if !state.events.iter().any(waits) {
+            drop(state);
+            self.push(Kind::Note, data);
+        }
+    }
+
     /// Says that nothing follows.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
@@ -235,6 +245,7 @@ impl Feed {
 }
 
 /// How a feed is read.
+#[derive(Clone, Copy)]
 pub(crate) struct Reading {
     /// The last event that the client has seen, if it says so.
     pub(crate) after: Option<u64>,

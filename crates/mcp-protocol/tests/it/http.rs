@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use expect_test::{Expect, expect};
-use http::{Method, StatusCode};
+use futures::stream;
+use http::{Method, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use mcp_protocol::http::HttpOptions;
+use mcp_protocol::{Caller, Changes, Notifier};
 use serde_json::{Value, json};
 
 use crate::client::{error, text};
@@ -266,6 +271,24 @@ async fn a_body_beyond_the_limit_is_not_read() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let http = Http::new(fixture::app());
+    let (client, _) = http.prepare("tools/list", json!({}), json!({}));
+    let mut request =
+        Request::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>()));
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = client.headers.clone();
+    let reply = http.service.handle(&http.app, Caller::new("token:a"), request).await;
+    assert_eq!(reply.status(), StatusCode::REQUEST_TIMEOUT);
+    let broken = StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>("it broke")]));
+    let mut request = Request::new(broken);
+    *request.method_mut() = Method::POST;
+    *request.headers_mut() = client.headers.clone();
+    let reply = http.service.handle(&http.app, Caller::new("token:a"), request).await;
+    assert_eq!(reply.status(), StatusCode::BAD_REQUEST);
+}
+
 #[tokio::test]
 async fn foreign_names_and_pages_are_turned_away() {
     let mut options = HttpOptions::default();
@@ -363,4 +386,26 @@ async fn a_shutdown_ends_everything() {
     assert_eq!(http.service.sessions(), 0);
     let reply = http.modern("tools/list", json!({})).await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn listening_is_a_stream_that_ends_with_its_client() {
+    let notifier = Notifier::new();
+    let app = fixture::builder().notifier(notifier.clone(), Changes::ALL).build().unwrap();
+    let http = Http::new(app);
+    let wanted = json!({ "notifications": { "toolsListChanged": true, "resourceSubscriptions": ["test://text"] } });
+    let mut listening = http.modern("subscriptions/listen", wanted).await;
+    let first = listening.event().await;
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged", "{first}");
+    notifier.watched_changed().await;
+    assert_eq!(notifier.watched(), ["test://text"]);
+    notifier.prompts_changed();
+    notifier.resource_updated("test://text");
+    let event = listening.event().await;
+    assert_eq!(event["method"], "notifications/resources/updated", "{event}");
+    assert_eq!(event["params"]["uri"], "test://text");
+    drop(listening);
+    while !notifier.watched().is_empty() {
+        notifier.watched_changed().await;
+    }
 }

@@ -151,9 +151,9 @@ impl Reply {
     /// The next event or comment of a stream, as it stands; `None` at its end.
     pub(crate) async fn raw_event(&mut self) -> Option<String> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let event = event.to_owned();
-                self.text = rest.to_owned();
+            if let Some(end) = self.text.find("\n\n") {
+                let event = self.text[..end].to_owned();
+                self.text.drain(..end + 2);
                 return Some(event);
             }
             let frame = self.body.frame().await?.unwrap().into_data().unwrap();

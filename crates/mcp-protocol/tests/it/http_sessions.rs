@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use mcp_protocol::http::HttpOptions;
+use mcp_protocol::{Changes, Notifier};
 use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
 
@@ -272,4 +273,70 @@ async fn without_sessions_older_clients_are_served_one_by_one() {
     assert_eq!(reply["result"]["isError"], true);
     assert_eq!(client.get().await.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(http.service.sessions(), 0);
+}
+
+#[tokio::test]
+async fn what_a_session_watches_comes_on_its_own_stream() {
+    let notifier = Notifier::new();
+    let app = fixture::builder().notifier(notifier.clone(), Changes::ALL).build().unwrap();
+    let http = Http::new(app);
+    let session = http.session("2025-11-25", json!({})).await;
+    let other = http.session("2025-11-25", json!({})).await;
+    let subscribe = json!({ "uri": "test://text" });
+    let reply = session.request(1, "resources/subscribe", subscribe).await.answer().await;
+    assert_eq!(reply["result"], json!({}));
+    assert_eq!(notifier.watched(), ["test://text"]);
+    // What happens before anybody listens is told once, when somebody does.
+    for _ in 0..3 {
+        notifier.resource_updated("test://text");
+        tokio::task::yield_now().await;
+    }
+    let mut listening = session.get().await;
+    let mut unconcerned = other.get().await;
+    let event = listening.event().await;
+    assert_eq!(event["method"], "notifications/resources/updated", "{event}");
+    // The priming event has been read, and there is no second one.
+    assert!(listening.is_silent());
+    notifier.tools_changed();
+    assert_eq!(listening.event().await["method"], "notifications/tools/list_changed");
+    assert_eq!(unconcerned.event().await["method"], "notifications/tools/list_changed");
+    // A second stream takes over; the first stays open and hears nothing more.
+    let mut newer = session.get().await;
+    notifier.tools_changed();
+    assert_eq!(newer.event().await["method"], "notifications/tools/list_changed");
+    assert!(listening.is_silent());
+    assert_eq!(session.send(Method::DELETE, "").await.status, StatusCode::NO_CONTENT);
+    while !notifier.watched().is_empty() {
+        notifier.watched_changed().await;
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_session_stops_its_work() {
+    let life = Arc::new(Life::default());
+    let http = Http::new(fixture::app_with(&life));
+    let session = http.session("2025-11-25", json!({})).await;
+    let call = tokio::spawn({
+        let session = session.clone();
+        async move { session.request(1, "tools/call", json!({ "name": "forever" })).await }
+    });
+    life.started.notified().await;
+    assert_eq!(session.send(Method::DELETE, "").await.status, StatusCode::NO_CONTENT);
+    life.dropped.notified().await;
+    assert_eq!(call.await.unwrap().status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_streams_at_most() {
+    let http = Http::new(fixture::app());
+    let session = http.session("2025-11-25", json!({})).await;
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let reply = session.get().await;
+        assert!(reply.is_stream());
+        open.push(reply);
+    }
+    assert_eq!(session.get().await.status, StatusCode::CONFLICT);
+    open.pop();
+    assert!(session.get().await.is_stream());
 }

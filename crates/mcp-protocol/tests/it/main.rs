@@ -8,12 +8,14 @@
 
 mod asking;
 mod bench;
+mod boundary;
 mod changes;
 mod client;
 mod fixture;
 mod http;
 mod http_client;
 mod http_sessions;
+mod http_socket;
 mod jobs;
 mod lifecycle;
 mod lists;

@@ -10,8 +10,9 @@ use rmcp::service::{RunningService, serve_directly_with_ct};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::message::status_of;
 use super::wire::Single;
-use super::{AT_ONCE, Carried, Reply, status_of};
+use super::{AT_ONCE, Carried, Reply, ending};
 use crate::adapter::ask::Sealer;
 use crate::adapter::handler::Server;
 use crate::adapter::session::Session;
@@ -40,7 +41,7 @@ struct Work {
 
 /// Serves the request and answers with its answer, or with the stream on which that will come.
 pub(super) async fn run(
-    mut message: ClientJsonRpcMessage,
+    mut message: Box<ClientJsonRpcMessage>,
     id: &Value,
     setting: Setting<'_>,
 ) -> Reply {
@@ -72,10 +73,7 @@ pub(super) async fn run(
             let reading = Reading { after: None, primed: false, keep_alive };
             reply::events(HttpBody::events(feed::events(feed, reading, work)))
         }
-        Opening::Nothing => {
-            let text = "the server is ending";
-            reply::refusal(StatusCode::SERVICE_UNAVAILABLE, id, text)
-        }
+        Opening::Nothing => ending(id),
     }
 }
 

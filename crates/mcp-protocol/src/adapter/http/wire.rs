@@ -10,13 +10,13 @@ use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
 use tokio::sync::{Notify, mpsc};
 
-use super::sessions::Routes;
+use super::routes::Routes;
 use crate::adapter::session::Session;
 use crate::http::feed::{Feed, Kind};
 
 /// The transport of a request by itself: ends when it is answered.
 pub(super) struct Single {
-    message: Option<ClientJsonRpcMessage>,
+    message: Option<Box<ClientJsonRpcMessage>>,
     feed: Arc<Feed>,
     state: Arc<Session>,
     answered: Arc<Notify>,
@@ -24,7 +24,7 @@ pub(super) struct Single {
 
 /// The transport of a session: ends when the session does.
 pub(super) struct Queue {
-    pub(super) incoming: mpsc::Receiver<ClientJsonRpcMessage>,
+    pub(super) incoming: mpsc::Receiver<Box<ClientJsonRpcMessage>>,
     pub(super) routes: Arc<Routes>,
     pub(super) state: Arc<Session>,
 }
@@ -32,7 +32,11 @@ pub(super) struct Queue {
 // === impl Single ===
 
 impl Single {
-    pub(super) fn new(message: ClientJsonRpcMessage, feed: Arc<Feed>, state: Arc<Session>) -> Self {
+    pub(super) fn new(
+        message: Box<ClientJsonRpcMessage>,
+        feed: Arc<Feed>,
+        state: Arc<Session>,
+    ) -> Self {
         Self { message: Some(message), feed, state, answered: Arc::default() }
     }
 }
@@ -55,7 +59,7 @@ impl Transport<RoleServer> for Single {
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         if let Some(message) = self.message.take() {
-            return Some(message);
+            return Some(*message);
         }
         self.answered.notified().await;
         None
@@ -86,7 +90,7 @@ impl Transport<RoleServer> for Queue {
         if message.is_none() {
             self.state.stop();
         }
-        message
+        message.map(|message| *message)
     }
 
     async fn close(&mut self) -> Result<(), Infallible> {
