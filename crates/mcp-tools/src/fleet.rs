@@ -14,7 +14,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use stdx::{Chain, Clock};
 
-use crate::{error::ToolError, permissions::Permissions, report::Unreachable};
+use crate::{error::ToolError, permissions::Permissions, report::Unreachable, tools::api::Library};
 
 /// How long an answer about the whole estate waits for its slowest part.
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(8);
@@ -31,6 +31,7 @@ pub struct Fleet {
     pbs: BTreeMap<ClusterKey, Arc<Pbs>>,
     clock: Arc<dyn Clock>,
     deadline: Duration,
+    library: Arc<Library>,
 }
 
 /// What the settings say of an endpoint beside how to reach it.
@@ -117,7 +118,25 @@ impl Traits {
 impl Fleet {
     /// A fleet without members.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { pve: BTreeMap::new(), pbs: BTreeMap::new(), clock, deadline: GATHER_DEADLINE }
+        Self {
+            pve: BTreeMap::new(),
+            pbs: BTreeMap::new(),
+            clock,
+            deadline: GATHER_DEADLINE,
+            library: Arc::default(),
+        }
+    }
+
+    /// Keeps what servers publish of their API in this library, such as one on disk.
+    #[must_use]
+    pub fn with_library(mut self, library: Library) -> Self {
+        self.library = Arc::new(library);
+        self
+    }
+
+    /// What servers publish of their API.
+    pub(crate) fn library(&self) -> &Library {
+        &self.library
     }
 
     /// Sets how long an answer about the whole estate waits for its slowest part.
@@ -138,6 +157,7 @@ impl Fleet {
             pbs: pbs.map(|(key, member)| (key.clone(), Arc::clone(member))).collect(),
             clock: Arc::clone(&self.clock),
             deadline: self.deadline,
+            library: Arc::clone(&self.library),
         }
     }
 

@@ -91,7 +91,7 @@ pub static TOOLSETS: &[Toolset] = &[
     Toolset {
         name: "compact",
         about: "the overview and the four tools of api: the smallest list that reaches everything",
-        tools: &[&overview::FleetOverview],
+        tools: api::COMPACT,
     },
     Toolset {
         name: "classic",
