@@ -37,6 +37,7 @@ async fn what_goes_is_shown_with_reasons_and_then_goes() {
     assert_eq!(why, ["last", "daily", "daily", "protected"], "{text}");
     assert!(text.contains("space comes back only with a garbage collection"), "{text}");
     assert!(text.contains("nothing touched for 24 h 5 min"), "{text}");
+    assert!(text.contains(&format!("effect: goes of lab vm/104: {}", go[0])), "{text}");
     assert!(text.contains("undo: not possible"), "{text}");
     // Nothing has happened yet.
     assert_eq!(count(&estate, "lab", "vm/104").await, 5);

@@ -1,6 +1,6 @@
 //! Backups run now: where they land, what fails, and what is refused before.
 
-use proxmox_sim::TaskSpec;
+use pve_client::qemu;
 use serde_json::{Value, json};
 
 use crate::estate::{Answer, Estate};
@@ -137,17 +137,51 @@ async fn what_cannot_work_is_refused_with_the_way_out() {
     let text = run(json!({"guests": ["lab/130"], "storage": "local"})).await;
     assert!(text.contains("lab/local has 0B free"), "{text}");
     // Held by something else.
-    let mut lock = TaskSpec::running("vzdump", "125");
-    lock.user = "root@pam".to_owned();
-    levers.add_task("lab", "cedar", &lock).unwrap();
+    let lab = estate.cx.fleet.pve(Some("lab")).unwrap().remove(0);
+    let mut held = qemu::QemuConfigParams::default();
+    held.settings.extra = [("lock", "snapshot")].into_iter().collect();
+    let (node, vmid) = ("alder".parse().unwrap(), "100".parse().unwrap());
+    lab.operator.call(qemu::set_config(&node, vmid, held)).await.unwrap();
+    let text = run(json!({"guests": ["lab/101", "lab/100"], "storage": "vault"})).await;
+    assert!(
+        text.contains("backup of lab/100 web-01 was not tried: it is locked (snapshot)"),
+        "{text}"
+    );
+    assert_eq!(count(&estate, "lab", "vm/101").await, 5, "none was begun");
     // The node is away.
     levers.node_offline("lab", "cedar", true).unwrap();
     let text = run(json!({"guests": ["lab/102"], "storage": "vault"})).await;
     assert!(text.contains("its node cedar does not answer"), "{text}");
     // The backup server is away: the storage shows nothing, so nothing is tried.
     levers.node_offline("vault", "vault", true).unwrap();
-    let text = run(json!({"guests": ["lab/100"], "storage": "vault"})).await;
+    let text = run(json!({"guests": ["lab/101"], "storage": "vault"})).await;
     assert!(text.contains("Can't connect to 10.40.0.50:8007"), "{text}");
+}
+
+/// The id alone says nothing: a server that the settings do not have is not attributed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_matched_is_unattributed() {
+    let mut estate = estate().await;
+    let lab = estate.cx.fleet.pve(Some("lab")).unwrap().remove(0);
+    let traits = || mcp_tools::fleet::Traits::default();
+    let fleet = mcp_tools::fleet::Fleet::new(stdx::SystemClock::shared()).with_pve(
+        lab.key.clone(),
+        &lab.operator,
+        traits(),
+    );
+    // The same server, under an address that no storage entry has.
+    let vault = estate.cx.fleet.pbs(Some("vault")).unwrap().remove(0);
+    let fleet = fleet.with_pbs(vault.key.clone(), &vault.client, traits());
+    estate.cx.fleet = std::sync::Arc::new(fleet);
+    let answer = estate.ask("backup_run", json!({"guests": ["lab/104"], "storage": "vault"})).await;
+    assert!(!answer.failed, "{}", answer.text);
+    assert_eq!(answer.object["place"], "vault", "the storage, not a namespace: {}", answer.text);
+    let note = "lab: unattributed: backups on pbs server 10.40.0.50 (storage vault) are not in the settings";
+    assert!(answer.text.contains(note), "{}", answer.text);
+    let text = estate.failure("backup_verify", json!({"guest": "lab/104"})).await;
+    assert!(text.contains("has no backup on a backup server") && text.contains(note), "{text}");
+    let text = estate.failure("backup_prune", json!({"guest": "lab/104", "keep_last": 1})).await;
+    assert!(text.contains(note), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 mod server;
 mod storage;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use estate::Access;
 use mcp_protocol::JsonObject;
@@ -107,6 +109,30 @@ impl Args {
             yearly: self.keep_yearly.unwrap_or(0),
         }
     }
+}
+
+/// The most lines with which a person is told what goes.
+const TOLD: usize = 8;
+
+/// What goes, for the question to a person: by group, its times.
+fn told(gone: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (group, time) in gone {
+        groups.entry(group).or_default().push(time);
+    }
+    let more = groups.len().saturating_sub(TOLD);
+    let mut lines: Vec<String> = groups
+        .into_iter()
+        .take(TOLD)
+        .map(|(group, times)| match times.len() {
+            0..=TOLD => format!("goes of {group}: {}", times.join(", ")),
+            count => format!("goes of {group}: {count}, from {} to {}", times[count - 1], times[0]),
+        })
+        .collect();
+    if more > 0 {
+        lines.push(format!("and snapshots of {more} more groups"));
+    }
+    lines
 }
 
 /// A short fingerprint of all that was there, so that a plan fits only what it was made for.

@@ -1,15 +1,15 @@
 //! `backup_run`: backs guests up now, follows it to the end, and says what landed where.
 
+mod landed;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use estate::{Access, NodeName, StorageName, Upid, VmId};
+use estate::{Access, NodeName, StorageName};
 use futures::future::join_all;
-use jiff::Timestamp;
 use mcp_protocol::JsonObject;
 use pve_client::{
-    storage::{self, ContentKind, Volume},
-    tasks,
+    storage::{self, ContentKind},
     vzdump::{self, BackupMode, VzdumpParams},
 };
 use serde::Deserialize;
@@ -20,24 +20,14 @@ use crate::{
     address::{Purpose, quoted},
     error::{Kind, ToolError},
     fleet::Pve,
-    follow::{clean_cause, state::State},
-    plan::{ActionTool, Done, Plan, Step, StepOutcome, Undo},
-    report::{Cell, Report, Table, bytes, rfc3339},
+    follow::state::State,
+    plan::{ActionTool, Plan, Step, Undo},
+    report::{Cell, Report, Table, bytes},
     schema::{Input, Output},
     tool::{Cx, Definition},
-    tools::{
-        backups::{Place, log},
-        power::named,
-        tally::counted,
-    },
+    tools::{backups::Place, power::named, tally::counted},
     view::{Guest, GuestStatus, Storage},
 };
-
-/// How much the node's clock may be behind ours when a run's own backup is looked for.
-const SKEW_SECS: i64 = 120;
-
-/// The most lines of a run's log that are read for its causes.
-const LOG_LINES: u64 = 5000;
 
 /// The tool.
 pub struct BackupRun;
@@ -63,14 +53,6 @@ struct Run {
     what: String,
     /// Where the storage really lies.
     place: Option<Place>,
-}
-
-/// What a run left of one guest.
-struct Result {
-    guest: Guest,
-    label: String,
-    volume: Option<Volume>,
-    cause: Option<String>,
 }
 
 #[async_trait]
@@ -107,7 +89,7 @@ impl ActionTool for BackupRun {
         Access::Operate
     }
 
-    async fn plan(&self, cx: &Cx, args: JsonObject) -> std::result::Result<Plan, ToolError> {
+    async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
         let args: Args = cx.args(args)?;
         let (groups, notes) = grouped(cx, &args.guests).await?;
         let mut plan = Plan::new("");
@@ -146,17 +128,14 @@ impl ActionTool for BackupRun {
         Ok(plan
             .effect("no older backup is removed")
             .undo(Undo::By("remove the new backup where it lies".to_owned()))
-            .settle(move |_, done| settle(runs, done)))
+            .settle(move |_, done| landed::settle(runs, done)))
     }
 }
 
 type Groups = BTreeMap<(String, NodeName), (Arc<Pve>, Vec<Guest>)>;
 
 /// The guests that are meant, by cluster and node, each once.
-async fn grouped(
-    cx: &Cx,
-    guests: &[String],
-) -> std::result::Result<(Groups, Vec<String>), ToolError> {
+async fn grouped(cx: &Cx, guests: &[String]) -> Result<(Groups, Vec<String>), ToolError> {
     if guests.is_empty() {
         return Err(ToolError::new("no guest is named: `guests` is empty")
             .hint("address each as cluster/vmid; guests_list shows them"));
@@ -194,7 +173,7 @@ fn choose<'a>(
     key: &str,
     node: &NodeName,
     wanted: Option<&str>,
-) -> std::result::Result<&'a Storage, ToolError> {
+) -> Result<&'a Storage, ToolError> {
     let fits: Vec<&Storage> = storages
         .iter()
         .filter(|row| row.node == *node && row.content.iter().any(|word| word == "backup"))
@@ -267,7 +246,7 @@ async fn place_of(cx: &Cx, member: &Pve, row: &Storage) -> (Option<Place>, Optio
 }
 
 /// Refuses guests that something else holds.
-async fn check_locks(member: &Pve, guests: &[Guest]) -> std::result::Result<(), ToolError> {
+async fn check_locks(member: &Pve, guests: &[Guest]) -> Result<(), ToolError> {
     let asked = guests
         .iter()
         .map(|guest| State::read(&member.client, guest.kind, &guest.node, guest.at.vmid));
@@ -298,7 +277,7 @@ async fn check_space(
     name: &StorageName,
     is_pbs: bool,
     guests: &[Guest],
-) -> std::result::Result<Plan, ToolError> {
+) -> Result<Plan, ToolError> {
     let (status, volumes) = futures::join!(
         member.client.call(storage::status(node, name)),
         member.client.call(storage::content(node, name, Some(&ContentKind::Backup), None)),
@@ -425,154 +404,6 @@ fn template(notes: Option<&str>) -> String {
 
 fn label(place: Option<&Place>, storage: &StorageName) -> String {
     place.map_or_else(|| storage.to_string(), Place::label)
-}
-
-/// What the runs left: each guest's own outcome, and where its backup is.
-async fn settle(runs: Vec<Run>, done: Done) -> std::result::Result<Report, ToolError> {
-    let mut results = Vec::new();
-    let mut notes = Vec::new();
-    for run in runs {
-        let outcome = done.steps.iter().find(|(what, _)| *what == run.what);
-        let outcome = outcome.map(|(_, outcome)| outcome.clone()).unwrap_or_default();
-        results.extend(outcome_of(run, &outcome, &mut notes).await);
-    }
-    let failed: Vec<&Result> = results.iter().filter(|result| result.cause.is_some()).collect();
-    let lead = lead_of(&results, &failed, &done);
-    let mut table = Table::new("backups", &["guest", "state", "size", "where", "volume", "cause"]);
-    for result in &results {
-        let size = result.volume.as_ref().map(|volume| volume.size_bytes);
-        table.push(vec![
-            Cell::text(result.guest.at.to_string()),
-            Cell::text(if result.cause.is_some() { "failed" } else { "ok" }),
-            Cell::opt(size.map(|size| Cell::with(size, bytes(size)))),
-            Cell::text(&*result.label),
-            Cell::opt(result.volume.as_ref().map(|volume| volume.id.clone())),
-            Cell::opt(result.cause.clone()),
-        ]);
-    }
-    let tally = json!({"guests": results.len(), "failed": failed.len()});
-    let mut report = done.report(lead).fact("tally", tally);
-    report.notes.extend(notes);
-    for result in results.iter().filter(|result| result.cause.is_none()).take(1) {
-        if let Some((tool, args)) = next_of(result) {
-            report = report.next(tool, args);
-        }
-    }
-    // One guest that worked is told in the sentence.
-    match (results.as_slice(), failed.is_empty()) {
-        ([one], true) => {
-            report = report.fact("guest", one.guest.at.to_string()).fact("place", &*one.label);
-            if let Some(volume) = &one.volume {
-                report = report.fact("volume", &*volume.id).fact("size_bytes", volume.size_bytes);
-            }
-        }
-        _ => report = report.table(table),
-    }
-    if failed.is_empty() {
-        return Ok(report);
-    }
-    let report = report.fact("status", "failed");
-    Err(ToolError::from_report(report))
-}
-
-fn lead_of(results: &[Result], failed: &[&Result], done: &Done) -> String {
-    match (results, failed) {
-        ([one], []) => {
-            let what = match &one.volume {
-                Some(volume) => {
-                    let made = volume.created.map(rfc3339).unwrap_or_default();
-                    format!("{}, {made}", bytes(volume.size_bytes))
-                }
-                None => "the backup itself is not shown to the token".to_owned(),
-            };
-            format!(
-                "{} is backed up to {}: {what} ({}, {})",
-                named(&one.guest),
-                one.label,
-                done.ended(),
-                done.span()
-            )
-        }
-        ([one], [_]) => {
-            let cause = one.cause.as_deref().unwrap_or("unknown");
-            format!("backup of {} failed: {cause}", named(&one.guest))
-        }
-        (all, []) => {
-            let size: u64 =
-                all.iter().filter_map(|one| Some(one.volume.as_ref()?.size_bytes)).sum();
-            format!(
-                "{} are backed up: {} in {}",
-                counted(all.len(), "guest"),
-                bytes(size),
-                done.span()
-            )
-        }
-        (all, failed) => {
-            let who: Vec<String> = failed
-                .iter()
-                .map(|one| {
-                    format!("{}: {}", named(&one.guest), one.cause.as_deref().unwrap_or("?"))
-                })
-                .collect();
-            format!(
-                "{} of {} are backed up; failed: {}",
-                all.len() - failed.len(),
-                counted(all.len(), "guest"),
-                who.join("; ")
-            )
-        }
-    }
-}
-
-/// The call that checks a new backup.
-fn next_of(result: &Result) -> Option<(&'static str, serde_json::Value)> {
-    result.label.contains(':').then_some(())?;
-    let time = result.volume.as_ref()?.created.map(rfc3339)?;
-    Some(("backup_verify", json!({"guest": result.guest.at.to_string(), "time": time})))
-}
-
-/// What a run left of each of its guests.
-async fn outcome_of(run: Run, outcome: &StepOutcome, notes: &mut Vec<String>) -> Vec<Result> {
-    let started = outcome.upid.as_ref().map(Upid::started);
-    let said = match (&outcome.failed, &outcome.upid) {
-        (Some(_), Some(upid)) => causes(&run.member, upid).await,
-        _ => BTreeMap::new(),
-    };
-    let kind = Some(&ContentKind::Backup);
-    let listed =
-        run.member.client.call(storage::content(&run.node, &run.storage, kind, None)).await;
-    let volumes = listed.unwrap_or_else(|error| {
-        let why = stdx::Chain(&error);
-        notes.push(format!("the backups on {} cannot be read back: {why}", run.storage));
-        Vec::new()
-    });
-    let label = label(run.place.as_ref(), &run.storage);
-    let mut results = Vec::new();
-    for guest in run.guests {
-        let vmid = guest.at.vmid;
-        let is_new = |volume: &&Volume| {
-            let made = volume.created.map(Timestamp::as_second);
-            volume.vmid == Some(vmid)
-                && made.zip(started).is_some_and(|(made, at)| made >= at.as_second() - SKEW_SECS)
-        };
-        let volume = volumes.iter().filter(is_new).max_by_key(|one| one.created).cloned();
-        let cause = match (&outcome.failed, said.get(&vmid)) {
-            (None, _) | (Some(_), Some(log::Result::Done)) => None,
-            (Some(_), Some(log::Result::Failed(cause))) => Some(clean_cause(cause)),
-            // It was not reached, or its log cannot be read.
-            (Some(cause), None) => Some(clean_cause(cause)),
-        };
-        let volume = volume.filter(|_| cause.is_none());
-        results.push(Result { guest, label: label.clone(), volume, cause });
-    }
-    results
-}
-
-/// What the log of a run says of each guest.
-async fn causes(member: &Pve, upid: &Upid) -> BTreeMap<VmId, log::Result> {
-    let request = tasks::log(upid, 0, Some(LOG_LINES));
-    let lines = member.operator.call(request).await.unwrap_or_default();
-    log::read(lines.iter().map(|line| line.text.as_str()))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{
         space,
         spot::{self, Asked, Spot},
     },
-    Args, fingerprint,
+    Args, fingerprint, told,
 };
 use crate::{
     address::Purpose,
@@ -97,6 +97,10 @@ pub(super) async fn plan(cx: &Cx, args: &Args) -> Result<Plan, ToolError> {
         ))
         .undo(Undo::Never("a removed snapshot is gone; only a copy elsewhere still has it".to_owned()))
         .target(label.as_str(), [("snapshots", state.as_str()), ("keep", keep.text().as_str())]);
+    let lines = gone
+        .iter()
+        .map(|row| (format!("{} {}", shown(&row.namespace), group_of(row)), rfc3339(row.one.time)));
+    plan.effects.extend(told(lines));
     plan.notes = notes;
     plan.tables = tables(&rows, scope.spot.is_some(), cx.now());
     if let Some(text) = warning {

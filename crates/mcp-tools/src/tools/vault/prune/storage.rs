@@ -13,7 +13,7 @@ use super::{
         keep::{Fate, Item, Keep, decide},
         space,
     },
-    Args, fingerprint,
+    Args, fingerprint, told,
 };
 use crate::{
     address::quoted,
@@ -91,6 +91,11 @@ pub(super) async fn plan(cx: &Cx, args: &Args) -> Result<Plan, ToolError> {
         .undo(Undo::Never("a removed backup is gone".to_owned()))
         .target(label.as_str(), [("backups", fingerprint(state))])
         .table(table);
+    let lines = gone.iter().map(|mark| {
+        let guest = mark.vmid.map_or_else(|| "?".to_owned(), |vmid| vmid.to_string());
+        (format!("guest {guest}"), mark.created.map(rfc3339).unwrap_or_default())
+    });
+    plan.effects.extend(told(lines));
     plan.notes = notes;
     let newest = gone.iter().filter_map(|mark| mark.created).max();
     plan = plan.note(scope.back(cx, newest).await);
