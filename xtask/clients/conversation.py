@@ -91,14 +91,15 @@ async def cancel(client):
 
 
 async def subscribe(client, levers, modern):
+    # The pauses: the first reading is what later ones are held against.
     async def one_update():
         if modern:
             async with client.listen(resource_subscriptions=[WATCHED]) as events:
+                await anyio.sleep(2)
                 pull(levers, lever="node_offline", target="lab", node="birch", on=True)
                 async for event in events:
                     return str(event)
         await client.subscribe_resource(WATCHED)
-        # The first reading is what later ones are held against.
         await anyio.sleep(2)
         pull(levers, lever="node_offline", target="lab", node="birch", on=True)
         while not UPDATES:

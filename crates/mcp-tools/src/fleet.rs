@@ -67,7 +67,8 @@ pub struct Pve {
     /// Labels and what is expected.
     pub traits: Traits,
     places: Mutex<BTreeMap<VmId, Place>>,
-    permissions: Mutex<Option<(Timestamp, Arc<Permissions>)>>,
+    permissions: Cached<Permissions>,
+    operator_permissions: Cached<Permissions>,
 }
 
 /// A Proxmox Backup Server.
@@ -78,7 +79,8 @@ pub struct Pbs {
     pub client: pbs_client::Client,
     /// Labels.
     pub traits: Traits,
-    permissions: Mutex<Option<(Timestamp, Arc<Permissions>)>>,
+    permissions: Cached<Permissions>,
+    operator_permissions: Cached<Permissions>,
 }
 
 /// Clusters and backup servers to ask.
@@ -176,6 +178,7 @@ impl Fleet {
             traits,
             places: Mutex::default(),
             permissions: Mutex::default(),
+            operator_permissions: Mutex::default(),
         };
         self.pve.insert(key, Arc::new(member));
         self
@@ -190,7 +193,8 @@ impl Fleet {
         traits: Traits,
     ) -> Self {
         let client = client.read_only();
-        let member = Pbs { key: key.clone(), client, traits, permissions: Mutex::default() };
+        let (permissions, operator_permissions) = (Mutex::default(), Mutex::default());
+        let member = Pbs { key: key.clone(), client, traits, permissions, operator_permissions };
         self.pbs.insert(key, Arc::new(member));
         self
     }
@@ -410,30 +414,59 @@ impl Pve {
         lock(&self.places).remove(&vmid);
     }
 
-    /// What the token may do, at most a minute old.
+    /// What the token for reads may do, at most a minute old.
     pub async fn permissions(&self, now: Timestamp) -> Result<Arc<Permissions>, api_core::Error> {
-        if let Some(known) = fresh(&self.permissions, now) {
-            return Ok(known);
-        }
-        let found = self.client.call(pve_client::access::permissions(None, None)).await?;
-        let found = found.into_iter().map(|(path, held)| {
-            let held = held.into_iter().map(|(privilege, below)| (privilege, below.0));
-            (path, held.collect::<BTreeMap<_, _>>())
-        });
-        Ok(keep(&self.permissions, now, Permissions::from(found.collect::<BTreeMap<_, _>>())))
+        permissions_of(&self.client, &self.permissions, now).await
     }
+
+    /// What the token for changes may do, at most a minute old.
+    pub async fn operator_permissions(
+        &self,
+        now: Timestamp,
+    ) -> Result<Arc<Permissions>, api_core::Error> {
+        permissions_of(&self.operator, &self.operator_permissions, now).await
+    }
+}
+
+async fn permissions_of(
+    client: &pve_client::Client,
+    cache: &Cached<Permissions>,
+    now: Timestamp,
+) -> Result<Arc<Permissions>, api_core::Error> {
+    if let Some(known) = fresh(cache, now) {
+        return Ok(known);
+    }
+    let found = client.call(pve_client::access::permissions(None, None)).await?;
+    let found = found.into_iter().map(|(path, held)| {
+        let held = held.into_iter().map(|(privilege, below)| (privilege, below.0));
+        (path, held.collect::<BTreeMap<_, _>>())
+    });
+    Ok(keep(cache, now, Permissions::from(found.collect::<BTreeMap<_, _>>())))
 }
 
 // === impl Pbs ===
 
 impl Pbs {
-    /// What the token may do, at most a minute old.
+    /// What the token for reads may do, at most a minute old.
     pub async fn permissions(&self, now: Timestamp) -> Result<Arc<Permissions>, api_core::Error> {
         if let Some(known) = fresh(&self.permissions, now) {
             return Ok(known);
         }
         let found = self.client.call(pbs_client::access::permissions(None, None)).await?;
         Ok(keep(&self.permissions, now, Permissions::from(found)))
+    }
+
+    /// What the token for changes may do, at most a minute old.
+    pub async fn operator_permissions(
+        &self,
+        now: Timestamp,
+    ) -> Result<Arc<Permissions>, api_core::Error> {
+        if let Some(known) = fresh(&self.operator_permissions, now) {
+            return Ok(known);
+        }
+        let operator = self.client.operate();
+        let found = operator.call(pbs_client::access::permissions(None, None)).await?;
+        Ok(keep(&self.operator_permissions, now, Permissions::from(found)))
     }
 }
 

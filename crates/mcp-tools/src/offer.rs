@@ -39,11 +39,13 @@ pub(crate) struct Offer {
     asking: tokio::sync::Mutex<()>,
 }
 
-/// What one member's token holds; `None` if that could not be read.
+/// What one member's tokens hold; `None` if that could not be read.
 struct Token {
     key: String,
     product: Product,
-    held: Option<Arc<Permissions>>,
+    /// The one for reads, and the one for changes; often the same.
+    reads: Option<Arc<Permissions>>,
+    changes: Option<Arc<Permissions>>,
 }
 
 // === impl Offer ===
@@ -112,14 +114,22 @@ async fn tokens(fleet: &Fleet) -> Vec<Token> {
     let (pve, pbs) = (fleet.pve(None).unwrap_or_default(), fleet.pbs(None).unwrap_or_default());
     let deadline = fleet.deadline();
     let pve = pve.into_iter().map(|member| async move {
-        let held = tokio::time::timeout(deadline, member.permissions(now)).await;
-        let held = held.ok().and_then(Result::ok);
-        Token { key: member.key().to_string(), product: Product::Pve, held }
+        let held =
+            async { tokio::join!(member.permissions(now), member.operator_permissions(now)) };
+        let (reads, changes) = match tokio::time::timeout(deadline, held).await {
+            Ok((reads, changes)) => (reads.ok(), changes.ok()),
+            Err(_) => (None, None),
+        };
+        Token { key: member.key().to_string(), product: Product::Pve, reads, changes }
     });
     let pbs = pbs.into_iter().map(|member| async move {
-        let held = tokio::time::timeout(deadline, member.permissions(now)).await;
-        let held = held.ok().and_then(Result::ok);
-        Token { key: member.key().to_string(), product: Product::Pbs, held }
+        let held =
+            async { tokio::join!(member.permissions(now), member.operator_permissions(now)) };
+        let (reads, changes) = match tokio::time::timeout(deadline, held).await {
+            Ok((reads, changes)) => (reads.ok(), changes.ok()),
+            Err(_) => (None, None),
+        };
+        Token { key: member.key().to_string(), product: Product::Pbs, reads, changes }
     });
     let (mut all, pbs) =
         futures::join!(futures::future::join_all(pve), futures::future::join_all(pbs));
@@ -147,8 +157,9 @@ fn unusable(tokens: &[Token], needs: &[&Need]) -> Option<String> {
         if of_product.is_empty() {
             continue;
         }
-        let held = token.held.as_ref()?;
-        let lack = of_product.iter().find(|need| !need.is_partly_met(held))?;
+        let (reads, changes) = (token.reads.as_ref()?, token.changes.as_ref()?);
+        let held = |need: &Need| if need.operate { changes } else { reads };
+        let lack = of_product.iter().find(|need| !need.is_partly_met(held(need)))?;
         lacks.push(format!("{} lacks {} on {}", token.key, lack.privileges[0], lack.path));
     }
     // An estate without a member of the product says nothing about tokens.
@@ -165,7 +176,7 @@ mod tests {
                 privileges.iter().map(|name| ((*name).to_owned(), true)).collect();
             Arc::new(Permissions::from(BTreeMap::from([("/".to_owned(), held)])))
         });
-        Token { key: key.to_owned(), product, held }
+        Token { key: key.to_owned(), product, reads: held.clone(), changes: held }
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub async fn of_pve(member: &Pve, now: Timestamp) -> Option<Arc<Permissions>> {
     member.permissions(now).await.inspect_err(|error| failed(member, error)).ok()
 }
 
+/// What the token that a PVE member is changed with may do, if that can be read.
+pub async fn of_pve_operator(member: &Pve, now: Timestamp) -> Option<Arc<Permissions>> {
+    member.operator_permissions(now).await.inspect_err(|error| failed(member, error)).ok()
+}
+
 /// What the token of a backup server may do, if that can be read.
 pub async fn of_pbs(member: &Pbs, now: Timestamp) -> Option<Arc<Permissions>> {
     member.permissions(now).await.inspect_err(|error| failed(member, error)).ok()

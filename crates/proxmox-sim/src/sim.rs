@@ -182,11 +182,17 @@ impl Sim {
             let file = dir.join(format!("{}.token", target.key));
             let Some(token) = target.tokens.first() else { continue };
             write_secret(&file, &token.secret)?;
+            // What may change things is a token of its own, as an operator with an eye on safety sets it up.
+            let operator = target.token("operator");
+            let operate = dir.join(format!("{}-operate.token", target.key));
+            write_secret(&operate, &operator.secret)?;
             let urls: Vec<String> = target.nodes.iter().map(|node| quote(&node.url)).collect();
             let _ = writeln!(out, "[{product}.{}]", target.key);
             let _ = writeln!(out, "endpoints = [{}]", urls.join(", "));
             let _ = writeln!(out, "token_id = {}", quote(&token.id));
             let _ = writeln!(out, "token_file = {}", quote(&file.to_string_lossy()));
+            let _ = writeln!(out, "operate_token_id = {}", quote(&operator.id));
+            let _ = writeln!(out, "operate_token_file = {}", quote(&operate.to_string_lossy()));
             let _ = writeln!(out, "ca_file = {}\n", quote(&ca.to_string_lossy()));
         }
         Ok(out)

@@ -88,8 +88,10 @@ impl Site {
 
     /// The cluster of something that was found already.
     pub(super) async fn of(cx: &Cx, member: Arc<Pve>) -> Result<Self, ToolError> {
-        let (view, held) =
-            futures::join!(View::load(Arc::clone(&member)), sight::of_pve(&member, cx.now()));
+        let (view, held) = futures::join!(
+            View::load(Arc::clone(&member)),
+            sight::of_pve_operator(&member, cx.now())
+        );
         let view =
             view.map_err(|error| ToolError::api(format!("read what {} has", member.key), &error))?;
         Ok(Self { member, view, held, named: None, notes: Vec::new() })
