@@ -134,7 +134,7 @@ mod tests {
             .assert_eq(&told(&gc(Some("daily"), 10), Some(at(1))));
         expect!["space comes back only with a garbage collection, for chunks that nothing touched for 24 h 5 min; here from 1970-01-03T03:51:40Z (in 23h); no collection is scheduled: run datastore_gc then"]
             .assert_eq(&told(&gc(None, 48), None));
-        expect!["space comes back only with a garbage collection, for chunks that nothing touched for 24 h 5 min; here from now on; the next is due 1970-01-06T03:46:40Z (in 67h)"]
+        expect!["space comes back only with a garbage collection, for chunks that nothing touched for 24 h 5 min; here from now on; the next is due 1970-01-06T03:46:40Z (in 2d)"]
             .assert_eq(&sentence(&gc(Some("x"), 96), Some(at(2)), CUTOFF_MINS, at(29)));
         let never: GcStatus = serde_json::from_value(json!({"disk-bytes": 0})).unwrap();
         assert!(told(&never, None).ends_with("when the last one ran is not known"));
