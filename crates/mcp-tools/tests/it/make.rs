@@ -771,3 +771,28 @@ async fn the_older_release_does_the_same() {
         estate.text("guest_delete", json!({"guest": guest})).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_made_or_removed_where_nobody_answers() {
+    let estate = Estate::start("operator").await;
+    estate.sim.levers().node_offline("edge", "alder", true).unwrap();
+    let mut answers = String::new();
+    for (tool, args) in [
+        ("guest_create", json!({"name": "x1", "image": "debian-13", "cluster": "edge"})),
+        ("guest_clone", json!({"guest": "9000", "name": "x1"})),
+        ("guest_delete", json!({"guest": "125"})),
+        ("guest_delete", json!({"guest": "edge/105"})),
+    ] {
+        let answer = estate.ask(tool, args).await;
+        assert!(answer.failed, "{}", answer.text);
+        assert_eq!(answer.object["error"], "unreachable", "{}", answer.text);
+        answers.push_str(answer.text.split(['(', ':']).next().unwrap().trim());
+        answers.push('\n');
+    }
+    expect![[r#"
+        cannot read what edge has
+        nothing is changed by the bare name `9000` while edge cannot be asked
+        nothing is changed by the bare name `125` while edge cannot be asked
+        guest `edge/105` cannot be looked for
+    "#]].assert_eq(&answers);
+}
