@@ -1,8 +1,15 @@
-//! Our boundary to the Model Context Protocol: apps, tools, resources, prompts and completion, served over stdio.
+//! Our boundary to the Model Context Protocol: apps, tools, resources, prompts and completion, served over stdio and HTTP.
 //!
 //! An [`App`] is a name, instructions and a catalogue of [`Tool`]s, with optional [`Resources`], [`Prompts`] and a
-//! [`Completer`]. [`serve_stdio`] speaks both eras of the protocol on one byte stream: the stateless revision
-//! 2026-07-28, and the `initialize`-based ones from 2024-11-05 to 2025-11-25.
+//! [`Completer`]. [`serve_stdio`] on one byte stream and [`http::HttpService`] on one endpoint speak both eras of the
+//! protocol: the stateless revision 2026-07-28, and the `initialize`-based ones from 2024-11-05 to 2025-11-25.
+//!
+//! | an embedder wants | it uses |
+//! |---|---|
+//! | to tell clients what has changed | [`Notifier`], announced by [`AppBuilder::notifier`] |
+//! | work that goes on after its call | a [`JobStore`] and a [`JobDriver`] ([`AppBuilder::jobs`]), [`Outcome::Job`] |
+//! | to ask the person, or the client itself | [`Outcome::Ask`], [`JobState::Asking`] |
+//! | to count calls | [`Observer`] |
 //!
 //! What a tool does not have to care about: its arguments have been checked against its input schema before
 //! [`Tool::call`] runs, its panics are caught, its future is dropped when the client cancels, progress goes out only when

@@ -425,7 +425,7 @@ mod tests {
             let sealer = Sealer::new();
             let inputs = [InputRequest::roots("r")];
             let state = json!({ "s": second });
-            let minute = Duration::from_secs(60);
+            let minute = Duration::from_mins(1);
             let asked = sealer.ask(&bind(&name, &given), 3, &inputs, &state, minute).unwrap();
             let sealed = asked.request_state.unwrap();
             let opened = sealer.open(&bind(&name, &turned), &sealed, None).unwrap();
