@@ -293,7 +293,8 @@ pub(super) async fn ask_server(
     node: &NodeName,
     url: &str,
 ) -> Result<Result<u64, String>, ToolError> {
-    let answer = site.member.client.call(fetch::url_metadata(node, url)).await;
+    // What it takes to ask is what it takes to fetch, and the token for reads may not have it.
+    let answer = site.member.operator.call(fetch::url_metadata(node, url)).await;
     match answer {
         Ok(file) => Ok(Ok(file.size_bytes.unwrap_or_default())),
         // The node reached a server, or none of that name, and says what came of it.
