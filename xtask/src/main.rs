@@ -15,6 +15,7 @@ mod clients;
 mod codegen;
 mod conformance;
 mod dist;
+mod fuzz;
 mod layers;
 mod npm;
 mod server;
@@ -96,8 +97,22 @@ enum Task {
         #[arg(long, value_name = "NAME")]
         scenario: Option<String>,
     },
-    /// Measure start, memory and calls against the bare HTTP client, and the bytes of the tool lists.
+    /// Run the fuzzers, each for as long as it is told.
+    Fuzz {
+        /// Only this one: schema, path or rpc.
+        target: Option<String>,
+        /// For how long each runs.
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+        seconds: u64,
+        /// Keep the inputs that reach something new in `fuzz/corpus`.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measure start, memory and calls against the bare HTTP client, and the bytes of lists and answers.
     Bench {
+        /// Only these parts.
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        only: Vec<bench::Part>,
         /// Measure the binaries as they are, without building them.
         #[arg(long)]
         no_build: bool,
@@ -130,7 +145,8 @@ fn main() -> ExitCode {
             ServicesAction::Status { services } => services::status(&services),
         },
         Task::Dist => dist::run(),
-        Task::Bench { no_build, profile } => bench::run(!no_build, &profile),
+        Task::Fuzz { target, seconds, keep } => fuzz::run_all(target.as_deref(), seconds, keep),
+        Task::Bench { only, no_build, profile } => bench::run(!no_build, &profile, &only),
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
         }

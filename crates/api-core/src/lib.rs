@@ -29,6 +29,8 @@ mod dual;
 pub mod endpoint;
 mod error;
 mod failover;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 pub mod multipart;
 mod path;

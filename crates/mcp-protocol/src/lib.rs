@@ -60,6 +60,8 @@ mod completion;
 mod content;
 mod context;
 mod cursor;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 mod icon;
 mod job;

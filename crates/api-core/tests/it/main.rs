@@ -2,6 +2,7 @@
 
 mod auth;
 mod config;
+mod corpus;
 mod failover;
 mod fake;
 mod schema;

@@ -47,3 +47,12 @@ where
     let running = serve_directly_with_ct(server, transport, None, stop);
     running.waiting().await.map(|_reason| ()).map_err(ServeError::Task)
 }
+
+/// Reads one line as a server would: for fuzzers.
+pub(crate) fn fuzz_line(line: &[u8]) {
+    let session = Session::new();
+    if let incoming::Incoming::Reply(reply) = incoming::read(line, &session) {
+        let reply: serde_json::Value = serde_json::from_slice(&reply).expect("a reply is JSON");
+        assert_eq!(reply["jsonrpc"], "2.0", "a reply is a message");
+    }
+}

@@ -11,6 +11,7 @@ mod bench;
 mod boundary;
 mod changes;
 mod client;
+mod corpus;
 mod fixture;
 mod http;
 mod http_client;
