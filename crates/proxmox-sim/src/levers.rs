@@ -1,6 +1,7 @@
 //! Levers: what a test, the demo or the control endpoint can do to a running simulator.
 
 mod admin;
+mod guests;
 mod vault;
 
 use std::sync::Arc;

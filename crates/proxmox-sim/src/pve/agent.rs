@@ -132,7 +132,12 @@ fn exec(call: &mut Call<'_>) -> Answer {
         _ => Vec::new(),
     };
     let line = command.join(" ");
+    let input = call.text("input-data").unwrap_or_default().to_owned();
     let (out, code) = match command.first().map(String::as_str) {
+        Some("cat") => (input, 0),
+        // Never ends.
+        Some("sleep") => (String::new(), -1),
+        Some("yes") => ("y\n".repeat(20_000), 0),
         Some("false") => (String::new(), 1),
         Some("hostname") => (format!("{}\n", answering(call)?.name()), 0),
         Some("echo") => (format!("{}\n", command[1..].join(" ")), 0),
@@ -162,6 +167,9 @@ fn exec_status(call: &mut Call<'_>) -> Answer {
             "Agent error: Invalid parameter 'pid': PID {pid} does not exist"
         )));
     };
+    if *code < 0 {
+        return data(json!({"exited": 0}));
+    }
     let mut status = json!({"exited": 1, "exitcode": code});
     if !out.is_empty() {
         status["out-data"] = json!(out);
@@ -196,7 +204,10 @@ fn open(call: &mut Call<'_>, kind: Option<GuestKind>, shell: bool) -> Answer {
     let user = call.who.user.clone();
     let prompt = match guest {
         None => format!("root@{name}:~# "),
-        Some(vmid) => format!("{} login: ", call.cluster().guests[&vmid].name()),
+        Some(vmid) => {
+            let guest = &call.cluster().guests[&vmid];
+            format!("{}{} login: ", guest.screen, guest.name())
+        }
     };
     let task = match (kind, shell) {
         (None, _) => "vncshell",

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::disks;
 use crate::call::{Call, Handlers, missing};
 use crate::http::{Answer, Fault, data};
-use crate::state::{Estate, Guest, GuestKind, Outcome, Plan};
+use crate::state::guest::volume_of;
+use crate::state::{Cluster, Estate, Guest, GuestKind, Outcome, Plan};
 
 use GuestKind::{Lxc, Qemu};
 
@@ -170,8 +171,9 @@ pub(super) fn apply(
         let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) else { continue };
         put(guest, &key, value, running);
     }
-    let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) else { return Ok(()) };
     for key in change.delete {
+        detach(&mut estate.clusters[at], vmid, &key);
+        let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) else { return Ok(()) };
         if running && !LIVE.contains(&key.as_str()) && guest.config.contains_key(&key) {
             guest.pending.insert(key, Value::Null);
         } else {
@@ -179,10 +181,32 @@ pub(super) fn apply(
             guest.pending.shift_remove(&key);
         }
     }
+    let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) else { return Ok(()) };
     for key in change.revert {
         guest.pending.shift_remove(&key);
     }
     Ok(())
+}
+
+/// What becomes of a volume whose key is deleted: a disk stays as an unused one, and an unused one
+/// is destroyed. Disks of machines go at once, hot-unplugged.
+fn detach(cluster: &mut Cluster, vmid: u32, key: &str) {
+    let Some(guest) = cluster.guests.get_mut(&vmid) else { return };
+    if privilege(key) != "VM.Config.Disk" {
+        return;
+    }
+    let Some(text) = guest.text(key).map(str::to_owned) else { return };
+    guest.config.shift_remove(key);
+    let volume = volume_of(&text).to_owned();
+    if key.starts_with("unused") {
+        for storage in &mut cluster.storages {
+            storage.volumes.retain(|one| one.volid != volume);
+        }
+    } else if !text.contains("media=cdrom") {
+        let mut names = (0..256).map(|n| format!("unused{n}"));
+        let free = names.find(|name| !guest.config.contains_key(name)).unwrap_or_default();
+        guest.config.insert(free, json!(volume));
+    }
 }
 
 fn put(guest: &mut Guest, key: &str, value: Value, running: bool) {

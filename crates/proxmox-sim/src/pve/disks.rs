@@ -172,6 +172,16 @@ pub(super) fn materialize(
     Ok(format!("{out},size={}", show_size(bytes)))
 }
 
+/// Refuses where the caller means another configuration than there is.
+fn digest_fits(call: &Call<'_>, guest: &crate::state::Guest) -> Result<(), Fault> {
+    match call.text("digest") {
+        Some(digest) if digest != guest.digest() => {
+            Err(Fault::internal("checksum mismatch (file change by other user?)"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn disk_key<'a>(call: &'a Call<'_>) -> &'a str {
     call.text("disk").or_else(|| call.text("volume")).unwrap_or_default()
 }
@@ -190,6 +200,7 @@ fn resize(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     if let Some(lock) = guest.lock() {
         return Err(Fault::internal(format!("{} is locked ({lock})", kind.short())));
     }
+    digest_fits(call, guest)?;
     let text =
         guest.text(&key).ok_or_else(|| Fault::internal(format!("disk '{key}' does not exist")))?;
     let old = size_of(text);
@@ -228,6 +239,16 @@ fn relocate(call: &mut Call<'_>, kind: GuestKind) -> Answer {
         .to_owned();
     if let Some(lock) = guest.lock() {
         return Err(Fault::internal(format!("{} is locked ({lock})", kind.short())));
+    }
+    digest_fits(call, guest)?;
+    if kind == Lxc && guest.running() {
+        return Err(Fault::internal("cannot move volumes of a running container"));
+    }
+    let named = |value: &serde_json::Value| {
+        value.as_str().is_some_and(|one| volume_of(one) == volume_of(&text))
+    };
+    if !keep && guest.snapshots.iter().any(|snapshot| snapshot.config.values().any(named)) {
+        return Err(Fault::internal("you can't move a disk with snapshots and delete the source"));
     }
     if call.cluster().storage(&target).is_none() {
         return Err(Fault::internal(format!("storage '{target}' does not exist")));

@@ -13,6 +13,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("DELETE", "/nodes/{node}/qemu/{vmid}", |call| destroy(call, Qemu)),
     ("DELETE", "/nodes/{node}/lxc/{vmid}", |call| destroy(call, Lxc)),
     ("GET", "/nodes/{node}/qemu/{vmid}/migrate", conditions),
+    ("GET", "/nodes/{node}/lxc/{vmid}/migrate", container_conditions),
     ("POST", "/nodes/{node}/qemu/{vmid}/migrate", |call| migrate(call, Qemu)),
     ("POST", "/nodes/{node}/lxc/{vmid}/migrate", |call| migrate(call, Lxc)),
     ("POST", "/nodes/{node}/qemu/{vmid}/template", |call| template(call, Qemu)),
@@ -164,12 +165,38 @@ fn conditions(call: &mut Call<'_>) -> Answer {
         .keys()
         .filter(|key| key.starts_with("hostpci") || key.starts_with("usb"))
         .collect();
-    let others =
-        cluster.nodes.iter().enumerate().filter(|(at, node)| *at != guest.node && node.online);
-    let allowed: Vec<&str> = others.map(|(_, node)| node.name.as_str()).collect();
+    let (allowed, refused) = takers(cluster, guest);
     data(json!({
         "running": i32::from(guest.running()), "local_disks": local, "local_resources": resources, "mapped-resources": [],
-        "mapped-resource-info": {}, "allowed_nodes": allowed, "not_allowed_nodes": {}, "has-dbus-vmstate": 1,
+        "mapped-resource-info": {}, "allowed_nodes": allowed, "not_allowed_nodes": refused, "has-dbus-vmstate": 1,
+    }))
+}
+
+/// The nodes that could take a guest, and why the others cannot.
+fn takers(cluster: &Cluster, guest: &Guest) -> (Vec<String>, Map<String, Value>) {
+    let mut allowed = Vec::new();
+    let mut refused = Map::new();
+    for (at, node) in cluster.nodes.iter().enumerate() {
+        if at == guest.node || !node.online {
+            continue;
+        }
+        match cluster.barred.get(&node.name) {
+            Some(storage) => {
+                refused.insert(node.name.clone(), json!({"unavailable_storages": [storage]}));
+            }
+            None => allowed.push(node.name.clone()),
+        }
+    }
+    (allowed, refused)
+}
+
+fn container_conditions(call: &mut Call<'_>) -> Answer {
+    let vmid = call.kind(Lxc)?;
+    let cluster = call.cluster();
+    let guest = &cluster.guests[&vmid];
+    let (allowed, refused) = takers(cluster, guest);
+    data(json!({
+        "running": i32::from(guest.running()), "allowed-nodes": allowed, "not-allowed-nodes": refused,
     }))
 }
 

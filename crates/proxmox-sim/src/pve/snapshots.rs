@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Handlers, missing};
 use crate::http::{Answer, Fault, data};
-use crate::state::{Estate, Guest, GuestKind, Outcome, Plan, Snapshot};
+use crate::state::{Cluster, Estate, Guest, GuestKind, Outcome, Plan, Snapshot};
 
 use GuestKind::{Lxc, Qemu};
 
@@ -186,6 +186,16 @@ fn delete(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     data(call.estate.start_task(home, node, &user, plan))
 }
 
+/// A volume whose storage goes back to its newest snapshot only, where this one is not it.
+fn newer_in_the_way(cluster: &Cluster, guest: &Guest, snapshot: &Snapshot) -> Option<String> {
+    let volume = guest.volumes().into_iter().find(|volume| {
+        let storage = volume.split(':').next().and_then(|name| cluster.storage(name));
+        storage.is_some_and(|storage| matches!(storage.plugin, "zfspool" | "lvm"))
+    })?;
+    let newer = guest.snapshots.iter().any(|one| one.time > snapshot.time);
+    newer.then_some(volume)
+}
+
 fn rollback(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     let vmid = call.vmid();
     let (home, node, at) = (call.pve(), call.node, call.home);
@@ -199,6 +209,14 @@ fn rollback(call: &mut Call<'_>, kind: GuestKind) -> Answer {
         Some(guest) => match (find(guest, &name), guest.lock()) {
             (Err(fault), _) => refused(task, vmid, fault.message),
             (_, Some(lock)) => refused(task, vmid, format!("{} is locked ({lock})", kind.short())),
+            (Ok(snapshot), None) if newer_in_the_way(cluster, guest, snapshot).is_some() => {
+                let volume = newer_in_the_way(cluster, guest, snapshot).unwrap_or_default();
+                let cause = format!(
+                    "can't rollback, '{}' is not most recent snapshot on '{volume}'",
+                    snapshot.name
+                );
+                refused(task, vmid, cause)
+            }
             (Ok(snapshot), None) => {
                 let (config, vmstate) = (snapshot.config.clone(), snapshot.vmstate);
                 Plan::new(task, vmid, 2500.0, move |estate: &mut Estate| {

@@ -42,6 +42,8 @@ pub(crate) struct Cluster {
     pub(crate) ca: (String, String),
     /// Open consoles: ticket to who may use it.
     pub(crate) consoles: BTreeMap<String, Console>,
+    /// Nodes that no guest can move to, with the storage that they lack.
+    pub(crate) barred: BTreeMap<String, String>,
     /// Ceph, replication and what pools hold beside guests.
     pub(crate) common: Common,
 }
@@ -101,6 +103,7 @@ impl Cluster {
             faults: Faults::default(),
             ca: (String::new(), String::new()),
             consoles: BTreeMap::new(),
+            barred: BTreeMap::new(),
             common: Common::default(),
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Guest {
     pub(crate) quirk: Quirk,
     /// Programs started through the agent: pid, output, exit code.
     pub(crate) programs: Vec<(i64, String, i64)>,
+    /// What its text console shows before the prompt.
+    pub(crate) screen: String,
 }
 
 /// What is special about a guest.
@@ -126,6 +128,7 @@ impl Guest {
             disk_used: 0,
             quirk: Quirk::None,
             programs: Vec::new(),
+            screen: String::new(),
         }
     }
 
