@@ -91,6 +91,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         jobs: None,
         scope: None,
         observer: None,
+        exec_allow: Vec::new(),
     };
     Ok(mcp_tools::build_app(fleet, &options)?)
 }

@@ -9,6 +9,7 @@ use mcp_protocol::App;
 use mcp_tools::{
     fleet::{Fleet, Traits},
     redaction::Redaction,
+    tools::api::Library,
 };
 use proxmox_sim::{Sim, SimConfig};
 use secrecy::ExposeSecret;
@@ -97,8 +98,11 @@ impl Estate {
             jobs: Some(Arc::new(ProtocolJobs::new(store))),
             scope: None,
             observer: None,
+            exec_allow: server.exec_allow.clone(),
         };
-        let fleet = Arc::new(connect(&loaded)?);
+        // What a simulator publishes must not be taken for a real server's of the same version.
+        let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
+        let fleet = Arc::new(connect(&loaded, state)?);
         Ok(Self { loaded, fleet, options, demo })
     }
 
@@ -163,9 +167,12 @@ async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)
     Ok((Demo { _sim: sim, folder }, text))
 }
 
-fn connect(loaded: &Loaded) -> anyhow::Result<Fleet> {
+/// The clients; what servers publish of their API is kept below `state`.
+fn connect(loaded: &Loaded, state: &Path) -> anyhow::Result<Fleet> {
     let server = &loaded.settings.server;
-    let mut fleet = Fleet::new(stdx::SystemClock::shared()).with_deadline(server.overview_deadline);
+    let mut fleet = Fleet::new(stdx::SystemClock::shared())
+        .with_deadline(server.overview_deadline)
+        .with_library(Library::in_folder(state.join("schema")));
     for (key, options) in &loaded.settings.pve {
         let client =
             pve_client::Client::connect(options).with_context(|| format!("set up [pve.{key}]"))?;

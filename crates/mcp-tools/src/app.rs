@@ -41,6 +41,8 @@ pub struct Options {
     pub version: String,
     /// The longest that a call follows a task before it answers that it still runs.
     pub task_wait: Duration,
+    /// The programs that `guest_exec` may start in guests, by their exact names; `*` is every one.
+    pub exec_allow: Vec<String>,
     /// Who calls where the transport has one caller for all (stdio).
     pub principal: guard::Principal,
     /// What takes secrets out of answers and of the journal.

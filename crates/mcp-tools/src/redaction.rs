@@ -35,6 +35,8 @@ pub const SECRET_FIELDS: &[&str] = &[
     "secret-key",
     "env",
     "master-pubkey",
+    "stdin",
+    "input-data",
     "totp",
     "recovery",
     "otp",

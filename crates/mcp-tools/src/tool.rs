@@ -85,6 +85,8 @@ pub struct Cx {
     pub task_wait: Duration,
     /// Where work goes that outlives its call.
     pub jobs: Option<Arc<Jobs>>,
+    /// The programs that may be started in guests.
+    pub exec_allow: Arc<[String]>,
     recorder: Option<Arc<Recorder>>,
 }
 
@@ -133,6 +135,7 @@ impl Cx {
             ceiling: crate::DEFAULT_CEILING,
             task_wait: Duration::from_secs(45),
             jobs: None,
+            exec_allow: Arc::from([]),
             recorder: None,
         }
     }
@@ -209,6 +212,7 @@ impl Served {
             ceiling: self.options.ceiling,
             task_wait: self.options.task_wait,
             jobs: self.shared.jobs.clone(),
+            exec_allow: self.options.exec_allow.as_slice().into(),
             recorder: None,
         };
         let access = self.tool.access(&args).min(self.access);

@@ -50,6 +50,8 @@ pub struct ServerSettings {
     pub task_wait: Duration,
     /// How long an answer over many clusters waits for the slowest.
     pub overview_deadline: Duration,
+    /// The programs that may be started in guests, by their exact names; `*` is every one.
+    pub exec_allow: Vec<String>,
     /// What the estate is meant to be, for the tester to hold against what answers.
     pub declared_topology: Option<Topology>,
 }
@@ -158,6 +160,7 @@ pub(crate) struct RawServer {
     answer_max_bytes: usize,
     task_wait_secs: u64,
     overview_deadline_secs: u64,
+    exec_allow: Vec<String>,
     #[serde(default, deserialize_with = "optional_word")]
     declared_topology: Option<Topology>,
 }
@@ -224,6 +227,7 @@ impl RawServer {
             answer_max_bytes: self.answer_max_bytes,
             task_wait: Duration::from_secs(self.task_wait_secs),
             overview_deadline: Duration::from_secs(self.overview_deadline_secs),
+            exec_allow: self.exec_allow,
             declared_topology: self.declared_topology,
         }
     }

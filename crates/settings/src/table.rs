@@ -127,6 +127,16 @@ const SERVER: &[Key] = &[
               ones are listed as unreachable.",
     },
     Key {
+        name: "exec_allow",
+        kind: Kind::List,
+        default: Some("[]"),
+        example: "",
+        required: false,
+        doc: "The programs that `guest_exec` may start in virtual machines, by their exact names as \
+              they are called (`uptime`, `/usr/bin/df`); `*` is every one, shells included. Empty, \
+              none is started.",
+    },
+    Key {
         name: "declared_topology",
         kind: Kind::Choice(&["standalone", "clustered", "mixed"]),
         default: None,

@@ -3,12 +3,20 @@
 mod bulk;
 mod clone;
 mod cloudinit;
+mod configure;
+mod console;
 mod container;
 mod create;
 mod delete;
-mod image;
+mod exec;
+pub(super) mod image;
+mod migrate;
 mod parts;
 mod place;
+mod relocate;
+mod resize;
+mod snapshot;
+mod subject;
 mod template;
 mod wait;
 
@@ -19,6 +27,14 @@ pub(super) static TOOLS: &[&dyn EstateTool] = &[
     &create::GuestCreate,
     &container::ContainerCreate,
     &clone::GuestClone,
+    &configure::GuestConfigure,
+    &resize::DiskResize,
+    &relocate::DiskMove,
+    &migrate::GuestMigrate,
+    &snapshot::SnapshotRollback,
+    &snapshot::SnapshotDelete,
+    &exec::GuestExec,
+    &console::GuestConsole,
     &template::GuestTemplate,
     &delete::GuestDelete,
     &bulk::GuestsPower,

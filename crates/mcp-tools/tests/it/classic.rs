@@ -173,6 +173,7 @@ async fn modes_hold_by_argument_and_name_their_flag() {
         jobs: None,
         scope: None,
         observer: None,
+        exec_allow: Vec::new(),
     };
     let call = async |mode, tool: &str, args: Value| {
         let app = build_app(Arc::clone(&estate.cx.fleet), &options(mode)).expect("an app");

@@ -28,6 +28,7 @@ async fn progress_tells_the_newest_line_of_the_log() {
         jobs: None,
         scope: None,
         observer: None,
+        exec_allow: Vec::new(),
     };
     let app = build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app");
     let (ours, theirs) = tokio::io::duplex(1 << 20);
