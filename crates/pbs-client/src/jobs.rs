@@ -1,7 +1,7 @@
 //! Jobs: sync, verification, pruning. The lists under `/admin` say how the last run went, those
 //! under `/config` are for changes.
 
-use api_core::{Request, de::Done, params, path, reply, words};
+use api_core::{Params, Request, de::Done, params, path, reply, words};
 use estate::{DatastoreName, Upid};
 use jiff::Timestamp;
 
@@ -232,4 +232,34 @@ pub fn update_prune_job(id: &str, options: PruneJobParams) -> Request<Done> {
 /// `DELETE /config/{kind}/{id}`. Needs what making it needs.
 pub fn delete(kind: &JobKind, id: &str) -> Request<Done> {
     Request::delete(path!["config", kind, id])
+}
+
+/// `GET /config/{kind}/{id}` as the server keeps it, whatever the release knows; the envelope has the
+/// digest of all jobs of the kind. Needs what the typed one needs.
+pub fn config(kind: &JobKind, id: &str) -> Request<serde_json::Map<String, serde_json::Value>> {
+    Request::get(path!["config", kind, id])
+}
+
+/// `POST /config/{kind}` with settings by their own names. Needs what the typed one needs.
+pub fn create(kind: &JobKind, id: &str, settings: Params) -> Request<Done> {
+    Request::post(path!["config", kind]).param("id", id).params(settings)
+}
+
+/// `PUT /config/{kind}/{id}` with settings by their own names; `remove` names those to take away,
+/// and with a `digest` the server refuses if it is not the present one. Needs what the typed one
+/// needs.
+pub fn update(
+    kind: &JobKind,
+    id: &str,
+    settings: Params,
+    remove: &[String],
+    digest: Option<&str>,
+) -> Request<Done> {
+    let request = Request::put(path!["config", kind, id]).params(settings);
+    remove.iter().fold(request, |request, key| request.param("delete", key)).opt("digest", digest)
+}
+
+/// [`delete`], unless the digest of all jobs of the kind is another by then.
+pub fn delete_as(kind: &JobKind, id: &str, digest: Option<&str>) -> Request<Done> {
+    delete(kind, id).opt("digest", digest)
 }

@@ -145,3 +145,37 @@ pub fn set_protected(
 pub fn delete(store: &DatastoreName, snapshot: &SnapshotRef) -> Request<Done> {
     Request::delete(at(store, "snapshots")).params(snapshot_params(snapshot))
 }
+
+reply! {
+    /// An entry of a folder in an archive.
+    pub struct CatalogEntry {
+        /// The whole path, in base64.
+        pub path: String = "filepath",
+        /// The name.
+        pub name: String = "text",
+        /// `f` for a file, `d` for a folder, `v` for an archive, `l` for a link, ...
+        pub kind: String = "type",
+        pub leaf: bool,
+        pub size_bytes: Option<u64> = "size",
+        pub modified: Option<Timestamp> = "mtime",
+    }
+}
+
+/// `GET /admin/datastore/{store}/catalog`: a folder in the file archives of a snapshot; `path` is `/`
+/// or a path in base64. Needs `Datastore.Read` on the namespace, or `Datastore.Backup` and to own the
+/// group.
+pub fn catalog(
+    store: &DatastoreName,
+    snapshot: &SnapshotRef,
+    path: &str,
+) -> Request<Vec<CatalogEntry>> {
+    Request::get(at(store, "catalog")).params(snapshot_params(snapshot)).param("filepath", path)
+}
+
+/// `GET /admin/datastore/{store}/pxar-file-download`: a file's content; `path` in base64, beginning
+/// with the archive. Not an envelope: read it with `Client::open`. Needs what [`catalog`] needs.
+pub fn file(store: &DatastoreName, snapshot: &SnapshotRef, path: &str) -> Request<()> {
+    Request::get(at(store, "pxar-file-download"))
+        .params(snapshot_params(snapshot))
+        .param("filepath", path)
+}

@@ -2,6 +2,7 @@
 
 mod edge;
 mod lab;
+mod net;
 mod past;
 mod scale;
 mod vault;
@@ -26,7 +27,11 @@ pub(crate) fn build(config: &SimConfig, now: i64) -> Estate {
         return estate;
     }
     let full = config.estate == EstateKind::Demo;
-    estate.clusters.push(lab::cluster(now, config.pve_release, full));
+    let mut lab = lab::cluster(now, config.pve_release, full);
+    if full {
+        net::furnish(&mut lab);
+    }
+    estate.clusters.push(lab);
     estate.clusters.push(edge::cluster(now, full));
     estate.vaults.push(vault::vault(now, &estate.clusters, full));
     if full {

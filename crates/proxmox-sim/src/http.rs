@@ -23,6 +23,8 @@ pub(crate) enum Data {
     Raw(Vec<u8>),
     /// Not an envelope at all.
     Text(String),
+    /// A file's content.
+    File(Vec<u8>),
 }
 
 /// A refusal.
@@ -45,6 +47,10 @@ impl Reply {
         Self { data: Data::Raw(data), extra: Vec::new() }
     }
 
+    pub(crate) fn file(content: Vec<u8>) -> Self {
+        Self { data: Data::File(content), extra: Vec::new() }
+    }
+
     pub(crate) fn text(text: String) -> Self {
         Self { data: Data::Text(text), extra: Vec::new() }
     }
@@ -58,6 +64,7 @@ impl Reply {
     pub(crate) fn body(self) -> Vec<u8> {
         let data = match self.data {
             Data::Text(text) => return text.into_bytes(),
+            Data::File(content) => return content,
             Data::Raw(raw) => raw,
             Data::Value(value) => serde_json::to_vec(&value).unwrap_or_default(),
         };

@@ -2,6 +2,7 @@
 
 mod access;
 mod datastores;
+mod files;
 mod jobs;
 pub(crate) mod prune;
 mod snapshots;
@@ -16,6 +17,7 @@ use crate::call::Handlers;
 pub(crate) const HANDLERS: &[Handlers] = &[
     access::HANDLERS,
     datastores::HANDLERS,
+    files::HANDLERS,
     jobs::HANDLERS,
     prune::HANDLERS,
     snapshots::HANDLERS,

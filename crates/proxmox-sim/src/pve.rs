@@ -10,6 +10,8 @@ mod config;
 mod create;
 mod disks;
 mod fetch;
+mod firewall;
+mod files;
 mod groups;
 mod guests;
 mod ha;
@@ -17,6 +19,7 @@ mod hardware;
 mod jobs;
 mod lifecycle;
 mod nodes;
+mod network;
 mod notifications;
 mod packages;
 mod pools;
@@ -47,6 +50,8 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     create::HANDLERS,
     disks::HANDLERS,
     fetch::HANDLERS,
+    firewall::HANDLERS,
+    files::HANDLERS,
     groups::HANDLERS,
     guests::HANDLERS,
     ha::HANDLERS,
@@ -54,6 +59,7 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     jobs::HANDLERS,
     lifecycle::HANDLERS,
     nodes::HANDLERS,
+    network::HANDLERS,
     notifications::HANDLERS,
     packages::HANDLERS,
     pools::HANDLERS,

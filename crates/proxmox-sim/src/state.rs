@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod admin;
 pub(crate) mod cluster;
+pub(crate) mod files;
 pub(crate) mod guest;
 pub(crate) mod ha;
 pub(crate) mod levers;

@@ -130,16 +130,19 @@ pub fn create(
         .protected()
 }
 
-/// `PUT /nodes/{node}/network/{iface}`: takes effect with [`apply`]. Needs `Sys.Modify` on the node.
+/// `PUT /nodes/{node}/network/{iface}`: what is left out stays, `delete` takes settings away. Takes
+/// effect with [`apply`]. Needs `Sys.Modify` on the node.
 pub fn update(
     node: &NodeName,
     name: &str,
     kind: &InterfaceKind,
     options: InterfaceParams,
+    delete: &[&str],
 ) -> Request<Done> {
     Request::put(path!["nodes", node, "network", name])
         .param("type", kind)
         .params(options.into())
+        .opt("delete", (!delete.is_empty()).then(|| delete.join(",")))
         .on(node)
         .protected()
 }

@@ -342,3 +342,49 @@ pub fn prune(node: &NodeName, storage: &StorageName, options: PruneParams) -> Re
         .on(node)
         .protected()
 }
+
+reply! {
+    /// An entry of a folder in a backup.
+    pub struct BackupEntry {
+        /// The whole path, in base64.
+        pub path: String = "filepath",
+        /// The name.
+        pub name: String = "text",
+        /// `f` for a file, `d` for a folder, `v` for an archive, a disk or a partition.
+        pub kind: String = "type",
+        pub leaf: bool,
+        pub size_bytes: Option<u64> = "size",
+        pub modified: Option<Timestamp> = "mtime",
+    }
+}
+
+/// `GET /nodes/{node}/storage/{storage}/file-restore/list`: a folder in a backup on a backup server;
+/// `path` is `/` or a path in base64. For disks the node starts a small machine that reads them. Needs
+/// to see the volume (`Datastore.AllocateSpace` and `VM.Backup`).
+pub fn backup_files(
+    node: &NodeName,
+    storage: &StorageName,
+    volume: &str,
+    path: &str,
+) -> Request<Vec<BackupEntry>> {
+    Request::get(on_node(node, storage).push("file-restore").push("list"))
+        .param("volume", volume)
+        .param("filepath", path)
+        .on(node)
+        .protected()
+}
+
+/// `GET /nodes/{node}/storage/{storage}/file-restore/download`: a file's content; `path` in base64.
+/// Not an envelope: read it with `Client::open`. Needs what [`backup_files`] needs.
+pub fn backup_file(
+    node: &NodeName,
+    storage: &StorageName,
+    volume: &str,
+    path: &str,
+) -> Request<()> {
+    Request::get(on_node(node, storage).push("file-restore").push("download"))
+        .param("volume", volume)
+        .param("filepath", path)
+        .on(node)
+        .protected()
+}

@@ -186,7 +186,19 @@ fn backups() -> Vec<Case> {
         }),
         case("/admin/datastore/{store}/protected", snapshots::set_protected(s, t, true)),
         case("/admin/datastore/{store}/snapshots", snapshots::delete(s, t)),
+        case("/admin/datastore/{store}/catalog", snapshots::catalog(s, t, "/")),
+        case("/admin/datastore/{store}/pxar-file-download", snapshots::file(s, t, "L2V0Yw==")),
     ]
+}
+
+const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// The least that a new prune job takes.
+fn settings() -> api_core::Params {
+    let mut settings = api_core::Params::new();
+    settings.push("store", "main");
+    settings.push("schedule", "daily");
+    settings
 }
 
 fn all_jobs() -> Vec<Case> {
@@ -250,6 +262,13 @@ fn all_jobs() -> Vec<Case> {
         .takes(datastores::Keep::NAMES),
         case("/config/prune/{id}", jobs::update_prune_job("p", jobs::PruneJobParams::default()))
             .takes(jobs::PruneJobParams::NAMES),
+        case("/config/prune/{id}", jobs::config(&JobKind::Prune, "p")),
+        case("/config/prune", jobs::create(&JobKind::Prune, "p", settings())),
+        case(
+            "/config/prune/{id}",
+            jobs::update(&JobKind::Prune, "p", settings(), &["comment".to_owned()], Some(DIGEST)),
+        ),
+        case("/config/prune/{id}", jobs::delete_as(&JobKind::Prune, "p", Some(DIGEST))),
         case("/config/sync/{id}", jobs::delete(&JobKind::Sync, "s")),
         case("/config/verify/{id}", jobs::delete(&JobKind::Verify, "v")),
         case("/config/prune/{id}", jobs::delete(&JobKind::Prune, "p")),

@@ -93,7 +93,7 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
                     owner: format!("backup@pbs!{}", cluster.key),
                     protected: guest.vmid == 104 && day == 4,
                     comment: Some(guest.name()),
-                    verified: (day > 0).then(|| (!broken, String::new())),
+                    verified: (day > 0).then(|| (!broken, verification(time + 5 * 3600))),
                     corrupt: broken,
                     image: Some(Arc::clone(&image)),
                 });
@@ -118,12 +118,20 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
     vault
 }
 
+/// The task that verified something at `time`.
+fn verification(time: i64) -> String {
+    format!(
+        "UPID:vault:000012AB:0034F1C2:00000011:{time:08X}:verificationjob:main\\x3amain\\x2dweekly:root@pam:"
+    )
+}
+
 fn datastore(name: &str, comment: &str, total: u64, share: f64, now: i64) -> Datastore {
     Datastore {
         name: name.to_owned(),
         comment: Some(comment.to_owned()),
         path: format!("/mnt/datastore/{name}"),
         gc_schedule: Some("sat 02:00".to_owned()),
+        maintenance: None,
         total: total * GIB,
         used: ((total * GIB) as f64 * share) as u64,
         namespaces: Vec::new(),

@@ -21,6 +21,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/admin/gc", all_gc),
     ("GET", "/config/datastore", configs),
     ("GET", "/config/datastore/{name}", config),
+    ("PUT", "/config/datastore/{name}", change),
     ("GET", "/status/datastore-usage", usage),
 ];
 
@@ -194,7 +195,41 @@ fn config_row(store: &Datastore) -> Value {
     if let Some(schedule) = &store.gc_schedule {
         row["gc-schedule"] = json!(schedule);
     }
+    if let Some(mode) = &store.maintenance {
+        row["maintenance-mode"] = json!(mode);
+    }
     row
+}
+
+/// Changes settings; what is to be taken away stands in `delete`.
+fn change(call: &mut Call<'_>) -> Answer {
+    let name = call.arg("name").to_owned();
+    let missing = || Fault::bad(format!("no such datastore '{name}'"));
+    let digest = config_digest(call.vault().store(&name).ok_or_else(missing)?);
+    if call.text("digest").is_some_and(|given| given != digest) {
+        return Err(super::jobs::conflict());
+    }
+    let text = |key: &str| call.text(key).map(str::to_owned);
+    let (comment, schedule, mode) =
+        (text("comment"), text("gc-schedule"), text("maintenance-mode"));
+    let gone = super::jobs::listed(&call.params, "delete");
+    let store = call.vault_mut().store_mut(&name).ok_or_else(missing)?;
+    for key in gone {
+        match key.as_str() {
+            "comment" => store.comment = None,
+            "gc-schedule" => store.gc_schedule = None,
+            "maintenance-mode" => store.maintenance = None,
+            _ => {}
+        }
+    }
+    store.comment = comment.or_else(|| store.comment.take());
+    store.gc_schedule = schedule.or_else(|| store.gc_schedule.take());
+    store.maintenance = mode.or_else(|| store.maintenance.take());
+    data(Value::Null)
+}
+
+fn config_digest(store: &Datastore) -> String {
+    crate::state::digest64(&config_row(store).to_string())
 }
 
 fn configs(call: &mut Call<'_>) -> Answer {
@@ -211,7 +246,7 @@ fn config(call: &mut Call<'_>) -> Answer {
         .vault()
         .store(name)
         .ok_or_else(|| Fault::bad(format!("no such datastore '{name}'")))?;
-    Ok(Reply::from(config_row(store)).with("digest", crate::state::digest64(name)))
+    Ok(Reply::from(config_row(store)).with("digest", config_digest(store)))
 }
 
 fn usage(call: &mut Call<'_>) -> Answer {

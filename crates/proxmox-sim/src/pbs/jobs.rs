@@ -1,11 +1,24 @@
 //! Jobs, remotes, traffic rules, notifications.
 
+mod change;
+
+pub(super) use change::{conflict, listed};
+
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, Fault, Reply, data, index};
 
 pub(super) const HANDLERS: Handlers = &[
+    ("POST", "/config/verify", |call| change::create(call, "verify")),
+    ("PUT", "/config/verify/{id}", |call| change::update(call, "verify")),
+    ("DELETE", "/config/verify/{id}", |call| change::delete(call, "verify")),
+    ("POST", "/config/sync", |call| change::create(call, "sync")),
+    ("PUT", "/config/sync/{id}", |call| change::update(call, "sync")),
+    ("DELETE", "/config/sync/{id}", |call| change::delete(call, "sync")),
+    ("POST", "/config/prune", |call| change::create(call, "prune")),
+    ("PUT", "/config/prune/{id}", |call| change::update(call, "prune")),
+    ("DELETE", "/config/prune/{id}", |call| change::delete(call, "prune")),
     ("GET", "/admin/verify", |call| {
         status(call, "verificationjob", call.vault().verify_jobs.clone())
     }),

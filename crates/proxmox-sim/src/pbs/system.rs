@@ -53,7 +53,16 @@ pub(super) const HANDLERS: Handlers = &[
     ("POST", "/nodes/{node}/services/{service}/stop", |call| command(call, "stop")),
     ("POST", "/nodes/{node}/services/{service}/restart", |call| command(call, "restart")),
     ("POST", "/nodes/{node}/services/{service}/reload", |call| command(call, "reload")),
-    ("POST", "/nodes/{node}/status", |_| data(Value::Null)),
+    ("POST", "/nodes/{node}/status", |call| {
+        let at = call.home;
+        if call.text("command") == Some("reboot") {
+            call.estate.after(40_000.0, move |estate| {
+                let now = estate.now;
+                estate.vaults[at].booted = now;
+            });
+        }
+        data(Value::Null)
+    }),
     ("POST", "/nodes/{node}/apt/update", |call| {
         let (home, user) = (call.pbs(), call.who.to_string());
         let plan = Plan::new("aptupdate", "", 4000.0, |_| Outcome::ok());

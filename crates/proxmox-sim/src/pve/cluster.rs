@@ -39,12 +39,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/config/nodes", config_nodes),
     ("GET", "/cluster/config/join", join),
     ("GET", "/cluster/config/totem", |call| data(totem(call.cluster()))),
-    ("GET", "/cluster/firewall/options", |_| {
-        data(json!({"enable": 0, "digest": crate::state::digest40("")}))
-    }),
-    ("GET", "/cluster/firewall/rules", |_| data(json!([]))),
-    ("GET", "/cluster/sdn/zones", |_| data(json!([]))),
-    ("GET", "/cluster/sdn/vnets", |_| data(json!([]))),
 ];
 
 fn version(call: &mut Call<'_>) -> Answer {

@@ -29,10 +29,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/lxc/{vmid}/rrddata", |call| rrd(call, Lxc)),
     ("GET", "/nodes/{node}/lxc/{vmid}/interfaces", interfaces),
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump", cloudinit),
-    ("GET", "/nodes/{node}/qemu/{vmid}/firewall/options", |call| firewall(call, Qemu)),
-    ("GET", "/nodes/{node}/lxc/{vmid}/firewall/options", |call| firewall(call, Lxc)),
-    ("GET", "/nodes/{node}/qemu/{vmid}/firewall/rules", |_| data(json!([]))),
-    ("GET", "/nodes/{node}/lxc/{vmid}/firewall/rules", |_| data(json!([]))),
 ];
 
 fn list(call: &mut Call<'_>, kind: GuestKind) -> Answer {
@@ -280,7 +276,3 @@ fn cloudinit(call: &mut Call<'_>) -> Answer {
     data(text)
 }
 
-fn firewall(call: &mut Call<'_>, kind: GuestKind) -> Answer {
-    call.kind(kind)?;
-    Ok(Reply::from(json!({"digest": crate::state::digest40("")})))
-}

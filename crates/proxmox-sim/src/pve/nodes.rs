@@ -52,14 +52,8 @@ pub(super) const HANDLERS: Handlers = &[
             "serverid": "5E1F9A2B7C3D4E6F8091A2B3C4D5E6F7", "url": "https://www.proxmox.com/en/proxmox-virtual-environment/pricing",
         }))
     }),
-    ("GET", "/nodes/{node}/network", network),
-    ("GET", "/nodes/{node}/network/{iface}", interface),
     ("GET", "/nodes/{node}/rrddata", rrd),
     ("GET", "/nodes/{node}/netstat", netstat),
-    ("GET", "/nodes/{node}/firewall/options", |_| {
-        data(json!({"digest": crate::state::digest40("")}))
-    }),
-    ("GET", "/nodes/{node}/firewall/rules", |_| data(json!([]))),
 ];
 
 /// How long a node takes to boot, in milliseconds at demo pace.
@@ -148,53 +142,6 @@ fn hosts(call: &mut Call<'_>) -> Answer {
         let _ = writeln!(text, "{0} {1}.example.internal {1}", node.address, node.name);
     }
     data(json!({"digest": crate::state::digest40(&text), "data": text}))
-}
-
-fn interfaces(call: &Call<'_>) -> Vec<Value> {
-    let node = &call.cluster().nodes[call.node];
-    let gateway =
-        node.address.rsplit_once('.').map_or_else(String::new, |(net, _)| format!("{net}.1"));
-    let nic = |name: &str, priority: u32| {
-        json!({
-            "iface": name, "type": "eth", "method": "manual", "method6": "manual", "active": 1, "exists": 1,
-            "families": ["inet"], "priority": priority,
-        })
-    };
-    vec![
-        nic("eno1", 3),
-        nic("eno2", 4),
-        json!({
-            "iface": "bond0", "type": "bond", "method": "manual", "method6": "manual", "active": 1, "autostart": 1,
-            "families": ["inet"], "slaves": "eno1 eno2", "bond_mode": "802.3ad", "bond_miimon": "100", "priority": 5,
-            "bond_xmit_hash_policy": "layer2+3",
-        }),
-        json!({
-            "iface": "vmbr0", "type": "bridge", "method": "static", "method6": "manual", "active": 1, "autostart": 1,
-            "families": ["inet"], "address": node.address, "netmask": "24", "cidr": format!("{}/24", node.address),
-            "gateway": gateway, "bridge_ports": "bond0", "bridge_stp": "off", "bridge_fd": "0",
-            "bridge_vlan_aware": 1, "bridge_vids": "2-4094", "priority": 6,
-        }),
-    ]
-}
-
-fn network(call: &mut Call<'_>) -> Answer {
-    let wanted = call.text("type");
-    let rows = interfaces(call).into_iter().filter(|row| match wanted {
-        None => true,
-        Some("any_bridge" | "any_local_bridge") => row["type"] == "bridge",
-        Some(kind) => row["type"] == kind,
-    });
-    data(rows.collect::<Vec<Value>>())
-}
-
-fn interface(call: &mut Call<'_>) -> Answer {
-    let name = call.arg("iface");
-    let found = interfaces(call).into_iter().find(|row| row["iface"] == name);
-    let mut row = found.ok_or_else(|| Fault::param("iface", "interface does not exist"))?;
-    if let Some(map) = row.as_object_mut() {
-        map.shift_remove("iface");
-    }
-    data(row)
 }
 
 fn rrd(call: &mut Call<'_>) -> Answer {

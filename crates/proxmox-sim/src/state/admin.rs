@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value};
+
 /// What belongs to one host.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
@@ -14,6 +16,8 @@ pub(crate) struct Host {
     pub(crate) new_kernel: Option<&'static str>,
     /// What services wrote into the journal, oldest first.
     pub(crate) journal: Vec<Line>,
+    /// Interfaces as they run and as they are written, once somebody changed them.
+    pub(crate) network: Option<(Vec<Value>, Vec<Value>)>,
 }
 
 /// A line of a journal.
@@ -47,6 +51,27 @@ pub(crate) struct Common {
     pub(crate) replication: BTreeMap<String, Replicated>,
     /// Storages by pool.
     pub(crate) pool_storages: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) firewall: Firewall,
+    pub(crate) sdn: Sdn,
+}
+
+/// The firewall of a cluster, by level: `cluster`, `node/NAME`, `guest/ID`, `group/NAME`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Firewall {
+    pub(crate) options: BTreeMap<String, Map<String, Value>>,
+    pub(crate) rules: BTreeMap<String, Vec<Map<String, Value>>>,
+    pub(crate) aliases: BTreeMap<String, Vec<Value>>,
+    /// By level and name.
+    pub(crate) sets: BTreeMap<(String, String), Vec<Value>>,
+}
+
+/// Virtual networks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sdn {
+    pub(crate) zones: Vec<Value>,
+    pub(crate) vnets: Vec<Value>,
+    /// Virtual network and subnet.
+    pub(crate) subnets: Vec<(&'static str, Value)>,
 }
 
 /// What is wrong with Ceph.

@@ -48,6 +48,8 @@ pub(crate) struct Datastore {
     pub(crate) comment: Option<String>,
     pub(crate) path: String,
     pub(crate) gc_schedule: Option<String>,
+    /// `read-only` or `offline`, with a message after it.
+    pub(crate) maintenance: Option<String>,
     pub(crate) total: u64,
     pub(crate) used: u64,
     /// Without the root namespace.

@@ -42,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
         storages(),
         access_control(),
         crate::admin::calls(),
+        crate::net::calls(),
     ]
     .into_iter()
     .flatten()
@@ -361,6 +362,7 @@ fn node_wide() -> Vec<Case> {
                 "vmbr1",
                 &network::InterfaceKind::Bridge,
                 network::InterfaceParams::default(),
+                &["comments"],
             ),
         )
         .takes(network::InterfaceParams::NAMES),
@@ -709,6 +711,14 @@ fn storages() -> Vec<Case> {
             storage::prune(n, s, storage::PruneParams::default()),
         )
         .takes(storage::PruneParams::NAMES),
+        case(
+            "/nodes/{node}/storage/{storage}/file-restore/list",
+            storage::backup_files(n, s, "backup/vm/100/x", "/"),
+        ),
+        case(
+            "/nodes/{node}/storage/{storage}/file-restore/download",
+            storage::backup_file(n, s, "backup/vm/100/x", "L2V0Yw=="),
+        ),
     ]
 }
 

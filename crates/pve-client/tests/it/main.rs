@@ -3,6 +3,7 @@
 mod admin;
 mod calls;
 mod connected;
+mod net;
 mod recorded;
 mod simulated;
 mod written;
