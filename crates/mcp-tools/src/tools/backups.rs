@@ -15,5 +15,5 @@ mod vaults;
 pub use snapshots::BackupSnapshots;
 pub use status::BackupStatus;
 
-pub(crate) use evidence::collect;
+pub(crate) use evidence::{Backup, Evidence, Known, collect};
 pub(crate) use vaults::Place;

@@ -2,9 +2,13 @@
 
 mod annotate;
 mod archive;
+mod copies;
 mod find;
 mod gc;
 mod keep;
+mod namespaces;
+mod offsite;
+mod overdue;
 mod prune;
 mod rehearsal;
 mod restore;
@@ -15,7 +19,10 @@ mod sync;
 mod verify;
 
 pub use annotate::BackupAnnotate;
+pub use copies::BackupCopies;
 pub use gc::DatastoreGc;
+pub use namespaces::NamespacesList;
+pub use overdue::BackupOverdue;
 pub use prune::BackupPrune;
 pub use rehearsal::RestoreRehearsal;
 pub use restore::BackupRestore;
@@ -27,6 +34,9 @@ use crate::tool::EstateTool;
 
 /// The tools, in the order of their list.
 pub(super) static TOOLS: &[&dyn EstateTool] = &[
+    &BackupOverdue,
+    &BackupCopies,
+    &NamespacesList,
     &BackupRun,
     &BackupRestore,
     &RestoreRehearsal,

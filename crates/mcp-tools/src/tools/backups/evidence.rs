@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use estate::{Upid, VmId};
+use estate::{StorageName, Upid, VmId};
 use jiff::Timestamp;
 use pve_client::cluster::backup;
 
@@ -14,6 +14,7 @@ use super::{
     files,
     patience::{Lack, Patience},
     runs,
+    vaults::Place,
 };
 use crate::{
     fleet::{Fleet, Pve},
@@ -29,6 +30,10 @@ pub(crate) struct Evidence {
     pub(crate) guests: Vec<Known>,
     /// The jobs; `None` if they cannot be seen.
     pub(crate) jobs: Option<Vec<backup::BackupJob>>,
+    /// Templates, which have no backups of their own: address and name.
+    pub(crate) templates: Vec<String>,
+    /// Where its storages on backup servers point, as far as that is known.
+    pub(crate) points: Vec<(StorageName, Result<Place, String>)>,
     /// What could not be seen, in sentences.
     pub(crate) notes: Vec<String>,
     /// Nodes, storages and servers that are away or late.
@@ -40,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) guest: Guest,
     /// The newest backup that was found.
     pub(crate) newest: Option<Backup>,
+    /// Every copy that was found, in no order.
+    pub(crate) copies: Vec<Backup>,
     /// The newest attempt that failed, if nothing newer succeeded.
     pub(crate) failure: Option<Failure>,
     /// Whether a job covers it; `None` if that cannot be seen.
@@ -57,6 +64,8 @@ pub(crate) struct Backup {
     pub(crate) place: String,
     /// `ok`, `failed`, or nothing when it was never verified.
     pub(crate) verified: Option<String>,
+    /// When that was, as far as it is known.
+    pub(crate) verified_at: Option<Timestamp>,
     pub(crate) size: Option<u64>,
 }
 
@@ -104,7 +113,10 @@ pub(crate) async fn collect(
     let uncovered = uncovered.inspect_err(|lack| missing(lack, "guests that no job covers")).ok();
     let uncovered: Option<Vec<VmId>> =
         uncovered.map(|guests| guests.into_iter().map(|guest| guest.vmid).collect());
-    let mut newest = files.newest;
+    let (mut newest, mut copies) = (files.newest, files.copies);
+    let is_template = |guest: &&Guest| guest.is_template();
+    let templates = view.guests.iter().filter(is_template);
+    let templates = templates.map(|guest| format!("{} {}", guest.at, guest.name)).collect();
     let guests = view.guests.into_iter().filter(|guest| !guest.is_template()).map(|guest| {
         let vmid = guest.at.vmid;
         let mut best = newest.remove(&vmid);
@@ -115,7 +127,13 @@ pub(crate) async fn collect(
                 .is_none_or(|backup| backup.time.as_second() + 86_400 < time.as_second())
         {
             // A run says that it made one, but no file shows: hidden, pruned, or elsewhere.
-            best = Some(Backup { time, place: "task".to_owned(), verified: None, size: None });
+            best = Some(Backup {
+                time,
+                place: "task".to_owned(),
+                verified: None,
+                verified_at: None,
+                size: None,
+            });
         }
         let failure = runs.failed.get(&vmid).cloned();
         let failure = failure.filter(|failure| {
@@ -124,13 +142,14 @@ pub(crate) async fn collect(
         });
         let covered = uncovered.as_ref().map(|uncovered| !uncovered.contains(&vmid));
         let is_all_seen = !files.unseen.contains(&vmid);
-        Known { guest, newest: best, failure, covered, is_all_seen }
+        let copies = copies.remove(&vmid).unwrap_or_default();
+        Known { guest, newest: best, copies, failure, covered, is_all_seen }
     });
     let guests: Vec<_> = guests.collect();
     let unread = runs.unread_note(key, &guests);
     notes.extend(files.notes.into_iter().chain(runs.notes).chain(unread));
     unreachable.extend(files.unreachable.into_iter().chain(runs.unreachable));
-    Ok(Evidence { member, guests, jobs, notes, unreachable })
+    Ok(Evidence { member, guests, jobs, templates, points: files.points, notes, unreachable })
 }
 
 /// Keeps the newer backup of a guest.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use estate::{NodeName, StorageName, VmId};
+use estate::{NodeName, StorageName, Upid, VmId};
 use futures::future::join_all;
 use jiff::Timestamp;
 use pve_client::storage::{self, Volume};
@@ -31,6 +31,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) newest: BTreeMap<VmId, Backup>,
+    /// Every copy.
+    pub(super) copies: BTreeMap<VmId, Vec<Backup>>,
+    /// Where storages on backup servers point.
+    pub(super) points: Vec<(StorageName, Result<vaults::Place, String>)>,
     /// Guests that may have backups where nothing was read.
     pub(super) unseen: BTreeSet<VmId>,
     pub(super) notes: Vec<String>,
@@ -128,6 +132,12 @@ pub(super) async fn read(
         .collect();
     let key = member.key.as_str();
     let read = vaults::read(fleet, key, view, &wanted, now, patience.until(90)).await;
+    let pointing = entries.iter().filter(|entry| entry.kind == "pbs" && !entry.disabled);
+    out.points =
+        pointing.map(|entry| (entry.storage.clone(), vaults::Place::of(fleet, entry))).collect();
+    for (vmid, backup) in read.copies {
+        out.copies.entry(vmid).or_default().push(backup);
+    }
     for (vmid, backup) in read.newest {
         keep_newer(&mut out.newest, vmid, backup);
     }
@@ -194,9 +204,15 @@ impl Files {
             let backup = Backup {
                 time,
                 place: storage.to_string(),
+                verified_at: volume
+                    .verification
+                    .as_ref()
+                    .and_then(|check| check.upid.as_deref()?.parse::<Upid>().ok())
+                    .map(|upid| upid.started()),
                 verified: volume.verification.map(|check| check.state),
                 size: Some(volume.size_bytes),
             };
+            self.copies.entry(vmid).or_default().push(backup.clone());
             keep_newer(&mut self.newest, vmid, backup);
         }
     }

@@ -370,12 +370,13 @@ mod tests {
             time: at(day),
             place: "nas".to_owned(),
             verified: verified.map(str::to_owned),
+            verified_at: None,
             size: None,
         });
         let upid = "UPID:a:00000001:00000001:00000001:vzdump:100:root@pam:".parse().unwrap();
         let failure =
             failed.map(|day| Failure { time: at(day), cause: "no space".to_owned(), upid });
-        Known { guest, newest, failure, covered: Some(true), is_all_seen: true }
+        Known { guest, newest, copies: Vec::new(), failure, covered: Some(true), is_all_seen: true }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Vaults {
     pub(super) newest: BTreeMap<VmId, Backup>,
+    pub(super) copies: Vec<(VmId, Backup)>,
     /// The storage entries whose backups were all read.
     pub(super) read: BTreeSet<StorageName>,
     pub(super) notes: Vec<String>,
@@ -167,8 +168,14 @@ impl Vaults {
             time: snapshot.time,
             place: place.label(),
             verified: snapshot.verification.as_ref().map(|check| check.state.to_string()),
+            verified_at: snapshot
+                .verification
+                .as_ref()
+                .and_then(|check| check.upid.as_ref())
+                .map(estate::Upid::started),
             size: snapshot.size_bytes,
         };
+        self.copies.push((vmid, backup.clone()));
         keep_newer(&mut self.newest, vmid, backup);
     }
 }
