@@ -275,4 +275,3 @@ fn cloudinit(call: &mut Call<'_>) -> Answer {
     text.push_str("chpasswd:\n  expire: False\nusers:\n  - default\npackage_upgrade: true\n");
     data(text)
 }
-

@@ -21,7 +21,9 @@ fn said(schema: &Schema, method: &str, path: &str, params: &Value) -> String {
             let meta = call.request.meta();
             let node = meta.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
             let protected = if meta.protected { " protected" } else { "" };
-            format!("{} {} {body}{node}{protected}\n", call.request.method(), call.request.uri())
+            let line =
+                format!("{} {} {body}{node}{protected}", call.request.method(), call.request.uri());
+            format!("{}\n", line.trim_end())
         }
         // What the server itself says about a parameter is not ours to keep.
         Err(problems) => problems
@@ -78,7 +80,7 @@ fn what_fits_is_sent_as_the_api_takes_it() {
             > get /nodes/pve1/qemu/100/status/current {}
             GET /nodes/pve1/qemu/100/status/current  on pve1 protected
             > GET api2/json/cluster/resources/ {"type":"vm"}
-            GET /cluster/resources?type=vm 
+            GET /cluster/resources?type=vm
             > PUT /nodes/pve1/qemu/100/resize {"disk":"scsi0","size":"+10G"}
             PUT /nodes/pve1/qemu/100/resize disk=scsi0&size=%2B10G on pve1 protected
             > PUT /nodes/pve1/qemu/100/config {"memory":4096,"onboot":true,"net3":"virtio,bridge=vmbr0","scsi1":"local-lvm:8,discard=on","protection":null}
@@ -115,7 +117,7 @@ fn what_fits_is_sent_as_the_api_takes_it() {
         true,
         &expect![[r#"
             > GET /admin/datastore/main/snapshots {"ns":"a/b","backup-type":"vm"}
-            GET /admin/datastore/main/snapshots?ns=a%2Fb&backup-type=vm 
+            GET /admin/datastore/main/snapshots?ns=a%2Fb&backup-type=vm
             > PUT /config/datastore/main {"delete":["comment","gc-schedule"]}
             PUT /config/datastore/main delete=comment&delete=gc-schedule
             > GET /nodes/localhost/tasks/UPID:lab:000002D6:000C8274:00000001:6B033EDA:verify:main\x3ahost:root@pam:/status {}

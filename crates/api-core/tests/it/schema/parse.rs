@@ -62,8 +62,8 @@ fn an_endpoint_tells_what_a_caller_needs() {
         let located = schema.locate(&Target::parse(path).unwrap()).unwrap();
         let one = located.method(method).unwrap();
         let mut out = format!(
-            "{one:?} {}\nabout {} characters\nreturns {}\nneeds {}\nprotected {} open {}\n",
-            one.name(),
+            "{}\nabout {} characters\nreturns {}\nneeds {}\nprotected {} open {}\n",
+            format!("{one:?} {}", one.name()).trim_end(),
             one.about().chars().count(),
             one.returns(),
             one.permissions(),
@@ -102,7 +102,7 @@ fn an_endpoint_tells_what_a_caller_needs() {
           vmid: integer optional false default "" range ("100", "999999999") length ("", "") format "pve-vmid" pattern "" choices 0 keys [] item None
     "#]].assert_eq(&told(&published.pve, "PUT", "/nodes/pve1/qemu/100/resize"));
     expect![[r#"
-        PUT /config/traffic-control/{name} 
+        PUT /config/traffic-control/{name}
         about 37 characters
         returns null
         needs Sys.Modify on /
