@@ -49,6 +49,11 @@ impl Server {
         });
         Ok(server)
     }
+
+    /// The process that it is.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Server {
