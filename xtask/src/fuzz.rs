@@ -24,7 +24,7 @@ const FLAGS: &str = "-Cpasses=sancov-module \
     --cfg fuzzing -Ccodegen-units=1";
 
 /// The longest input that is kept in the corpus, in bytes.
-const LONGEST_KEPT: &str = "2048";
+const LONGEST_KEPT: &str = "512";
 
 /// Builds and runs the fuzzers, all or one, each for so many seconds.
 pub(crate) fn run_all(only: Option<&str>, seconds: u64, keep: bool) -> Result<()> {
@@ -75,7 +75,7 @@ pub(crate) fn run_all(only: Option<&str>, seconds: u64, keep: bool) -> Result<()
 /// Adds what reaches something new to the kept inputs.
 fn merge(program: &Path, seeds: &Path, grown: &Path) -> Result<()> {
     run(Command::new(program)
-        .arg("-merge=1")
+        .arg("-set_cover_merge=1")
         .arg(format!("-max_len={LONGEST_KEPT}"))
         .arg(seeds)
         .arg(grown)
