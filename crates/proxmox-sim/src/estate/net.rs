@@ -14,9 +14,7 @@ fn map(value: Value) -> Map<String, Value> {
 /// Sets it up: on for the datacenter, and for two guests.
 pub(super) fn furnish(lab: &mut Cluster) {
     let firewall = &mut lab.common.firewall;
-    firewall
-        .options
-        .insert("cluster".to_owned(), map(json!({"enable": 1, "policy_in": "DROP"})));
+    firewall.options.insert("cluster".to_owned(), map(json!({"enable": 1, "policy_in": "DROP"})));
     firewall.rules.insert(
         "cluster".to_owned(),
         vec![
@@ -55,10 +53,7 @@ pub(super) fn furnish(lab: &mut Cluster) {
     );
     firewall.sets.insert(
         ("cluster".to_owned(), "admins".to_owned()),
-        vec![
-            json!({"cidr": "10.60.0.16/28"}),
-            json!({"cidr": "10.60.0.31", "nomatch": 1}),
-        ],
+        vec![json!({"cidr": "10.60.0.16/28"}), json!({"cidr": "10.60.0.31", "nomatch": 1})],
     );
     let sdn = &mut lab.common.sdn;
     sdn.zones = vec![

@@ -158,7 +158,10 @@ fn valid(call: &Call<'_>, rule: &Map<String, Value>) -> Result<(), Fault> {
     }
     let has_ports = rule.contains_key("dport") || rule.contains_key("sport");
     if has_ports && !rule.contains_key("proto") && !rule.contains_key("macro") {
-        return Err(Fault::param("proto", "missing property - 'dport' and 'sport' require 'proto'"));
+        return Err(Fault::param(
+            "proto",
+            "missing property - 'dport' and 'sport' require 'proto'",
+        ));
     }
     for key in ["source", "dest"] {
         let Some(given) = text(key) else { continue };

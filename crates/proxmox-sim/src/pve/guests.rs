@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Handlers};
-use crate::http::{Answer, Fault, Reply, data, index};
+use crate::http::{Answer, Fault, data, index};
 use crate::state::{Guest, GuestKind, Power, noise};
 
 use GuestKind::{Lxc, Qemu};

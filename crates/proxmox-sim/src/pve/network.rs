@@ -198,9 +198,8 @@ fn set(row: &mut Value, params: &serde_json::Map<String, Value>) {
 
 fn check(call: &Call<'_>, name: &str) -> Result<(), Fault> {
     let gateway = call.text("gateway");
-    let other = interfaces(call)
-        .into_iter()
-        .find(|row| row["gateway"].is_string() && row["iface"] != name);
+    let other =
+        interfaces(call).into_iter().find(|row| row["gateway"].is_string() && row["iface"] != name);
     if let (Some(_), Some(other)) = (gateway, other) {
         let other = other["iface"].as_str().unwrap_or_default().to_owned();
         return Err(Fault::param(
@@ -267,9 +266,9 @@ fn apply(call: &mut Call<'_>) -> Answer {
         written.iter().filter_map(|row| row["iface"].as_str().map(str::to_owned)).collect();
     let lost = written.iter().find_map(|row| {
         let ports = row["bridge_ports"].as_str().unwrap_or_default();
-        let lost = ports.split_whitespace().find(|port| {
-            *port != "none" && !names.iter().any(|name| name == port)
-        })?;
+        let lost = ports
+            .split_whitespace()
+            .find(|port| *port != "none" && !names.iter().any(|name| name == port))?;
         Some((row["iface"].as_str().unwrap_or_default().to_owned(), lost.to_owned()))
     });
     let plan = Plan::new("srvreload", "networking", 2000.0, move |estate| {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{node_figures, node_row};
 use crate::call::{Call, Handlers};
-use crate::http::{Answer, Fault, data, index};
+use crate::http::{Answer, data, index};
 use crate::state::noise;
 
 pub(super) const HANDLERS: Handlers = &[

@@ -114,13 +114,19 @@ fn rrd(call: &mut Call<'_>) -> Answer {
     data(rows.collect::<Vec<Value>>())
 }
 
-/// How a storage says that the backup server behind it does not answer.
+/// How a storage says that the backup server behind it does not answer, if that is so.
 pub(super) fn away(call: &Call<'_>, storage: &Storage) -> Option<String> {
-    let (vault, ..) = vault_of(&call.estate.vaults, storage)?;
+    silent(&call.estate.vaults, storage)
+}
+
+/// As [`away`], where no call is at hand.
+pub(super) fn silent(vaults: &[crate::state::Vault], storage: &Storage) -> Option<String> {
+    let (vault, ..) = vault_of(vaults, storage)?;
     let server = storage.options.get("server").and_then(Value::as_str).unwrap_or_default();
+    let port = storage.options.get("port").and_then(Value::as_u64).unwrap_or(8007);
     (!vault.online).then(|| {
         format!(
-            "{}: error fetching datastores - 500 Can't connect to {server}:8007 (Connection refused)",
+            "{}: error fetching datastores - 500 Can't connect to {server}:{port} (Connection refused)",
             storage.name
         )
     })
