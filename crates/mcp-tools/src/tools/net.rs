@@ -1,6 +1,24 @@
 //! Networks: interfaces and what is pending, SDN, and the firewall.
 
+mod apply;
+mod change;
+mod firewall;
+mod get;
+mod lines;
+mod matching;
+mod place;
+mod sdn;
+mod verdict;
+
 use crate::tool::EstateTool;
 
 /// The tools, in the order of their list.
-pub(super) static TOOLS: &[&dyn EstateTool] = &[];
+pub(super) static TOOLS: &[&dyn EstateTool] = &[
+    &get::NetworkGet,
+    &change::NetworkChange,
+    &apply::NetworkApply,
+    &apply::NetworkRevert,
+    &sdn::SdnList,
+    &firewall::FirewallGet,
+    &verdict::FirewallMatch,
+];

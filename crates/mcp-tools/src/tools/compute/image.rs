@@ -66,9 +66,9 @@ pub(super) struct Found {
 
 /// The checksum of a file: algorithm and digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sum {
-    pub(super) algorithm: &'static str,
-    pub(super) value: String,
+pub(in crate::tools) struct Sum {
+    pub(in crate::tools) algorithm: &'static str,
+    pub(in crate::tools) value: String,
 }
 
 // === impl Use ===
@@ -160,7 +160,7 @@ fn file_of(last: &str) -> Result<(String, Use, bool), ToolError> {
         "iso" => Ok((clean, Use::Medium, false)),
         "xz" | "gz" | "zst" | "bz2" | "zip" => wrong(
             "it is packed",
-            "unpack it and upload it (volume_upload), or use the vendor's qcow2",
+            "unpack it and upload it (storage_upload), or use the vendor's qcow2",
         ),
         "ova" | "ovf" => wrong(
             "it is a whole machine, not a disk",
@@ -312,7 +312,7 @@ pub(super) async fn ask_server(
 }
 
 /// Reads a checksum: `sha256:…`, or digits whose number tells the algorithm.
-pub(super) fn checksum(text: Option<&str>) -> Result<Option<Sum>, ToolError> {
+pub(in crate::tools) fn checksum(text: Option<&str>) -> Result<Option<Sum>, ToolError> {
     const KNOWN: &[(&str, usize)] = &[
         ("md5", 32),
         ("sha1", 40),

@@ -1,0 +1,97 @@
+//! Networks: interfaces, what waits, SDN, and what the firewall would do.
+
+use mcp_protocol::{CallContext, Outcome};
+use serde_json::{Value, json};
+
+use crate::estate::Estate;
+
+/// The answer to `plan: true`, through the catalogue.
+async fn planned(estate: &Estate, tool: &str, args: Value) -> String {
+    let mut args = mcp_protocol::schema_object(args);
+    args.insert("plan".to_owned(), true.into());
+    let fleet = std::sync::Arc::clone(&estate.cx.fleet);
+    let app = mcp_tools::build_app(fleet, &crate::surface::options("network"));
+    let app = app.expect("the catalogue is consistent");
+    let cx = CallContext::detached(app.caller().clone());
+    match app.call_tool(&cx, tool, args).await.expect("a known tool") {
+        Outcome::Done(answer) | Outcome::Failed(answer) => answer.plain_text(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_changes_wait_and_are_applied() {
+    let estate = Estate::start("operator").await;
+    let node = json!({"node": "lab/birch"});
+    let before = estate.text("network_get", node.clone()).await;
+    assert!(before.contains("nothing waits to be applied"), "{before}");
+    let change = json!({"node": "lab/birch", "interface": "vmbr0", "action": "set", "mtu": 9000});
+    let plan = planned(&estate, "network_change", change.clone()).await;
+    assert!(plan.contains("warning management"), "{plan}");
+    assert_eq!(before, estate.text("network_get", node.clone()).await);
+    let text = estate.text("network_change", change).await;
+    assert!(text.contains("waits for network_apply"), "{text}");
+    let text = estate.text("network_get", node.clone()).await;
+    assert!(text.contains("changes of vmbr0 wait"), "{text}");
+    let plan = planned(&estate, "network_apply", node.clone()).await;
+    assert!(plan.contains("access: destroy") && plan.contains("warning management"), "{plan}");
+    assert!(plan.contains("guests on vmbr0"), "{plan}");
+    let text = estate.text("network_revert", node.clone()).await;
+    assert!(text.contains("nothing waits"), "{text}");
+    let text = estate.text("network_apply", node.clone()).await;
+    assert!(text.contains("nothing was done"), "{text}");
+    let bridge = json!({
+        "node": "lab/birch", "interface": "vmbr9", "action": "create", "type": "bridge", "ports": "eno9",
+    });
+    estate.text("network_change", bridge).await;
+    let text = estate.failure("network_apply", node.clone()).await;
+    assert!(text.contains("bridge port eno9 does not exist"), "{text}");
+    let drop = json!({"node": "lab/birch", "interface": "vmbr9", "action": "delete"});
+    estate.text("network_change", drop).await;
+    let text = estate.failure("network_get", json!({"node": "alder"})).await;
+    assert!(text.contains("alder"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_is_read_only_for_readers() {
+    let estate = Estate::start("readonly").await;
+    let change = json!({"node": "lab/birch", "interface": "vmbr0", "action": "set", "mtu": 9000});
+    let text = estate.failure("network_change", change).await;
+    assert!(text.contains("Sys.Modify"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_virtual_networks_are_listed() {
+    let estate = Estate::start("operator").await;
+    let text = estate.text("sdn_list", json!({"cluster": "lab"})).await;
+    assert!(text.starts_with("2 zones, 2 vnets, 1 subnet; 2 wait to be applied"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_firewall_says_what_it_would_do() {
+    let estate = Estate::start("operator").await;
+    let text = estate.text("firewall_get", json!({"cluster": "lab"})).await;
+    assert!(text.contains("+admins") && text.contains("office"), "{text}");
+    for (args, expected) in [
+        (
+            json!({"guest": "lab/100", "source": "198.51.100.1", "proto": "tcp", "port": 443}),
+            "ACCEPT by guest lab/100 rule 0 (group web, rule 1)",
+        ),
+        (
+            json!({"guest": "lab/100", "source": "10.60.0.9", "proto": "tcp", "port": 22}),
+            "ACCEPT by guest lab/100 rule 1",
+        ),
+        (
+            json!({"guest": "lab/100", "source": "198.51.100.1", "proto": "tcp", "port": 3306}),
+            "DROP by policy_in of guest lab/100",
+        ),
+        (json!({"guest": "lab/101", "proto": "tcp", "port": 22}), "is off"),
+        (
+            json!({"node": "lab/birch", "source": "10.60.0.20", "proto": "tcp", "port": 8006}),
+            "ACCEPT by datacenter lab rule 0",
+        ),
+    ] {
+        let text = estate.text("firewall_match", args).await;
+        assert!(text.contains(expected), "{text}");
+    }
+}
