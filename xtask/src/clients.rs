@@ -191,6 +191,7 @@ fn mcporter() -> Result<Vec<Row>> {
 }
 
 /// The programs of an npm folder before all others: they want its node.
+#[expect(clippy::disallowed_methods, reason = "the search path is the machine's, not a setting")]
 fn path_with(folder: &Path) -> String {
     let bin = folder.join("node_modules/.bin");
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default())

@@ -7,6 +7,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+/// How many rows a list of guests has where the caller does not say: an answer costs the same for 60
+/// guests and for 6,000.
+pub const PAGE: usize = 60;
+
 /// A cursor that was made elsewhere, or for other arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cursor is not from this list: call again without it")]

@@ -28,6 +28,9 @@ use crate::{
 
 pub use self::command::Command;
 
+/// Workflows expect whole lists; the ceiling of an answer still holds.
+const ALL: u64 = 1000;
+
 /// One of the thirteen.
 pub struct Classic(Name);
 
@@ -117,7 +120,8 @@ impl EstateTool for Classic {
             Name::Nodes => run(cx, &NodesList, json!({})).await,
             Name::NodeStatus => node_status(cx, &args).await,
             Name::Guests(kind) => {
-                run_for(cx, &GuestsList, &args, json!({"kind": kind_word(kind)})).await
+                run_for(cx, &GuestsList, &args, json!({"kind": kind_word(kind), "limit": ALL}))
+                    .await
             }
             Name::Storage => run_for(cx, &StorageList, &args, json!({})).await,
             Name::NodeTasks => run_for(cx, &TasksList, &args, json!({"limit": args.limit})).await,
@@ -253,7 +257,7 @@ async fn node_status(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
 async fn backups(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
     let found = node(cx, args).await?;
     let key = found.as_ref().map(|found| found.member.key.as_str()).or(args.cluster());
-    let result = run(cx, &BackupStatus, json!({"cluster": key})).await;
+    let result = run(cx, &BackupStatus, json!({"cluster": key, "limit": ALL})).await;
     let report = told(found.as_ref(), result)?;
     Ok(match found {
         Some(found) => report.note(format!(
