@@ -227,3 +227,26 @@ async fn long_lists_come_in_pages() {
     }
     assert_eq!(seen.len(), 10, "{seen:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_suggested_works() {
+    let estate = Estate::start("operator").await;
+    estate.sim.levers().replication_fails("lab", "113-0", Some("no such volume")).unwrap();
+    let mut calls: Vec<(String, Value)> =
+        READS.iter().map(|tool| ((*tool).to_owned(), json!({}))).collect();
+    calls.push(("pools_list".to_owned(), json!({"pool": "staging"})));
+    calls.push(("access_explain".to_owned(), json!({"cluster": "lab", "who": "anna@pve"})));
+    calls.push(("replication_list".to_owned(), json!({"job": "113-0"})));
+    calls.push(("node_journal".to_owned(), json!({"node": "birch", "limit": 3})));
+    let mut followed = 0;
+    for (tool, args) in calls {
+        let answer = estate.ask(&tool, args).await;
+        assert!(!answer.failed, "{tool}: {}", answer.text);
+        for next in answer.object.get("next").and_then(Value::as_array).into_iter().flatten() {
+            let tool = next["tool"].as_str().expect("a tool");
+            estate.text(tool, next["args"].clone()).await;
+            followed += 1;
+        }
+    }
+    assert!(followed >= 4, "only {followed} suggestions were met");
+}

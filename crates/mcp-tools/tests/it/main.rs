@@ -1,13 +1,22 @@
 //! The tools over the real clients, against the simulator.
 
+mod admin_act;
 mod admin_look;
 mod admin_rights;
 mod admin_trouble;
+mod api;
 mod backups;
 mod bulk;
 mod bytes;
+mod change_disks;
+mod change_inside;
+mod change_node;
+mod change_options;
+mod change_snapshots;
 mod classic;
 mod estate;
+mod evidence_act;
+mod evidence_look;
 mod late;
 mod look;
 mod lost;

@@ -12,7 +12,7 @@ use super::{
     ask::few,
     book::{Keeper, Read},
     page::Page,
-    rights::{Book, Rights, clean},
+    rights::{Book, Rights, Through, clean},
 };
 use crate::{
     error::ToolError,
@@ -99,7 +99,7 @@ impl EstateTool for AccessExplain {
         let who = who.map(|who| ask.principal(who.trim())).transpose()?;
         let report = match (who, path) {
             (Some(who), Some(path)) => ask.one(&who, &path).await,
-            (Some(who), None) => ask.of_principal(&who, page).await,
+            (Some(who), None) => ask.of_principal(&who, page),
             (None, path) => ask.of_path(&path.unwrap_or_else(|| "/".to_owned()), page),
         };
         Ok(gaps.into_iter().fold(report, Report::note))
@@ -226,7 +226,7 @@ impl Ask<'_> {
         let facts = token
             .and_then(|token| self.book.users.get(user)?.tokens.get(token))
             .map(|facts| facts.separate);
-        let mut lines: Vec<String> = rights.through.iter().map(|it| it.sentence()).collect();
+        let mut lines: Vec<String> = rights.through.iter().map(Through::sentence).collect();
         lines.dedup();
         let mut text = lines.join("; ");
         match facts {
@@ -366,7 +366,7 @@ impl Ask<'_> {
     }
 
     /// Where one may do what.
-    async fn of_principal(&self, who: &Principal, page: Page) -> Report {
+    fn of_principal(&self, who: &Principal, page: Page) -> Report {
         let who = match who {
             Principal::One(who) => who,
             Principal::Group(group) => return self.group(group, None),

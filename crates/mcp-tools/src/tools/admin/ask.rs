@@ -1,6 +1,6 @@
 //! Asks nodes and backup servers side by side, and says what is missing of their answers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use api_core::{Error, ErrorKind};
 use estate::NodeName;
@@ -220,7 +220,8 @@ pub(super) fn few<S: AsRef<str>>(all: &[S]) -> String {
     const SHOWN: usize = 6;
     let mut text = all.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     if all.len() > SHOWN {
-        text.push_str(&format!(" and {} more", all.len() - SHOWN));
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, " and {} more", all.len() - SHOWN);
     }
     text
 }

@@ -156,7 +156,7 @@ async fn of_cluster(member: &Arc<Pve>) -> Result<Book, Error> {
             .collect(),
         groups: members,
         users: accounts,
-        pools: pools,
+        pools,
     })
 }
 

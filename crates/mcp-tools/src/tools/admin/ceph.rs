@@ -176,6 +176,14 @@ async fn ceph_of(member: &Arc<Pve>, view: &View, until: Until) -> Option<Ceph> {
     Some(Ceph { status, osds, pools, monitors })
 }
 
+/// How many daemons that hold data are on a node; none where there is no Ceph, or it does not tell.
+pub(super) async fn daemons_on(member: &Pve, node: &estate::NodeName) -> usize {
+    let tree = member.client.call(ceph::osds(node)).await.ok();
+    let root = tree.and_then(|tree| tree.root);
+    let daemons = root.iter().flat_map(CephBucket::daemons);
+    daemons.filter(|daemon| daemon.host.as_deref() == Some(node.as_str())).count()
+}
+
 // === impl Tables ===
 
 impl Tables {
@@ -309,28 +317,24 @@ impl Tables {
 
 /// One cluster's Ceph in a line.
 fn summary(key: &str, status: &CephStatus) -> String {
-    let mut line = format!("{key}: {}", status.health.status);
+    let mut parts = vec![format!("{key}: {}", status.health.status)];
     let checks = status.health.checks.len();
     if checks > 0 {
-        line.push_str(&format!(", {}", counted(checks, "check")));
+        parts.push(counted(checks, "check"));
     }
     if let Some(osds) = &status.osds {
-        line.push_str(&format!(", {} OSDs ({} up, {} in)", osds.all, osds.up, osds.members));
+        parts.push(format!("{} OSDs ({} up, {} in)", osds.all, osds.up, osds.members));
     }
     if let Some(groups) = &status.groups {
-        let clean: u64 = groups
-            .states
-            .iter()
-            .filter(|it| it.name.starts_with("active+clean"))
-            .map(|it| it.count)
-            .sum();
-        line.push_str(&format!(", {clean} of {} placement groups clean", groups.count));
+        let clean = groups.states.iter().filter(|it| it.name.starts_with("active+clean"));
+        let clean: u64 = clean.map(|it| it.count).sum();
+        parts.push(format!("{clean} of {} placement groups clean", groups.count));
         if groups.total_bytes > 0 {
             let share = groups.used_bytes as f64 / groups.total_bytes as f64;
-            line.push_str(&format!(", {} of {} used", percent(share), bytes(groups.total_bytes)));
+            parts.push(format!("{} of {} used", percent(share), bytes(groups.total_bytes)));
         }
     }
-    line
+    parts.join(", ")
 }
 
 /// What is not where it should be, and how fast it is put there.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use api_core::{Error, ErrorKind};
 use async_trait::async_trait;
-use estate::{Access, GuestKind};
+use estate::{Access, GuestKind, NodeName};
 use mcp_protocol::JsonObject;
 use pve_client::ha::{self, HaManagerStatus, HaResource, HaRowKind, HaStatus};
 use serde::Deserialize;
@@ -248,7 +248,7 @@ impl Tables {
         for row in current {
             match row.kind {
                 HaRowKind::Service => self.service(key, row, &names, resources, &placements),
-                HaRowKind::Master => master = row.node.as_ref().map(|node| node.as_str()),
+                HaRowKind::Master => master = row.node.as_ref().map(NodeName::as_str),
                 HaRowKind::Fencing => fencing = row.armed_state.as_deref(),
                 HaRowKind::Quorum if row.quorate == Some(false) => {
                     report.notes.push(format!("{key}: NO QUORUM, so HA does nothing"));
@@ -306,7 +306,7 @@ impl Tables {
                 Cell::opt(names.get(sid).copied()),
                 Cell::text(state),
                 Cell::text(wished),
-                Cell::opt(row.node.as_ref().map(|node| node.as_str())),
+                Cell::opt(row.node.as_ref().map(NodeName::as_str)),
                 Cell::words(&rules),
                 Cell::opt(problem),
             ],
@@ -314,7 +314,7 @@ impl Tables {
     }
 
     fn manager(&mut self, key: &str, row: &HaStatus, facts: &Facts, master: Option<&str>) {
-        let node = row.node.as_ref().map_or("-", |node| node.as_str());
+        let node = row.node.as_ref().map_or("-", NodeName::as_str);
         let state = facts.manager.as_ref().ok().and_then(|it| it.manager.nodes.get(node));
         let is_wrong = is_stale(row) || state.is_some_and(|it| it != "online");
         let role = if master == Some(node) { "master" } else { "local" };

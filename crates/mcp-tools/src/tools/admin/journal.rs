@@ -207,9 +207,9 @@ async fn read(
     let mut lead = format!("{} of the journal of {at}", counted(chosen.lines.len(), "line"));
     if let Some(range) = &range {
         if let Some(unit) = &range.unit {
-            lead.push_str(&format!(", unit {}", stdx::untrusted::line(unit, 60)));
+            lead = format!("{lead}, unit {}", stdx::untrusted::line(unit, 60));
         }
-        lead.push_str(&format!(", {} to {}", rfc3339(range.since), rfc3339(range.until)));
+        lead = format!("{lead}, {} to {}", rfc3339(range.since), rfc3339(range.until));
     }
     let mut report = Report::new(lead).fact("node", &*at).fact("lines", chosen.lines.len());
     let unseen = found.older + chosen.before;

@@ -201,7 +201,7 @@ fn row(
     now: Timestamp,
 ) -> Vec<Cell> {
     let guest = facts.view.guests.iter().find(|guest| guest.at.vmid == job.guest);
-    let from = state.map(|(node, _)| node.as_str()).or(job.source.as_ref().map(|it| it.as_str()));
+    let from = state.map(|(node, _)| node.as_str()).or(job.source.as_ref().map(NodeName::as_str));
     let state = state.map(|(_, state)| state);
     let moment = |time: Option<Timestamp>| {
         time.map_or_else(Cell::none, |time| {

@@ -199,6 +199,35 @@ impl Book {
         found
     }
 
+    /// Users and tokens for whom a line of `who` counts: itself with its tokens, or a group's members
+    /// with theirs.
+    pub(super) fn concerned(&self, who: &str, is_group: bool) -> BTreeSet<String> {
+        let users: BTreeSet<String> = if is_group {
+            self.groups.get(who).into_iter().flatten().cloned().collect()
+        } else {
+            [who.to_owned()].into()
+        };
+        let mut all = users.clone();
+        for user in users.iter().filter(|user| !user.contains('!')) {
+            let tokens = self.users.get(user).into_iter().flat_map(|account| account.tokens.keys());
+            all.extend(tokens.map(|token| format!("{user}!{token}")));
+        }
+        all
+    }
+
+    /// The known paths on which a line of `path` can count.
+    pub(super) fn reach(&self, path: &str) -> BTreeSet<String> {
+        let below = format!("{}/", path.trim_end_matches('/'));
+        let lends = path == "/" || path == "/pool" || path.starts_with("/pool/");
+        let mut all: BTreeSet<String> = self
+            .paths()
+            .into_iter()
+            .filter(|it| it.starts_with(&below) || lends && self.pools.contains_key(it))
+            .collect();
+        all.insert(path.to_owned());
+        all
+    }
+
     /// Whether somebody can log in or be used, and why not.
     pub(super) fn barred(&self, who: &str, now: Timestamp) -> Option<&'static str> {
         let (user, token) = who.split_once('!').map_or((who, None), |(u, t)| (u, Some(t)));
@@ -216,6 +245,39 @@ impl Book {
         }
         is_over(token.expires).then_some("the token has expired")
     }
+}
+
+/// What a change means for somebody on a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shift {
+    pub(super) who: String,
+    pub(super) path: String,
+    pub(super) gained: BTreeSet<String>,
+    pub(super) lost: BTreeSet<String>,
+}
+
+/// Who gains and who loses what, of these principals on these paths.
+pub(super) fn shifts(
+    before: &Book,
+    after: &Book,
+    principals: &BTreeSet<String>,
+    paths: &BTreeSet<String>,
+) -> Vec<Shift> {
+    let mut all = Vec::new();
+    for who in principals {
+        for path in paths {
+            let (was, is) =
+                (before.rights(who, path).privileges, after.rights(who, path).privileges);
+            let only = |a: &BTreeMap<String, bool>, b: &BTreeMap<String, bool>| {
+                a.keys().filter(|it| !b.contains_key(*it)).cloned().collect::<BTreeSet<String>>()
+            };
+            let (gained, lost) = (only(&is, &was), only(&was, &is));
+            if !gained.is_empty() || !lost.is_empty() {
+                all.push(Shift { who: who.clone(), path: path.clone(), gained, lost });
+            }
+        }
+    }
+    all
 }
 
 /// The levels from the root to the path: `/`, `/vms`, `/vms/100`.

@@ -114,7 +114,9 @@ impl EstateTool for UpdatesList {
             let pending = match &packages.pending {
                 Ok(pending) => {
                     told += 1;
-                    pending.iter().for_each(|one| add(&mut updates, one, at));
+                    for one in pending {
+                        add(&mut updates, one, at);
+                    }
                     Some(pending)
                 }
                 Err(error) => {
