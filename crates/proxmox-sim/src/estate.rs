@@ -7,6 +7,8 @@ mod past;
 mod scale;
 mod vault;
 
+use std::net::SocketAddr;
+
 use serde_json::{Map, Value, json};
 
 use crate::config::{EstateKind, SimConfig};
@@ -332,4 +334,15 @@ pub(crate) fn vault_of<'a>(
         |key: &str| storage.options.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     (storage.plugin == "pbs").then_some(())?;
     vaults.first().map(|vault| (vault, text("datastore"), text("namespace")))
+}
+
+/// Lets the storages of type `pbs` name the address where the backup server really listens, as they
+/// do on a real cluster.
+pub(crate) fn point_at(clusters: &mut [Cluster], address: SocketAddr, fingerprint: &str) {
+    let storages = clusters.iter_mut().flat_map(|cluster| cluster.storages.iter_mut());
+    for storage in storages.filter(|storage| storage.plugin == "pbs") {
+        storage.options.insert("server".to_owned(), json!(address.ip().to_string()));
+        storage.options.insert("port".to_owned(), json!(address.port()));
+        storage.options.insert("fingerprint".to_owned(), json!(fingerprint));
+    }
 }

@@ -119,6 +119,7 @@ impl Sim {
                         (state.fingerprint, state.pem) = (issued.fingerprint, issued.pem);
                     }
                     Home::Pbs(vault) => {
+                        estate::point_at(&mut estate.clusters, address, &issued.fingerprint);
                         let state = &mut estate.vaults[vault];
                         (state.fingerprint, state.pem) = (issued.fingerprint, issued.pem);
                     }

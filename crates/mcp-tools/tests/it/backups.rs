@@ -168,7 +168,7 @@ async fn a_server_that_the_settings_do_not_have_is_named() {
     fleet = fleet.with_pve(lab.key.clone(), &lab.client, Traits::default());
     estate.cx.fleet = Arc::new(fleet);
     let text = estate.text("backup_status", json!({})).await;
-    let note = "backups on pbs server 10.40.0.50 (storage vault) are not in the settings";
+    let note = "backups on pbs server 127.0.0.1 (storage vault) are not in the settings";
     assert!(text.contains(note), "{text}");
 }
 

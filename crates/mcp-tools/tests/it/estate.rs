@@ -124,12 +124,7 @@ fn fleet(sim: &Sim, token: &str) -> Fleet {
         });
         let key = target.key.parse().expect("a key");
         let traits = |options: &api_core::endpoint::EndpointOptions| {
-            let mut addresses: Vec<_> =
-                options.targets.iter().map(|at| (at.host.clone(), at.port)).collect();
-            if target.product == Product::Pbs {
-                // As the clusters' storage entries call it.
-                addresses.push(("10.40.0.50".to_owned(), 8007));
-            }
+            let addresses = options.targets.iter().map(|at| (at.host.clone(), at.port)).collect();
             Traits { addresses, ..Traits::default() }
         };
         match target.product {

@@ -1,5 +1,9 @@
 //! Restores: to a new id, over a guest, of a guest that is gone, and what is refused.
 
+use std::{io, path::Path, sync::Arc};
+
+use api_core::endpoint::FileContent;
+use mcp_tools::fleet::Traits;
 use serde_json::{Value, json};
 
 use crate::{
@@ -126,13 +130,48 @@ async fn what_cannot_be_restored_is_refused_before() {
     levers.set_storage_usage("lab", "ceph-vm", 0.5).unwrap();
     levers.node_offline("vault", "vault", true).unwrap();
     let text = fails(json!({"guest": "lab/100", "from": "vault"})).await;
-    assert!(text.contains("Can't connect to 10.40.0.50:8007"), "{text}");
+    assert!(text.contains("Can't connect to 127.0.0.1:"), "{text}");
     levers.node_offline("vault", "vault", false).unwrap();
     // A damaged backup fails in its task, and leaves nothing.
     levers.corrupt_backup("vault", "main", "lab", "vm/100").unwrap();
     let text = fails(json!({"guest": "lab/100", "from": "vault", "vmid": 901})).await;
     assert!(text.contains("failed: unable to restore VM 901"), "{text}");
     assert_eq!(status(&estate, "lab/901").await, "gone");
+}
+
+/// One token that only looks, and one that changes things.
+async fn split() -> Estate {
+    let mut estate = Estate::start("readonly").await;
+    let lab = &estate.sim.targets()[0];
+    let ca = lab.ca_pem.clone();
+    let files = move |_: &Path| -> io::Result<FileContent> {
+        Ok(FileContent { bytes: ca.clone().into_bytes(), world_readable: Some(false) })
+    };
+    let (looks, changes) = (lab.token("readonly"), lab.token("operator"));
+    let urls: Vec<_> = lab.nodes.iter().map(|node| node.url.clone()).collect();
+    let table = json!({
+        "endpoints": urls, "ca_file": "ca.pem", "token_id": looks.id, "token": looks.secret,
+        "operate_token_id": changes.id, "operate_token": changes.secret,
+    });
+    let config: pve_client::Config = serde_json::from_value(table).expect("a table");
+    let options = config.validate("lab", &files).expect("a valid table").value;
+    let client = pve_client::Client::connect(&options).expect("a client");
+    let fleet = Arc::into_inner(estate.cx.fleet).expect("nobody else holds the fleet");
+    let fleet = fleet.with_pve("lab".parse().expect("a key"), &client, Traits::default());
+    estate.cx.fleet = Arc::new(fleet);
+    estate
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_token_for_changes_sees_is_seen() {
+    let estate = split().await;
+    let answer = estate.ask("backup_run", json!({"guests": ["lab/125"], "storage": "vault"})).await;
+    assert!(answer.object["size_bytes"].as_u64() > Some(0), "{}", answer.text);
+    let answer = estate.ask("backup_restore", json!({"guest": "lab/125", "from": "vault"})).await;
+    assert!(!answer.failed, "{}", answer.text);
+    let args = json!({"guest": "lab/125", "from": "vault", "wait_s": 60});
+    let answer = estate.ask("restore_rehearsal", args).await;
+    assert!(!answer.failed, "{}", answer.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

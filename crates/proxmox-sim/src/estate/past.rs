@@ -24,7 +24,8 @@ fn backups(estate: &mut Estate, at: usize) {
     let cluster = &mut estate.clusters[at];
     let lab = cluster.key == "lab";
     let night = (now / 86_400_000) * 86_400 + if lab { 3600 } else { 9000 };
-    let night = if night * 1000 > now { night - 86_400 } else { night };
+    // The last run is over by now, whenever that is.
+    let night = if (night + 3 * 3600) * 1000 > now { night - 86_400 } else { night };
     for day in (0..3).rev() {
         for node in 0..cluster.nodes.len() {
             let start = night - 86_400 * day;

@@ -250,13 +250,10 @@ fn store(
         .ok_or_else(|| format!("storage '{}' does not exist", run.storage))?;
     let address = cluster.nodes[node].address.clone();
     if let Some((_, datastore, ns)) = vault_of(&estate.vaults, &found) {
-        let vault = &mut estate.vaults[0];
-        if !vault.online {
-            return Err(format!(
-                "{}: error fetching datastores - 500 Can't connect to 10.40.0.50:8007 (Connection refused)",
-                run.storage
-            ));
+        if let Some(cause) = super::storage::silent(&estate.vaults, &found) {
+            return Err(cause);
         }
+        let vault = &mut estate.vaults[0];
         let kind = if guest.kind == GuestKind::Qemu { "vm" } else { "ct" };
         let vmid = guest.vmid.to_string();
         let taken = |time: i64| {

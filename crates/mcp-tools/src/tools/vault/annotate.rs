@@ -107,7 +107,7 @@ async fn of_guest(cx: &Cx, args: &Args, guest: &str) -> Result<Plan, ToolError> 
         }
     };
     let call =
-        whose.member.client.call(storage::volume(&copy.node, &copy.storage, &copy.volume.id));
+        whose.member.operator.call(storage::volume(&copy.node, &copy.storage, &copy.volume.id));
     let info = call
         .await
         .map_err(|error| ToolError::api(format!("read the notes of {}", copy.volume.id), &error))?;
@@ -125,7 +125,7 @@ async fn of_guest(cx: &Cx, args: &Args, guest: &str) -> Result<Plan, ToolError> 
         "time": copy.volume.created.map(rfc3339)});
     let mut plan = match changes(&label, args, &now, undo) {
         Ok(plan) => plan.step(step),
-        Err(report) => Plan::already(report),
+        Err(report) => Plan::already(*report),
     };
     plan.notes.extend(whose.notes.iter().cloned().chain(notes));
     let (notes, protected) = (args.notes.clone(), args.protected);
@@ -143,7 +143,7 @@ async fn settle_volume(
     let call = storage::volume(&copy.node, &copy.storage, &copy.volume.id);
     let now = whose
         .member
-        .client
+        .operator
         .call(call)
         .await
         .map(|info| Now { notes: info.notes.unwrap_or_default(), protected: info.protected });
@@ -181,7 +181,7 @@ async fn of_whole_group(args: &Args, spot: Spot) -> Result<Plan, ToolError> {
     let notes = args.notes.clone().unwrap_or_default();
     let plan = match changes(&label, args, &now, spot.args()) {
         Ok(plan) => plan,
-        Err(report) => return Ok(Plan::already(report)),
+        Err(report) => return Ok(Plan::already(*report)),
     };
     let request = groups::set_notes(&spot.place.store, &spot.group, &notes);
     let step = Step::pbs(&spot.place.server, format!("notes of {label}"), request);
@@ -213,7 +213,7 @@ async fn of_snapshot(cx: &Cx, args: &Args, spot: Spot, time: &str) -> Result<Pla
     let undo = with_time(spot.args(), one.time);
     let mut plan = match changes(&label, args, &now, undo) {
         Ok(plan) => plan,
-        Err(report) => return Ok(Plan::already(report)),
+        Err(report) => return Ok(Plan::already(*report)),
     };
     let (server, store) = (&spot.place.server, &spot.place.store);
     if let Some(notes) = args.notes.as_deref().filter(|notes| *notes != now.notes) {
@@ -260,7 +260,7 @@ fn changes(
     args: &Args,
     now: &Now,
     mut undo: serde_json::Value,
-) -> Result<Plan, Report> {
+) -> Result<Plan, Box<Report>> {
     let mut plan = Plan::new(format!("change of {label}")).fact("backup", label);
     let mut state = Vec::new();
     if let Some(notes) = args.notes.as_deref().filter(|notes| *notes != now.notes) {
@@ -277,9 +277,9 @@ fn changes(
         state.push(("protected", now.protected.to_string()));
     }
     if state.is_empty() {
-        return Err(Report::new(format!("{label} has that already: nothing was done"))
-            .fact("backup", label)
-            .fact("status", "unchanged"));
+        let lead = format!("{label} has that already: nothing was done");
+        let report = Report::new(lead).fact("backup", label).fact("status", "unchanged");
+        return Err(Box::new(report));
     }
     Ok(plan.target(label, state).undo(Undo::Call("backup_annotate", object(undo))))
 }

@@ -43,7 +43,7 @@ impl Archived {
         kind: GuestKind,
     ) -> Result<Self, api_core::Error> {
         let call = vzdump::extract_config(&copy.node, &copy.volume.id);
-        let text = member.client.call(call).await?;
+        let text = member.operator.call(call).await?;
         Ok(Self::parse(text.expose_secret(), kind))
     }
 

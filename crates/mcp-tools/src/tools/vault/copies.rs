@@ -53,7 +53,7 @@ impl EstateTool for BackupCopies {
             input: Input::new().guest(),
             output: Output::new()
                 .fact("guest", "string")
-                .fact("copies", "integer")
+                .fact("count", "integer")
                 .fact("places", "integer")
                 .table("copies")
                 .table("unattributed"),
@@ -159,7 +159,7 @@ impl EstateTool for BackupCopies {
         }
         let mut report = Report::new(lead)
             .fact("guest", whose.at.to_string())
-            .fact("copies", copies)
+            .fact("count", copies)
             .fact("places", places)
             .table(table("copies", "kind", rows));
         if !strange.is_empty() {

@@ -109,7 +109,8 @@ impl Whose {
         let entries: Vec<StorageConfig> = entries.unwrap_or_default();
         let asked = rows.iter().map(|(name, node, _)| {
             let call = storage::content(node, name, Some(&ContentKind::Backup), Some(self.at.vmid));
-            self.member.client.call(call)
+            // PVE shows backups only to who may make and restore them: the token for changes.
+            self.member.operator.call(call)
         });
         let mut search = Search { copies: Vec::new(), notes: Vec::new() };
         for ((name, node, is_local), answer) in rows.iter().zip(join_all(asked).await) {
@@ -223,11 +224,11 @@ impl Whose {
 
     /// Says that the token may not see everything, where that is so.
     async fn tell_hidden(&self, cx: &Cx, search: &mut Search) {
-        let Ok(held) = self.member.permissions(cx.now()).await else { return };
+        let Ok(held) = self.member.operator_permissions(cx.now()).await else { return };
         for id in ["backup_volumes_storage", "backup_volumes_guest"] {
             let Some(need) = needs::need(id).filter(|need| !need.is_met(&held)) else { continue };
             search.notes.push(format!(
-                "{}: the token lacks {} on {}, so backups may be hidden from it",
+                "{}: the token for changes lacks {} on {}, so backups may be hidden from it",
                 self.member.key, need.privileges[0], need.path
             ));
         }

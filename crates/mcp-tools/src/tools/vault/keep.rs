@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     /// A row per snapshot: `P` stands for protected, `-` for unfinished.
-    fn check(keep: Keep, zone: &TimeZone, items: &[(&str, char)], expected: Expect) {
+    fn check(keep: Keep, zone: &TimeZone, items: &[(&str, char)], expected: &Expect) {
         let parsed: Vec<Item> = items
             .iter()
             .map(|(time, mark)| Item {
@@ -189,7 +189,7 @@ mod tests {
             keep,
             &TimeZone::UTC,
             ITEMS,
-            expect![[r"
+            &expect![[r"
                 2026-03-05T20:00:00Z unfinished
                 2026-03-05T19:00:00Z last
                 2026-03-05T08:00:00Z goes
@@ -205,7 +205,7 @@ mod tests {
             Keep { monthly: 2, yearly: 5, ..Keep::default() },
             &TimeZone::UTC,
             ITEMS,
-            expect![[r"
+            &expect![[r"
                 2026-03-05T20:00:00Z unfinished
                 2026-03-05T19:00:00Z monthly 2026-03
                 2026-03-05T08:00:00Z goes
@@ -226,7 +226,7 @@ mod tests {
             Keep { daily: 3, ..Keep::default() },
             &zone,
             &ITEMS[6..],
-            expect![[r"
+            &expect![[r"
                 2026-02-27T23:30:00Z daily 2026-02-28
                 2026-02-27T08:00:00Z daily 2026-02-27
                 2025-12-31T08:00:00Z daily 2025-12-31
@@ -240,7 +240,7 @@ mod tests {
             Keep::default(),
             &TimeZone::UTC,
             &ITEMS[7..],
-            expect![[r"
+            &expect![[r"
                 2026-02-27T08:00:00Z no rule given
                 2025-12-31T08:00:00Z no rule given
             "]],

@@ -142,5 +142,7 @@ fn fingerprint(lines: impl IntoIterator<Item = String>) -> String {
         hasher.update(line.as_bytes());
         hasher.update(b"\n");
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let head =
+        hasher.finalize().iter().take(8).fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    format!("{head:016x}")
 }

@@ -241,7 +241,7 @@ impl Rehearsal {
         if let Some((_, text)) =
             self.order.settings.iter_mut().find(|(key, _)| key == "description")
         {
-            text.push_str(&format!(" [{}]", self.mark));
+            *text = format!("{text} [{}]", self.mark);
         }
         let this = self.clone();
         plan = plan.step(Step::other(
@@ -257,7 +257,7 @@ impl Rehearsal {
             .collect();
         if !away.is_empty() {
             plan = plan.effect(format!("taken out of it: {}", away.join(", ")));
-            plan = plan.step(self.strip(away));
+            plan = plan.step(self.strip(&away));
         }
         plan = plan.step(self.order.start(&format!("start of {at}")));
         let this = self.clone();
@@ -280,7 +280,7 @@ impl Rehearsal {
         plan.settle(move |_, done| async move { Ok(self.report(&done)) })
     }
 
-    fn strip(&self, keys: Vec<String>) -> Step {
+    fn strip(&self, keys: &[String]) -> Step {
         let (node, vmid) = (&self.order.node, self.order.vmid);
         let delete = keys.iter().collect();
         let request: Request<serde_json::Value> = match self.order.kind {
@@ -434,7 +434,7 @@ impl Rehearsal {
     /// What was proven and what was not.
     fn report(&self, done: &Done) -> Report {
         let seen = done.steps.iter().find_map(|(_, step)| step.value.get("seen"));
-        let seen = seen.and_then(|seen| look::Seen::read(seen));
+        let seen = seen.and_then(look::Seen::read);
         let mut proved = vec!["the backup can be read and restored in full", "the guest starts"];
         let mut not_proved =
             vec!["that applications and their data are sound", "anything over the network"];

@@ -341,11 +341,10 @@ pub(super) fn warn_of_copy(plan: Plan, copy: &Copy) -> Plan {
             "verification_failed",
             "the last verification of this backup failed: it cannot be restored in full",
         ),
-        Some(_) => plan,
         None if copy.place.is_some() => {
             plan.warn("never_verified", "this backup was never verified")
         }
-        None => plan,
+        _ => plan,
     }
 }
 

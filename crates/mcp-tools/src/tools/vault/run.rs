@@ -280,7 +280,7 @@ async fn check_space(
 ) -> Result<Plan, ToolError> {
     let (status, volumes) = futures::join!(
         member.client.call(storage::status(node, name)),
-        member.client.call(storage::content(node, name, Some(&ContentKind::Backup), None)),
+        member.operator.call(storage::content(node, name, Some(&ContentKind::Backup), None)),
     );
     let key = &member.key;
     let status = match status {

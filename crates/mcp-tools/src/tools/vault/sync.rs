@@ -225,7 +225,7 @@ async fn settle(
         bytes(size)
     );
     if removed > 0 {
-        lead.push_str(&format!(", {removed} removed"));
+        lead = format!("{lead}, {removed} removed");
     }
     let newest = after.iter().map(|(_, one)| one.time).max();
     let mut report = done.report(lead).fact("arrived", arrived.len()).fact("removed", removed);

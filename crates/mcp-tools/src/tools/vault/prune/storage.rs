@@ -41,12 +41,12 @@ pub(super) async fn plan(cx: &Cx, args: &Args) -> Result<Plan, ToolError> {
     let (scope, notes) = scope(cx, args).await?;
     let label = scope.label();
     let (marks, volumes) = futures::join!(
-        scope.member.client.call(storage::prune_preview(
+        scope.member.operator.call(storage::prune_preview(
             &scope.node,
             &scope.storage,
             scope.params()
         )),
-        scope.member.client.call(storage::content(
+        scope.member.operator.call(storage::content(
             &scope.node,
             &scope.storage,
             Some(&ContentKind::Backup),
@@ -300,7 +300,7 @@ async fn settle(scope: Scope, gone: Vec<String>, done: Done) -> Result<Report, T
     let label = scope.label();
     let kind = Some(&ContentKind::Backup);
     let call = storage::content(&scope.node, &scope.storage, kind, scope.vmid);
-    let left = match scope.member.client.call(call).await {
+    let left = match scope.member.operator.call(call).await {
         Ok(left) => left,
         Err(error) => {
             let why = stdx::Chain(&error);

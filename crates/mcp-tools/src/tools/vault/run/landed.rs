@@ -149,7 +149,7 @@ async fn outcome_of(run: Run, outcome: &StepOutcome, notes: &mut Vec<String>) ->
     };
     let kind = Some(&ContentKind::Backup);
     let listed =
-        run.member.client.call(storage::content(&run.node, &run.storage, kind, None)).await;
+        run.member.operator.call(storage::content(&run.node, &run.storage, kind, None)).await;
     let volumes = listed.unwrap_or_else(|error| {
         let why = stdx::Chain(&error);
         notes.push(format!("the backups on {} cannot be read back: {why}", run.storage));
@@ -167,9 +167,10 @@ async fn outcome_of(run: Run, outcome: &StepOutcome, notes: &mut Vec<String>) ->
         let volume = volumes.iter().filter(is_new).max_by_key(|one| one.created).cloned();
         let cause = match (&outcome.failed, said.get(&vmid)) {
             (None, _) | (Some(_), Some(log::Result::Done)) => None,
-            (Some(_), Some(log::Result::Failed(cause))) => Some(clean_cause(cause)),
-            // It was not reached, or its log cannot be read.
-            (Some(cause), None) => Some(clean_cause(cause)),
+            // Without its own word it was not reached, or the log cannot be read.
+            (Some(_), Some(log::Result::Failed(cause))) | (Some(cause), None) => {
+                Some(clean_cause(cause))
+            }
         };
         let volume = volume.filter(|_| cause.is_none());
         results.push(Landed { guest, label: label.clone(), volume, cause });
