@@ -3,12 +3,17 @@
 mod annotate;
 mod archive;
 mod copies;
+mod files;
 mod find;
 mod gc;
+mod jobs;
+mod jobs_change;
 mod keep;
+mod maintenance;
 mod namespaces;
 mod offsite;
 mod overdue;
+mod owner;
 mod prune;
 mod rehearsal;
 mod restore;
@@ -20,9 +25,14 @@ mod verify;
 
 pub use annotate::BackupAnnotate;
 pub use copies::BackupCopies;
+pub use files::{BackupFileGet, BackupFiles};
 pub use gc::DatastoreGc;
+pub use jobs::BackupJobs;
+pub use jobs_change::BackupJobChange;
+pub use maintenance::DatastoreMaintenance;
 pub use namespaces::NamespacesList;
 pub use overdue::BackupOverdue;
+pub use owner::GroupOwnerChange;
 pub use prune::BackupPrune;
 pub use rehearsal::RestoreRehearsal;
 pub use restore::BackupRestore;
@@ -45,4 +55,10 @@ pub(super) static TOOLS: &[&dyn EstateTool] = &[
     &BackupAnnotate,
     &DatastoreGc,
     &SyncRun,
+    &BackupJobs,
+    &BackupJobChange,
+    &BackupFiles,
+    &BackupFileGet,
+    &GroupOwnerChange,
+    &DatastoreMaintenance,
 ];
