@@ -173,3 +173,31 @@ async fn release_8_has_groups_and_monitor_and_no_rules() {
         "invalid format - invalid privilege 'VM.GuestAgent.Audit'\n"
     );
 }
+
+#[tokio::test]
+async fn the_deepest_line_the_user_itself_and_no_access_decide() {
+    let sim = demo().await;
+    let admin = Caller::token(&sim, "lab", "operator");
+    let held = async |who: &str, path: &str| {
+        let query = format!("/access/permissions?userid={}&path={}", escape(who), escape(path));
+        admin.get(&query).await.data()[path].clone()
+    };
+    // A pool lends to its guests, and that reaches no further.
+    assert_eq!(held("anna@pve", "/vms/124").await["VM.PowerMgmt"], 0);
+    assert_eq!(held("anna@pve", "/pool/lab").await["VM.PowerMgmt"], 1);
+    // Her own line goes before what the group's pool lends, and takes everything away.
+    assert_eq!(held("anna@pve", "/vms/120").await, serde_json::Value::Null);
+    assert_eq!(held("anna@pve", "/vms/121").await["VM.Audit"], 0);
+    // A line on a deeper path replaces the one on the root.
+    assert_eq!(held("olaf@pve", "/nodes/birch").await["Sys.Audit"], 1);
+    assert_eq!(held("olaf@pve", "/nodes/cedar").await, serde_json::Value::Null);
+    // And without propagation it counts on its own path only.
+    assert_eq!(held("olaf@pve", "/vms").await["VM.Audit"], 0);
+    assert_eq!(held("olaf@pve", "/vms/100").await["VM.Audit"], 1);
+    let groups = admin.get("/access/groups").await.data();
+    assert_eq!(groups[0]["groupid"], "developers");
+    assert_eq!(groups[0]["users"], "anna@pve,chris@pve");
+    let bad = [("path", "/nowhere"), ("roles", "PVEAuditor"), ("users", "anna@pve")];
+    let got = admin.form("PUT", "/access/acl", &bad).await;
+    assert_eq!(got.json()["errors"]["path"], "invalid ACL path '/nowhere'");
+}
