@@ -50,6 +50,12 @@ impl Input {
         self.with(name, schema, about)
     }
 
+    /// A whole number whose bounds the tool itself keeps.
+    #[must_use]
+    pub fn count(self, name: &'static str) -> Self {
+        self.with(name, json!({"type": "integer"}), "")
+    }
+
     /// A yes or no.
     #[must_use]
     pub fn boolean(self, name: &'static str, about: &str) -> Self {

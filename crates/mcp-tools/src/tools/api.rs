@@ -7,6 +7,7 @@
 mod call;
 mod describe;
 mod find;
+mod guest;
 mod library;
 mod mask;
 mod place;

@@ -29,6 +29,15 @@ fn the_default_list_is_small() {
 }
 
 #[test]
+fn the_compact_list_is_smaller_still() {
+    let tools = listed("compact");
+    let total: usize = tools.iter().map(|(_, size)| size).sum();
+    println!("{total} bytes: {tools:?}");
+    assert_eq!(tools.len(), 5);
+    assert!(total <= 1536, "{total}: {tools:#?}");
+}
+
+#[test]
 fn names_fit_and_are_unique() {
     let mut titles = BTreeMap::new();
     for tool in TOOLSETS.iter().flat_map(|toolset| toolset.tools) {

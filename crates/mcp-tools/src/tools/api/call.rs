@@ -1,6 +1,9 @@
 //! `api_call`: POST, PUT and DELETE on any path, and the few GETs that are more than a read.
 
-use api_core::{Request, schema::Checked};
+use api_core::{
+    Request,
+    schema::{Checked, Endpoint},
+};
 use async_trait::async_trait;
 use estate::{Access, Product};
 use mcp_protocol::JsonObject;
@@ -8,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Book,
+    Book, guest,
     place::{self, Place},
     plain_path, rating_of_call, refused,
     shape::{self, Wanted},
@@ -74,11 +77,16 @@ impl ActionTool for ApiCall {
         let none = Map::new();
         let params = args.get("params").and_then(Value::as_object).unwrap_or(&none);
         let rated = Product::ALL.map(|product| rating_of_call(product, &method, &[&path], params));
+        // A line of the table speaks of a path that its product has; the other product, which has no
+        // line for it, most likely has no such path. Where that is wrong, planning finds out.
+        let told: Vec<_> = rated.iter().filter(|rating| rating.reason.is_some()).collect();
+        let rated = if told.is_empty() { rated.iter().collect() } else { told };
         rated.iter().filter_map(|rating| rating.access).max().unwrap_or(Access::Read)
     }
 
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
         let most = self.access(&args);
+        let given = args.clone();
         let args: Args = cx.args(args)?;
         let method = args.method.trim().to_ascii_uppercase();
         let fits = |book: &Book| {
@@ -109,7 +117,17 @@ impl ActionTool for ApiCall {
             .of_kind(Kind::Forbidden)
             .hint("write the path as api_find gives it"));
         }
-        Ok(planned(&place, &book, checked, &args.params, access, rating.reason).await)
+        let guest = guest::at_home(cx, &place, &checked, NAME, &given).await?;
+        let mut plan = planned(&place, &book, checked, &args.params, access, rating.reason).await;
+        if let Some(guest) = guest {
+            let lock = guest.lock.as_deref().unwrap_or("none");
+            let state =
+                [("node", guest.node.as_str()), ("status", guest.status.as_str()), ("lock", lock)];
+            plan = plan
+                .effect(format!("it is about {} {}", guest.at, guest.name))
+                .target(guest.at.to_string(), state);
+        }
+        Ok(plan)
     }
 }
 
@@ -133,9 +151,7 @@ async fn planned(
     let key = place.key().to_owned();
     let what = format!("{method} {path} of {key}");
     let mut plan = Plan::new(what.clone()).fact("cluster", key).fact("path", path.as_str());
-    if let Some(about) =
-        checked.endpoint.map(|endpoint| endpoint.about()).filter(|about| !about.is_empty())
-    {
+    if let Some(about) = checked.endpoint.map(Endpoint::about).filter(|about| !about.is_empty()) {
         plan = plan.effect(super::find::short(about, 200));
     }
     if let Some(reason) = reason {

@@ -158,10 +158,6 @@ fn methods(product: Product, located: &Located<'_>) -> Report {
 fn one_endpoint(product: Product, endpoint: Endpoint<'_>, paging: Paging) -> Report {
     let rating = rating_of(product, endpoint);
     let (method, path) = (endpoint.method(), endpoint.path());
-    let tier = match (tier_word(rating), rating.reason) {
-        (word, Some(reason)) => format!("{word}: {reason}"),
-        (word, None) => word.to_owned(),
-    };
     let about = short(endpoint.about(), ABOUT * 2);
     let lead = if about.is_empty() {
         format!("{method} {path}")
@@ -172,10 +168,12 @@ fn one_endpoint(product: Product, endpoint: Endpoint<'_>, paging: Paging) -> Rep
     let mut report = Report::new(lead)
         .fact("path", path)
         .fact("method", method)
-        .fact("tier", tier_word(rating))
-        .detail("tier", tier)
+        .detail("tier", tier_word(rating))
         .detail("returns", said(endpoint.returns()))
         .detail("needs", said(endpoint.permissions()));
+    if let Some(reason) = rating.reason {
+        report = report.note(format!("it {reason}"));
+    }
     if endpoint.is_open() {
         report = report.note("it takes parameters that are not listed as well");
     }

@@ -20,6 +20,8 @@ use crate::{
 
 /// How many endpoints are listed unless it is said otherwise.
 const LIMIT: usize = 10;
+/// How many at most.
+const MOST: usize = 50;
 /// The most characters of what an endpoint does.
 const ABOUT: usize = 110;
 
@@ -44,7 +46,7 @@ impl EstateTool for ApiFind {
                 .text("query", "")
                 .required("query")
                 .choice("product", &["pve", "pbs"], "")
-                .integer("limit", 1..=50, ""),
+                .count("limit"),
             output: Output::new().table("endpoints").fact("count", "integer"),
             access: Access::Read,
             idempotent: true,
@@ -60,7 +62,7 @@ impl EstateTool for ApiFind {
         let product = product_of(args.product.as_deref())?;
         let books = books(cx, product).await?;
         let schemas: Vec<_> = books.iter().map(|book| &*book.schema).collect();
-        let limit = args.limit.unwrap_or(LIMIT);
+        let limit = args.limit.unwrap_or(LIMIT).clamp(1, MOST);
         // The same endpoint in several versions of a product is one.
         let mut seen = BTreeSet::new();
         let hits = search(&schemas, &args.query, limit * schemas.len().max(1));

@@ -139,7 +139,7 @@ impl Library {
         if let Some(schema) = lock(&self.schemas).get(&name) {
             return Ok(Arc::clone(schema));
         }
-        let schema = match self.from_disk(product, version).await {
+        let schema = match self.kept_on_disk(product, version).await {
             Some(schema) => schema,
             None => {
                 let served = within(SCHEMA_DEADLINE, place.published_schema()).await?;
@@ -151,7 +151,7 @@ impl Library {
         Ok(schema)
     }
 
-    async fn from_disk(&self, product: Product, version: &str) -> Option<Schema> {
+    async fn kept_on_disk(&self, product: Product, version: &str) -> Option<Schema> {
         let folder = self.folder.clone()?;
         let version = version.to_owned();
         let load = move || cache::load(&folder, product.as_str(), &version);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
+    guest,
     place::{self, Place},
     plain_path, rating_of_call, refused,
     shape::{self, Condition, Wanted},
@@ -24,6 +25,9 @@ const NAME: &str = "api_read";
 
 /// How many rows are shown unless it is said otherwise.
 const LIMIT: usize = 100;
+
+/// How many at most.
+const MOST: usize = 1000;
 
 /// Reads any path.
 pub(super) struct ApiRead;
@@ -55,7 +59,8 @@ impl EstateTool for ApiRead {
                 .object("query", "")
                 .texts("fields", "")
                 .text("filter", "")
-                .paged(),
+                .count("limit")
+                .text("cursor", ""),
             output: Output::new()
                 .table("rows")
                 .fact("cluster", "string")
@@ -100,14 +105,21 @@ impl EstateTool for ApiRead {
         }
         let is_known = checked.endpoint.is_some();
         let path = checked.request.path().to_string();
-        let page =
-            place.read(checked.request).await.map_err(|error| failed(&place, &path, &error))?;
+        let page = match place.read(checked.request.clone()).await {
+            Ok(page) => page,
+            Err(error) => {
+                if error.is_not_found() {
+                    guest::at_home(cx, &place, &checked, NAME, &paged).await?;
+                }
+                return Err(failed(&place, &path, &error));
+            }
+        };
 
         let shown = page.data.as_array().map(Vec::len);
         let wanted = Wanted {
             fields: args.fields,
             filter,
-            limit: args.limit.unwrap_or(LIMIT),
+            limit: args.limit.unwrap_or(LIMIT).clamp(1, MOST),
             paging: Some(Paging { tool: NAME, args: paged, offset }),
         };
         let report = Report::default().fact("cluster", place.key()).fact("path", path.as_str());
