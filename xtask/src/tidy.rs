@@ -22,8 +22,7 @@ const TOP_LEVEL: &[&str] = &[
     "xtask",
 ];
 /// What a checkout has besides.
-const NOT_OURS: &[&str] =
-    &["target", ".git", ".services", "node_modules", "__pycache__", "corpus"];
+const NOT_OURS: &[&str] = &["target", ".git", ".services", "node_modules", "__pycache__", "corpus"];
 const MAX_LINES: usize = 800;
 const TEXT: &[&str] =
     &["rs", "toml", "md", "sql", "sh", "yml", "yaml", "json", "py", "service", "env", "example"];

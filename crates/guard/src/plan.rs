@@ -174,7 +174,8 @@ mod tests {
         let text = String::from_utf8(form().canonical()).unwrap();
         expect![[r#"{"calls":[{"member":"lab","method":"DELETE","params":[["purge","1"]],"path":"/nodes/alder/qemu/104"}],"principal":"local:1000","targets":{"lab/104":{"digest":"ab","status":"running"}},"tool":"guest_delete"}"#]].assert_eq(&text);
         // Computed outside of this program, over the prefix and the bytes above.
-        expect!["sha256:3b6819b0a7baf5640ce270a8ac86846a5f58723f63cdba25b7836ecccc65e39a"].assert_eq(form().digest().as_str());
+        expect!["sha256:3b6819b0a7baf5640ce270a8ac86846a5f58723f63cdba25b7836ecccc65e39a"]
+            .assert_eq(form().digest().as_str());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod get;
 mod lines;
 mod matching;
 mod place;
+mod rule;
 mod sdn;
 mod verdict;
 
@@ -21,4 +22,5 @@ pub(super) static TOOLS: &[&dyn EstateTool] = &[
     &sdn::SdnList,
     &firewall::FirewallGet,
     &verdict::FirewallMatch,
+    &rule::FirewallRuleChange,
 ];

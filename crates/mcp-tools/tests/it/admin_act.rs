@@ -349,6 +349,15 @@ async fn hosts_are_refreshed_restarted_and_rebooted() {
     estate.text("updates_refresh", json!({"cluster": "vault"})).await;
 
     let levers = estate.sim.levers();
+    levers
+        .fail_next_task("lab", Some("aptupdate"), "command 'apt-get update' failed: exit code 100")
+        .unwrap();
+    let text = estate.failure("updates_refresh", json!({"cluster": "lab"})).await;
+    assert!(text.starts_with("2 of 3 hosts have fresh package lists"), "{text}");
+    assert!(
+        text.contains("note: refresh on lab/alder failed: command 'apt-get update' failed"),
+        "{text}"
+    );
     levers.service_state("lab", "birch", "pvestatd", "failed").unwrap();
     let text =
         estate.text("service_restart", json!({"node": "birch", "service": "pvestatd"})).await;

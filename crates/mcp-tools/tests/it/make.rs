@@ -794,5 +794,6 @@ async fn nothing_is_made_or_removed_where_nobody_answers() {
         nothing is changed by the bare name `9000` while edge cannot be asked
         nothing is changed by the bare name `125` while edge cannot be asked
         guest `edge/105` cannot be looked for
-    "#]].assert_eq(&answers);
+    "#]]
+    .assert_eq(&answers);
 }

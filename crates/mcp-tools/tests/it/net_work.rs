@@ -95,3 +95,41 @@ async fn net_firewall_says_what_it_would_do() {
         assert!(text.contains(expected), "{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_firewall_rules_change() {
+    let estate = Estate::start("operator").await;
+    let look = json!({"guest": "lab/100"});
+    let before = estate.text("firewall_get", look.clone()).await;
+    let add = json!({
+        "guest": "lab/100", "action": "add", "direction": "in", "verdict": "DROP", "proto": "tcp",
+        "dport": "443",
+    });
+    let plan = planned(&estate, "firewall_rule_change", add.clone()).await;
+    assert!(
+        plan.contains("access: operate") && plan.contains("in DROP proto=tcp dport=443"),
+        "{plan}"
+    );
+    assert_eq!(before, estate.text("firewall_get", look).await);
+    let text = estate.text("firewall_rule_change", add).await;
+    assert!(text.contains("has it so, 4 rules"), "{text}");
+    let asked = json!({"guest": "lab/100", "proto": "tcp", "port": 443});
+    let text = estate.text("firewall_match", asked.clone()).await;
+    assert!(text.contains("DROP by guest lab/100 rule 0"), "{text}");
+    let down = json!({"guest": "lab/100", "action": "move", "pos": 0, "to": 2});
+    estate.text("firewall_rule_change", down).await;
+    let text = estate.text("firewall_match", asked).await;
+    assert!(text.contains("ACCEPT by guest lab/100 rule 0"), "{text}");
+    let stale = json!({"guest": "lab/100", "action": "delete", "pos": 1, "digest": "0".repeat(40)});
+    let text = estate.failure("firewall_rule_change", stale).await;
+    assert!(text.contains("changed meanwhile"), "{text}");
+    let close = json!({"cluster": "lab", "action": "delete", "pos": 0});
+    let plan = planned(&estate, "firewall_rule_change", close).await;
+    assert!(plan.contains("access: destroy") && plan.contains("warning management"), "{plan}");
+    let text =
+        estate.failure("firewall_rule_change", json!({"cluster": "lab", "action": "delete"})).await;
+    assert!(text.contains("pos is missing"), "{text}");
+    let wrong = json!({"guest": "lab/100", "action": "update", "pos": 0, "verdict": "nogroup"});
+    let text = estate.failure("firewall_rule_change", wrong).await;
+    assert!(text.contains("no such security group"), "{text}");
+}

@@ -223,7 +223,11 @@ fn rollback(call: &mut Call<'_>, kind: GuestKind) -> Answer {
                     let now = estate.now;
                     if let Some(guest) = estate.clusters[at].guests.get_mut(&vmid) {
                         guest.stops();
-                        guest.config = config;
+                        // Its notes and unused disks stay.
+                        let stays = |key: &str| key == "description" || key.starts_with("unused");
+                        let old = std::mem::replace(&mut guest.config, config);
+                        guest.config.retain(|key, _| !stays(key));
+                        guest.config.extend(old.into_iter().filter(|(key, _)| stays(key)));
                         guest.pending.clear();
                         guest.parent = Some(name);
                         if vmstate || start {

@@ -12,6 +12,7 @@ use super::ask::{Where, everywhere, few};
 use crate::{
     error::ToolError,
     plan::{ActionTool, Plan, Step, Undo},
+    report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
 };
@@ -62,21 +63,22 @@ impl ActionTool for UpdatesRefresh {
                 let at = format!("{}/{node}", member.key);
                 let request = pve_client::nodes::refresh_updates(node, Some(false));
                 let step = Step::pve(member, format!("refresh on {at}"), request);
-                plan = plan.step(step.task(&["aptupdate"], ""));
+                plan = plan.step(step.task(&["aptupdate"], "").judged());
                 hosts.push(at);
             }
         }
         for (member, _) in &asked.pbs.answers {
             let at = member.key.to_string();
             let request = pbs_client::node::refresh_updates();
-            plan = plan.step(Step::pbs(&Arc::clone(member), format!("refresh on {at}"), request));
+            let step = Step::pbs(&Arc::clone(member), format!("refresh on {at}"), request);
+            plan = plan.step(step.judged());
             hosts.push(at);
         }
         if hosts.is_empty() {
             return Err(ToolError::new("nobody is there whose lists could be refreshed")
                 .map(|report| asked.tell(report)));
         }
-        let told = asked.tell(crate::report::Report::default());
+        let told = asked.tell(Report::default());
         let silent: Vec<String> = told.unreachable.iter().map(|part| part.what.clone()).collect();
         if !silent.is_empty() {
             plan = plan.warn("left_out", format!("not asked, because silent: {}", few(&silent)));
@@ -93,8 +95,19 @@ impl ActionTool for UpdatesRefresh {
             },
         };
         Ok(plan.settle(move |_, done| async move {
-            let lead = format!("package lists of {} are fresh ({})", few(&hosts), done.span());
-            Ok(done.report(lead).next("updates_list", next))
+            // One mirror that is away stops nobody else.
+            let failed = done.steps.iter().filter_map(|(what, step)| {
+                Some(format!("{what} failed: {}", step.failed.as_deref()?))
+            });
+            let failed: Vec<String> = failed.collect();
+            if failed.is_empty() {
+                let lead = format!("package lists of {} are fresh ({})", few(&hosts), done.span());
+                return Ok(done.report(lead).next("updates_list", next));
+            }
+            let fresh = hosts.len() - failed.len();
+            let lead = format!("{fresh} of {} hosts have fresh package lists", hosts.len());
+            let report = done.report(lead).fact("status", "failed").next("updates_list", next);
+            Err(ToolError::from_report(failed.into_iter().fold(report, Report::note)))
         }))
     }
 }

@@ -126,12 +126,19 @@ impl EstateTool for UsersList {
         let mut report = Report::default();
         for (member, (people, held)) in &pve.answers {
             let key = member.key.as_str();
-            report = parts.add(report, key, people, now);
+            // Without these the list has one's own factors only, and that is no sign of none.
+            let sees = held.as_deref().is_some_and(|held| {
+                let path = "/access/groups";
+                held.has(path, "Sys.Audit") || held.has(path, "User.Modify")
+            });
+            report = parts.add(report, key, people, sees, now);
             report = sight::tell(report, key, held.as_deref(), &["access"]);
         }
         for (member, (people, held)) in &pbs.answers {
             let key = member.key.as_str();
-            report = parts.add(report, key, people, now);
+            let sees =
+                held.as_deref().is_some_and(|held| held.has("/access/users", "Permissions.Modify"));
+            report = parts.add(report, key, people, sees, now);
             report = sight::tell(report, key, held.as_deref(), &["pbs_access"]);
         }
         let is_dark = pve.answers.is_empty() && pbs.answers.is_empty();
@@ -241,9 +248,20 @@ async fn of_server(cx: &Cx, member: &Arc<crate::fleet::Pbs>) -> Result<People, E
 // === impl Parts ===
 
 impl Parts {
-    fn add(&mut self, report: Report, key: &str, people: &People, now: Timestamp) -> Report {
+    /// Adds the people of one server; `sees` whether others' second factors are to be seen.
+    fn add(
+        &mut self,
+        report: Report,
+        key: &str,
+        people: &People,
+        sees: bool,
+        now: Timestamp,
+    ) -> Report {
         let report = match &people.factors {
-            Ok(_) => report,
+            Ok(_) if sees => report,
+            Ok(_) => {
+                report.note(format!("{key}: others' second factors are not shown to this token"))
+            }
             Err(error) => parts::missing(report, &format!("{key} second factors"), error),
         };
         let mut bare = Vec::new();
@@ -251,7 +269,8 @@ impl Parts {
             let is_admin = people.book.as_ref().is_some_and(|book| {
                 book.rights(&user.id, "/").privileges.contains_key("Permissions.Modify")
             });
-            let factors = people.factors.as_ref().ok().map(|all| all.get(&user.id));
+            let factors = people.factors.as_ref().ok().filter(|_| sees);
+            let factors = factors.map(|all| all.get(&user.id));
             let has_none = factors.is_some_and(|it| it.is_none_or(BTreeSet::is_empty));
             let can_log_in = user.state(now) == "enabled";
             if is_admin && has_none && can_log_in && user.tokens.is_empty() {

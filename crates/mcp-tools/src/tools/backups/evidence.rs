@@ -103,7 +103,8 @@ pub(crate) async fn collect(
     let (jobs, uncovered, files, runs) = futures::join!(
         limit.wait(member.client.call(backup::jobs())),
         limit.wait(member.client.call(backup::not_backed_up())),
-        files::read(fleet, &member, &view, held.as_deref(), now, patience),
+        // What it holds while it waits is much: not on the caller's stack.
+        Box::pin(files::read(fleet, &member, &view, held.as_deref(), now, patience)),
         runs::read(&member, &view, now, patience),
     );
     let mut missing = |lack: &Lack, part| {

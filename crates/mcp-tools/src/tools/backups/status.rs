@@ -185,7 +185,7 @@ impl EstateTool for BackupStatus {
             &["guest", "name", "state", "last", "where", "verified", "job", "cause"],
         );
         table.total = Some(known.len());
-        let limit = args.limit.unwrap_or(usize::MAX);
+        let limit = args.limit.unwrap_or(cursor::PAGE);
         for known in known.iter().skip(offset).take(limit) {
             table.push(guest_row(known, now, days));
         }

@@ -30,7 +30,7 @@ use crate::{
 /// Storages whose volumes only go back to their newest snapshot.
 const NEWEST_ONLY: &[&str] = &["zfspool", "zfs", "lvm"];
 
-/// What a snapshot's configuration has of its own.
+/// What a snapshot's configuration has of its own; the guest keeps its description.
 const OWN: &[&str] = &[
     "snaptime",
     "parent",
@@ -365,8 +365,8 @@ async fn differences(mut plan: Plan, subject: &Subject, snapshot: &Snapshot) -> 
     keys.sort();
     keys.dedup();
     for key in keys.into_iter().filter(|key| !OWN.contains(&key.as_str())) {
-        // PVE masks a password in the one and not in the other.
-        if key == "cipassword" {
+        // PVE masks a password in the one and not in the other; unused disks stay.
+        if key == "cipassword" || key.starts_with("unused") {
             continue;
         }
         let side = |config: &Map<String, Value>| config.get(key).map(plain);

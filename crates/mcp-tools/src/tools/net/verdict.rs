@@ -183,7 +183,7 @@ fn packet(args: &Args) -> Result<Packet, ToolError> {
     })
 }
 
-fn asked(rules: Vec<Rule>) -> Vec<Asked> {
+pub(super) fn asked(rules: Vec<Rule>) -> Vec<Asked> {
     let rules = rules.into_iter().map(|rule| Asked {
         position: rule.position,
         kind: rule.kind,
@@ -202,7 +202,7 @@ fn asked(rules: Vec<Rule>) -> Vec<Asked> {
 
 /// The names of the datacenter and of the guest; what cannot be read is said, and rules that use it
 /// are then taken as uncertain.
-async fn names(found: &Found) -> (Names, Vec<String>) {
+pub(super) async fn names(found: &Found) -> (Names, Vec<String>) {
     let client = &found.member.client;
     let (mut names, mut notes) = (Names::default(), Vec::new());
     let mut levels = vec![("dc", Level::Cluster)];
@@ -247,7 +247,12 @@ async fn names(found: &Found) -> (Names, Vec<String>) {
 }
 
 /// Reads the security groups that the rules name.
-async fn load_groups(found: &Found, steps: &[Step], names: &mut Names, notes: &mut Vec<String>) {
+pub(super) async fn load_groups(
+    found: &Found,
+    steps: &[Step],
+    names: &mut Names,
+    notes: &mut Vec<String>,
+) {
     let rules = steps.iter().flat_map(|step| &step.rules);
     let wanted = rules.filter(|rule| rule.kind == "group" && rule.is_on).map(|rule| &rule.action);
     for name in wanted {

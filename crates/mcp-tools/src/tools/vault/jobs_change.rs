@@ -209,7 +209,7 @@ impl ActionTool for BackupJobChange {
         }
         plan = home.effects(cx, &args, &before, &after, plan).await;
         plan = plan.undo(args.undo(&before, &after));
-        plan = plan.step(home.step(&args, set, &unset, server_digest.as_deref(), &label));
+        plan = plan.step(home.step(&args, &set, &unset, server_digest.as_deref(), &label));
         let (action, job) = (args.action, args.job.clone());
         let wanted = after;
         Ok(plan.settle(move |_, done| async move {
@@ -450,17 +450,19 @@ impl Home {
     fn step(
         &self,
         args: &Args,
-        set: Config,
+        set: &Config,
         unset: &[String],
         digest: Option<&str>,
         label: &str,
     ) -> Step {
         let what = format!("{} of {label}", args.action.noun());
         let mut params = Params::new();
-        for (key, value) in &set {
+        for (key, value) in set {
             match value {
                 Value::Array(items) if matches!(self, Self::Pbs(..)) => {
-                    items.iter().for_each(|item| params.push(key.as_str(), text(item)));
+                    for item in items {
+                        params.push(key.as_str(), text(item));
+                    }
                 }
                 value => params.push(key.as_str(), text(value)),
             }
@@ -598,7 +600,9 @@ fn digest(config: &Config) -> String {
         .map(|(key, value)| (key, text(value)))
         .collect();
     let hash = Sha256::digest(json!(canonical).to_string());
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash[..8]);
+    format!("{:016x}", u64::from_be_bytes(first))
 }
 
 /// A setting in the form in which the servers take it; equal ones are equal.

@@ -200,7 +200,7 @@ async fn hit(cx: &Cx, server: &Arc<Pbs>, store: &DatastoreName, mut plan: Plan) 
     let mut hit = Vec::new();
     for job in sync.unwrap_or_default() {
         let reads = job.remote.is_none()
-            && job.remote_datastore.as_ref().is_some_and(|name| name.to_string() == store.as_str());
+            && job.remote_datastore.as_ref().is_some_and(|name| name.as_str() == store.as_str());
         if job.datastore == *store || reads {
             hit.push(format!("sync {}", job.id));
         }

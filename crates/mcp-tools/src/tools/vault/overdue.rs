@@ -353,9 +353,9 @@ fn excluded(evidence: &Evidence) -> Vec<String> {
 /// The first few, and how many more.
 pub(super) fn few(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+        return format!("{text} and {} more", names.len() - SHOWN);
     }
     text
 }

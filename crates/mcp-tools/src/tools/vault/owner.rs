@@ -102,7 +102,7 @@ impl ActionTool for GroupOwnerChange {
                 )));
             }
             None => {
-                plan = plan.note("whether the new owner exists is not seen: the server will say")
+                plan = plan.note("whether the new owner exists is not seen: the server will say");
             }
         }
         for (entry, user) in writers(cx, &spot).await {
