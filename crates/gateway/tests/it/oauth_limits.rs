@@ -1,7 +1,6 @@
 //! An issuer that misbehaves: away, slow, endless, or not who it says it is.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
