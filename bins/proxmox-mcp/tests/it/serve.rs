@@ -177,22 +177,20 @@ fn without_settings_it_says_how_to_begin() {
     assert!(error.contains("missing.toml") && error.contains("config init"), "{error}");
 }
 
-#[test]
-fn actions_are_written_down_first() {
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_are_written_down_first() {
+    let sim = proxmox_sim::Sim::start(proxmox_sim::SimConfig::fast()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     // A state folder that cannot be: a file stands in its place.
     let blocked = folder.path().join("state");
     std::fs::write(&blocked, "").unwrap();
     let config = folder.path().join("config.toml");
-    let settings = format!(
-        "[server]\nmode = \"trusted\"\nstate_dir = {blocked:?}\n\
-         [pve.home]\nendpoints = [\"https://127.0.0.1:9\"]\ntoken_id = \"a@pve!b\"\ntoken = \"c\"\n\
-         insecure = true\n"
-    );
+    let members = sim.settings_toml(folder.path()).unwrap();
+    let settings = format!("{members}\n[server]\nmode = \"trusted\"\nstate_dir = {blocked:?}\n");
     std::fs::write(&config, settings).unwrap();
     let mut server = Server::start(&["--config", config.to_str().unwrap()]);
     server.initialize("2025-11-25");
-    let result = server.call(1, "guest_power", &json!({"guest": "home/100", "action": "start"}));
+    let result = server.call(1, "guest_power", &json!({"guest": "lab/123", "action": "start"}));
     assert_eq!(result["isError"], true);
     assert!(text(&result).contains("nothing was done"), "{result}");
 }

@@ -61,7 +61,7 @@ async fn the_demo_is_all_green() {
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     assert!(run.out.starts_with("RESULT"), "{}", run.out);
     assert!(run.out.contains("standalone node alder"), "{}", run.out);
-    assert!(run.out.ends_with("\n8 of 8 checks are well\n"), "{}", run.out);
+    assert!(run.out.ends_with("\n9 of 9 checks are well\n"), "{}", run.out);
     assert!(!run.out.contains("lab https"), "{}", run.out);
     // Nobody looks, so there are no colors and no line that moves.
     assert!(!run.out.contains('\u{1b}') && run.err.is_empty(), "{}", run.err);

@@ -43,8 +43,26 @@ async fn the_whole_estate_is_green_and_in_order() {
         Pass lab https://lab0.cedar version: Proxmox VE 9.2.11
         Pass lab cluster: cluster lab (alder, birch, cedar), the same at 3 endpoints
         Pass lab members: 3 nodes
-        Pass lab permissions: mcp@pve!agent has what the tools need
+        Fail lab permissions: mcp@pve!agent lacks Sys.Console on /, VM.Replicate on /vms, Pool.Allocate on /pool, Sys.Modify on /nodes, Sys.PowerMgmt on /nodes, Sys.Modify on /nodes, VM.Allocate on /vms, VM.Clone on /vms, SDN.Use on /sdn/zones, Datastore.AllocateTemplate on /storage, Sys.AccessNetwork on /nodes, VM.Config.Options on /vms, VM.Config.Disk on /vms, VM.Migrate on /vms, VM.Console on /vms, VM.Allocate on /vms, Datastore.Allocate on /storage
+             - for changes of high availability: pveum role add McpSysConsole --privs Sys.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysConsole
+             - for running replication jobs: pveum role add McpVMReplicate --privs VM.Replicate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMReplicate
+             - for changes of pools: pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEPoolAdmin
+             - for restarting services, refreshing package lists: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for rebooting and shutting down nodes: pveum role add McpSysPowerMgmt --privs Sys.PowerMgmt; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysPowerMgmt
+             - for changing the network of nodes: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for making guests, deleting them and turning them into templates: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for copying guests and making them from templates: pveum role add McpVMClone --privs VM.Clone; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMClone
+             - for giving guests a network: pveum role add McpSDNUse --privs SDN.Use; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSDNUse
+             - for fetching images and templates: pveum role add McpDatastoreAllocateTemplate --privs Datastore.AllocateTemplate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateTemplate
+             - for fetching images by their URL: pveum role add McpSysAccessNetwork --privs Sys.AccessNetwork; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysAccessNetwork
+             - for changing options of guests: pveum role add McpVMConfigOptions --privs VM.Config.Options; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigOptions
+             - for growing and moving disks of guests: pveum role add McpVMConfigDisk --privs VM.Config.Disk; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigDisk
+             - for moving guests to other nodes: pveum role add McpVMMigrate --privs VM.Migrate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMMigrate
+             - for looking at consoles of guests: pveum role add McpVMConsole --privs VM.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConsole
+             - for restoring backups to new guests: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for deleting volumes, and pruning a storage for all guests at once (backups of one guest need less): pveum role add McpDatastoreAllocate --privs Datastore.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocate
              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - optional: for changes of who may do what (whoever has it can have everything: leave it out unless you need it here): pveum role add McpPermissionsModify --privs Permissions.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpPermissionsModify
         Pass edge https://edge1.alder reach: connected
         Pass edge https://edge1.alder tls: the pinned certificate; good until DATE
         Pass edge https://edge1.alder auth: as mcp@pve!agent
@@ -52,15 +70,41 @@ async fn the_whole_estate_is_green_and_in_order() {
         Pass edge https://edge1.alder version: Proxmox VE 9.2.11
         Pass edge cluster: standalone node alder
         Pass edge members: 1 node
-        Pass edge permissions: mcp@pve!agent has what the tools need
+        Fail edge permissions: mcp@pve!agent lacks Sys.Console on /, VM.Replicate on /vms, Pool.Allocate on /pool, Sys.Modify on /nodes, Sys.PowerMgmt on /nodes, Sys.Modify on /nodes, VM.Allocate on /vms, VM.Clone on /vms, SDN.Use on /sdn/zones, Datastore.AllocateTemplate on /storage, Sys.AccessNetwork on /nodes, VM.Config.Options on /vms, VM.Config.Disk on /vms, VM.Migrate on /vms, VM.Console on /vms, VM.Allocate on /vms, Datastore.Allocate on /storage
+             - for changes of high availability: pveum role add McpSysConsole --privs Sys.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysConsole
+             - for running replication jobs: pveum role add McpVMReplicate --privs VM.Replicate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMReplicate
+             - for changes of pools: pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEPoolAdmin
+             - for restarting services, refreshing package lists: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for rebooting and shutting down nodes: pveum role add McpSysPowerMgmt --privs Sys.PowerMgmt; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysPowerMgmt
+             - for changing the network of nodes: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for making guests, deleting them and turning them into templates: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for copying guests and making them from templates: pveum role add McpVMClone --privs VM.Clone; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMClone
+             - for giving guests a network: pveum role add McpSDNUse --privs SDN.Use; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSDNUse
+             - for fetching images and templates: pveum role add McpDatastoreAllocateTemplate --privs Datastore.AllocateTemplate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateTemplate
+             - for fetching images by their URL: pveum role add McpSysAccessNetwork --privs Sys.AccessNetwork; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysAccessNetwork
+             - for changing options of guests: pveum role add McpVMConfigOptions --privs VM.Config.Options; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigOptions
+             - for growing and moving disks of guests: pveum role add McpVMConfigDisk --privs VM.Config.Disk; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigDisk
+             - for moving guests to other nodes: pveum role add McpVMMigrate --privs VM.Migrate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMMigrate
+             - for looking at consoles of guests: pveum role add McpVMConsole --privs VM.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConsole
+             - for restoring backups to new guests: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for deleting volumes, and pruning a storage for all guests at once (backups of one guest need less): pveum role add McpDatastoreAllocate --privs Datastore.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocate
              - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - optional: for changes of who may do what (whoever has it can have everything: leave it out unless you need it here): pveum role add McpPermissionsModify --privs Permissions.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpPermissionsModify
         Pass vault https://vault2.vault reach: connected
         Pass vault https://vault2.vault tls: the pinned certificate; good until DATE
         Pass vault https://vault2.vault auth: as mcp@pbs!agent
         Pass vault https://vault2.vault clock: in step
         Pass vault https://vault2.vault version: Proxmox Backup Server 4.2.1
         Pass vault server: a backup server with datastores archive, main
-        Pass vault permissions: mcp@pbs!agent has what the tools need
+        Fail vault permissions: mcp@pbs!agent lacks Datastore.Modify on /datastore, Datastore.Prune on /datastore, Datastore.Modify on /datastore, Remote.Read on /remote, Sys.Modify on /system, Sys.PowerManagement on /system
+             - for maintenance mode, prune jobs and owners of others' groups: proxmox-backup-manager acl update / DatastoreAdmin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / DatastoreAdmin --auth-id 'mcp@pbs!agent'
+             - for pruning on backup servers: a line above does
+             - for collecting garbage: a line above does
+             - for sync jobs that copy from or to a remote: proxmox-backup-manager acl update / RemoteSyncOperator --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / RemoteSyncOperator --auth-id 'mcp@pbs!agent'
+             - for restarting services, refreshing package lists: proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs!agent'
+             - for rebooting and shutting down the server: proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs!agent'
+             - optional: for the server's certificates (a wide privilege: leave it out unless you need them here): proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs!agent'
+             - optional: for changes of who may do what (whoever has it can have everything: leave it out unless you need it here): proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs!agent'
         Pass estate topology: MIXED as declared: lab is a cluster; edge is a standalone node
     "#]].assert_eq(&told(&findings, &[&sim]));
 
@@ -180,6 +224,8 @@ async fn what_is_wrong_says_what_to_do() {
              - a token needs a grant of its own and one for its user; on the server's shell:
              - proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs!nothing'
              - proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs!nothing'
+             - proxmox-backup-manager acl update /access Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /access Audit --auth-id 'mcp@pbs!nothing'
+             - proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs!nothing'
              - proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs!nothing'
         Warn estate topology: no_rights and reader are the same: node alder
              - its guests would be listed twice: put the endpoints of [pve.reader] into [pve.no_rights] and remove [pve.reader]
@@ -345,7 +391,25 @@ async fn an_operate_token_is_checked_apart() {
         .collect();
     expect![[r#"
         Pass good https://edge1.alder version: Proxmox VE 8.4.14
-        Pass good operate: mcp@pve!agent has what the tools need
+        Fail good operate: mcp@pve!agent lacks Sys.Console on /, VM.Replicate on /vms, Pool.Allocate on /pool, Sys.Modify on /nodes, Sys.PowerMgmt on /nodes, Sys.Modify on /nodes, VM.Allocate on /vms, VM.Clone on /vms, SDN.Use on /sdn/zones, Datastore.AllocateTemplate on /storage, Sys.AccessNetwork on /nodes, VM.Config.Options on /vms, VM.Config.Disk on /vms, VM.Migrate on /vms, VM.Console on /vms, VM.Allocate on /vms, Datastore.Allocate on /storage
+             - for changes of high availability: pveum role add McpSysConsole --privs Sys.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysConsole
+             - for running replication jobs: pveum role add McpVMReplicate --privs VM.Replicate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMReplicate
+             - for changes of pools: pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEPoolAdmin
+             - for restarting services, refreshing package lists: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for rebooting and shutting down nodes: pveum role add McpSysPowerMgmt --privs Sys.PowerMgmt; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysPowerMgmt
+             - for changing the network of nodes: pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
+             - for making guests, deleting them and turning them into templates: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for copying guests and making them from templates: pveum role add McpVMClone --privs VM.Clone; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMClone
+             - for giving guests a network: pveum role add McpSDNUse --privs SDN.Use; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSDNUse
+             - for fetching images and templates: pveum role add McpDatastoreAllocateTemplate --privs Datastore.AllocateTemplate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateTemplate
+             - for fetching images by their URL: pveum role add McpSysAccessNetwork --privs Sys.AccessNetwork; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysAccessNetwork
+             - for changing options of guests: pveum role add McpVMConfigOptions --privs VM.Config.Options; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigOptions
+             - for growing and moving disks of guests: pveum role add McpVMConfigDisk --privs VM.Config.Disk; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConfigDisk
+             - for moving guests to other nodes: pveum role add McpVMMigrate --privs VM.Migrate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMMigrate
+             - for looking at consoles of guests: pveum role add McpVMConsole --privs VM.Console; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMConsole
+             - for restoring backups to new guests: pveum role add McpVMAllocate --privs VM.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMAllocate
+             - for deleting volumes, and pruning a storage for all guests at once (backups of one guest need less): pveum role add McpDatastoreAllocate --privs Datastore.Allocate; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocate
+             - optional: for changes of who may do what (whoever has it can have everything: leave it out unless you need it here): pveum role add McpPermissionsModify --privs Permissions.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpPermissionsModify
         Pass weak https://edge1.alder version: Proxmox VE 8.4.14
         Fail weak operate: mcp@pve!nothing may not change any guest
              - pveum role add McpVMPowerMgmt --privs VM.PowerMgmt; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!nothing' --roles McpVMPowerMgmt

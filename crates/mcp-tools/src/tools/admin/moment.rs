@@ -41,7 +41,8 @@ fn read(text: &str, now: Timestamp, offset: Offset) -> Option<Timestamp> {
         let at = if today > here { here.date().yesterday().ok()?.to_datetime(time) } else { today };
         return local(at);
     }
-    let (day, time) = match text.split_once([' ', 't']) {
+    // `t` stands between a date and a time, and in the names of days.
+    let (day, time) = match text.split_once(' ').or_else(|| text.split_once('t')) {
         Some((day, time)) if day_of(day, here.date()).is_some() => (day, clock(time.trim())?),
         _ => (text, Time::midnight()),
     };

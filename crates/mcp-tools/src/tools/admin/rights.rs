@@ -356,9 +356,9 @@ mod tests {
     #[test]
     fn the_deepest_level_replaces_what_comes_from_above() {
         let lines =
-            [line("/", "anna@pve", "Admin", true), line("/vms/100", "anna@pve", "Audit", true)];
+            [line("/", "anna@pve", "Admin", true), line("/vms/102", "anna@pve", "Audit", true)];
         assert_eq!(held(&lines, "anna@pve", "/vms/101"), "Sys.Audit VM.Audit VM.PowerMgmt");
-        assert_eq!(held(&lines, "anna@pve", "/vms/100"), "Sys.Audit VM.Audit");
+        assert_eq!(held(&lines, "anna@pve", "/vms/102"), "Sys.Audit VM.Audit");
         // Without propagation it counts on its own path only.
         let lines = [line("/vms", "anna@pve", "User", false)];
         assert_eq!(held(&lines, "anna@pve", "/vms"), "VM.Audit VM.PowerMgmt");

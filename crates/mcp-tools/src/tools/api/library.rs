@@ -238,7 +238,7 @@ mod tests {
                     .endpoints()
                     .find(|one| (one.method(), one.path()) == (ours.method(), ours.path()))
                     .unwrap_or_else(|| panic!("{ours:?} is not published"));
-                for param in ours.params() {
+                for param in ours.params().filter(|param| !ours.is_in_path(param.name())) {
                     let published =
                         theirs.param(param.name()).unwrap_or_else(|| panic!("{ours:?} {param:?}"));
                     assert_eq!(param.is_optional(), published.is_optional(), "{ours:?} {param:?}");
