@@ -75,8 +75,10 @@ pub struct Pve {
 pub struct Pbs {
     /// The settings key.
     pub key: ClusterKey,
-    /// The client for reads.
+    /// The client for reads; it never holds the credential for changes.
     pub client: pbs_client::Client,
+    /// The client for changes.
+    pub operator: pbs_client::Client,
     /// Labels.
     pub traits: Traits,
     permissions: Cached<Permissions>,
@@ -192,9 +194,14 @@ impl Fleet {
         client: &pbs_client::Client,
         traits: Traits,
     ) -> Self {
-        let client = client.read_only();
-        let (permissions, operator_permissions) = (Mutex::default(), Mutex::default());
-        let member = Pbs { key: key.clone(), client, traits, permissions, operator_permissions };
+        let member = Pbs {
+            key: key.clone(),
+            client: client.read_only(),
+            operator: client.operate(),
+            traits,
+            permissions: Mutex::default(),
+            operator_permissions: Mutex::default(),
+        };
         self.pbs.insert(key, Arc::new(member));
         self
     }
@@ -464,8 +471,7 @@ impl Pbs {
         if let Some(known) = fresh(&self.operator_permissions, now) {
             return Ok(known);
         }
-        let operator = self.client.operate();
-        let found = operator.call(pbs_client::access::permissions(None, None)).await?;
+        let found = self.operator.call(pbs_client::access::permissions(None, None)).await?;
         Ok(keep(&self.operator_permissions, now, Permissions::from(found)))
     }
 }

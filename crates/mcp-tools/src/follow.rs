@@ -54,8 +54,8 @@ pub(crate) struct Pace(Duration);
 pub(crate) enum Holder {
     /// A PVE node's. The client is the one that may see it.
     Pve(Arc<Pve>, pve_client::Client),
-    /// A backup server's.
-    Pbs(Arc<Pbs>),
+    /// A backup server's. The client is the one that may see it.
+    Pbs(Arc<Pbs>, pbs_client::Client),
 }
 
 /// What became of a task while it was watched.
@@ -137,7 +137,7 @@ impl Holder {
     pub(crate) fn key(&self) -> &str {
         match self {
             Self::Pve(member, _) => member.key.as_str(),
-            Self::Pbs(member) => member.key.as_str(),
+            Self::Pbs(member, _) => member.key.as_str(),
         }
     }
 
@@ -147,8 +147,8 @@ impl Holder {
             Self::Pve(_, client) => {
                 Ok(client.call(pve_client::tasks::status(upid)).await?.outcome())
             }
-            Self::Pbs(member) => {
-                Ok(member.client.call(pbs_client::tasks::status(upid)).await?.outcome())
+            Self::Pbs(_, client) => {
+                Ok(client.call(pbs_client::tasks::status(upid)).await?.outcome())
             }
         }
     }
@@ -167,9 +167,9 @@ impl Holder {
                 let lines = page.data.into_iter();
                 (lines.map(|line| (line.is_placeholder(), line.text)).collect(), page.total)
             }
-            Self::Pbs(member) => {
+            Self::Pbs(_, client) => {
                 let request = pbs_client::tasks::log(upid, skip, Some(limit));
-                let page = member.client.call_page(request).await?;
+                let page = client.call_page(request).await?;
                 (page.data.into_iter().map(|line| (false, line.text)).collect(), page.total)
             }
         };
@@ -213,7 +213,7 @@ pub(crate) async fn follow(
         };
         match holder {
             Holder::Pve(_, client) => client.wait(upid, &options, on_log).await,
-            Holder::Pbs(member) => member.client.wait(upid, &options, on_log).await,
+            Holder::Pbs(_, client) => client.wait(upid, &options, on_log).await,
         }
     };
     let outcome = tokio::select! {

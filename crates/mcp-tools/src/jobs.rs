@@ -137,7 +137,10 @@ impl Jobs {
             return interrupted("the server ended before its first task was known".to_owned());
         };
         let holder = if let Ok(found) = self.fleet.pbs(Some(member)) {
-            found.into_iter().next().map(Holder::Pbs)
+            found.into_iter().next().map(|member| {
+                let client = member.operator.clone();
+                Holder::Pbs(member, client)
+            })
         } else {
             let found = self.fleet.pve(Some(member)).unwrap_or_default().into_iter().next();
             found.map(|member| {

@@ -105,7 +105,8 @@ impl Running {
         upid: &Upid,
         stoppable: bool,
     ) -> Result<StepOutcome, ToolError> {
-        self.follow(&Holder::Pbs(Arc::clone(member)), what, upid, stoppable).await
+        let holder = Holder::Pbs(Arc::clone(member), member.operator.clone());
+        self.follow(&holder, what, upid, stoppable).await
     }
 
     async fn follow(
@@ -182,7 +183,7 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
 async fn stop_task(holder: &Holder, upid: &Upid) {
     let stopped = match holder {
         Holder::Pve(_, client) => client.call(pve_client::tasks::stop(upid)).await.map(|_| ()),
-        Holder::Pbs(member) => member.client.call(pbs_client::tasks::stop(upid)).await.map(|_| ()),
+        Holder::Pbs(_, client) => client.call(pbs_client::tasks::stop(upid)).await.map(|_| ()),
     };
     if let Err(error) = stopped {
         warn!(%upid, error = %stdx::Chain(&error), "cannot stop the task");
@@ -219,7 +220,7 @@ impl Step {
                 }
             }
             Doing::Pbs(member, request) => {
-                let sent = member.client.call(request).await;
+                let sent = member.operator.call(request).await;
                 let value = sent.map_err(|error| refused(&what, member.key.as_str(), &error))?;
                 match upid_in(&value) {
                     Some(upid) => running.follow_pbs(&member, &what, &upid, self.stoppable).await,

@@ -113,7 +113,7 @@ async fn a_token_that_may_not_prune_sees_the_plan_and_a_warning() {
     let args = json!({"guest": "lab/100", "keep_last": 1});
     let (failed, text, _) = planned(&estate, "backup_prune", args.clone()).await;
     assert!(!failed, "{text}");
-    assert!(text.contains("warning privilege: vault: the token holds no Datastore.Modify or Datastore.Prune on /datastore/main/lab"), "{text}");
+    assert!(text.contains("warning privilege: vault: the token for changes holds no Datastore.Modify or Datastore.Prune on /datastore/main/lab"), "{text}");
     let text = estate.failure("backup_prune", args).await;
     assert!(text.contains("permission check failed"), "{text}");
     assert_eq!(count(&estate, "lab", "vm/100").await, 5);

@@ -75,7 +75,7 @@ async fn candidates(
     if upid.grammar() == UpidGrammar::Pbs {
         // A backup server answers for any node name, so each has to be asked for the task.
         let members = cx.fleet.pbs(cluster)?;
-        return Ok((members.into_iter().map(Holder::Pbs).collect(), Report::default()));
+        return Ok((members.into_iter().map(server).collect(), Report::default()));
     }
     let members = cx.fleet.pve(cluster)?;
     if members.len() == 1 {
@@ -98,6 +98,11 @@ async fn candidates(
 fn holder(member: Arc<crate::fleet::Pve>) -> Holder {
     let client = member.client.clone();
     Holder::Pve(member, client)
+}
+
+fn server(member: Arc<crate::fleet::Pbs>) -> Holder {
+    let client = member.client.clone();
+    Holder::Pbs(member, client)
 }
 
 fn with(mut report: Report, lead: String) -> ToolError {

@@ -353,12 +353,12 @@ pub(super) async fn lacks(
     path: &str,
     privileges: &[&str],
 ) -> Option<String> {
-    let held = server.permissions(cx.now()).await.ok()?;
+    let held = server.operator_permissions(cx.now()).await.ok()?;
     if privileges.iter().any(|privilege| held.has(path, privilege)) {
         return None;
     }
     Some(format!(
-        "{}: the token holds no {} on {path}, so the server will refuse",
+        "{}: the token for changes holds no {} on {path}, so the server will refuse",
         server.key,
         privileges.join(" or ")
     ))
