@@ -70,6 +70,12 @@ pub trait ActionTool: Send + Sync + 'static {
     /// Whatever makes the call impossible or ambiguous, with what to do about it.
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError>;
 
+    /// Blanks what of the arguments is secret although its name does not say so: the audit log keeps
+    /// the rest.
+    fn conceal(&self, args: &mut JsonObject) {
+        let _ = args;
+    }
+
     /// Does what the plan says. Only a tool whose way is not a list of calls writes its own.
     ///
     /// # Errors
@@ -179,6 +185,8 @@ pub struct Step {
     pub(crate) judged: bool,
     /// How its task is recognised where the answer that names it is lost.
     pub(crate) trace: Option<Trace>,
+    /// Parameters that are secret although their names do not say so.
+    pub(crate) secrets: Vec<String>,
 }
 
 /// What a lost task looks like.
@@ -396,6 +404,7 @@ impl Step {
             stoppable: false,
             judged: false,
             trace: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -429,6 +438,13 @@ impl Step {
         self
     }
 
+    /// Says which parameters are secret although their names do not say so.
+    #[must_use]
+    pub fn hiding(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.secrets.extend(names);
+        self
+    }
+
     /// The node that is asked, where the path names one.
     pub(crate) fn node(&self) -> Option<&NodeName> {
         match &self.doing {
@@ -439,12 +455,18 @@ impl Step {
 
     /// The calls as the plan keeps them: secrets are hashed with a key of this process.
     pub fn calls(&self) -> Vec<PlannedCall> {
-        match &self.doing {
+        let mut calls = match &self.doing {
             Doing::Pve(member, request) => vec![planned(member.key.as_str(), request)],
             Doing::Pbs(member, request) => vec![planned(member.key.as_str(), request)],
             Doing::Other(calls, _) => calls.clone(),
             Doing::Wait(_) => Vec::new(),
+        };
+        for (name, value) in calls.iter_mut().flat_map(|call| &mut call.params) {
+            if self.secrets.contains(name) {
+                *value = hidden(value);
+            }
         }
+        calls
     }
 }
 

@@ -4,7 +4,10 @@
 //! Two nets: fields that hold secrets by their name, as PVE and PBS return them unmasked, and
 //! patterns of keys, tokens and passwords in any text.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -31,6 +34,8 @@ pub const SECRET_FIELDS: &[&str] = &[
     "privatekey",
     "key-pem",
     "client-secret",
+    "client-key",
+    "eab-hmac-key",
     "access-key",
     "secret-key",
     "env",
@@ -54,7 +59,8 @@ pub struct Redaction(Arc<Redactor>);
 
 /// Whether a field of this name holds a secret.
 pub fn is_secret_field(name: &str) -> bool {
-    SECRET_FIELDS.contains(&name.to_ascii_lowercase().as_str())
+    static NAMES: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(SECRET_FIELDS));
+    NAMES.is_secret_name(name)
 }
 
 // === impl Redaction ===

@@ -273,7 +273,9 @@ impl Served {
                 tool: self.name,
                 target: target_of(&args),
             };
-            let mut asked = Value::Object(args.clone());
+            let mut asked = args.clone();
+            action.conceal(&mut asked);
+            let mut asked = Value::Object(asked);
             self.options.redaction.json(&mut asked);
             let payload = json!({"arguments": asked, "plan": form.digest().as_str()});
             journal.record(recorder.entry(cx.now(), "begin", payload)).await.map_err(|why| {

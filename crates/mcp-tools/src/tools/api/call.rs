@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Book, guest,
+    mask::is_hidden,
     place::{self, Place},
     plain_path, rating_of_call, refused,
     shape::{self, Wanted},
@@ -20,7 +21,6 @@ use crate::{
     address::quoted,
     error::{Kind, ToolError},
     plan::{ActionTool, Done, Plan, Step, Undo},
-    redaction::is_secret_field,
     report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
@@ -82,6 +82,14 @@ impl ActionTool for ApiCall {
         let told: Vec<_> = rated.iter().filter(|rating| rating.reason.is_some()).collect();
         let rated = if told.is_empty() { rated.iter().collect() } else { told };
         rated.iter().filter_map(|rating| rating.access).max().unwrap_or(Access::Read)
+    }
+
+    fn conceal(&self, args: &mut JsonObject) {
+        let path = args.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(Value::Object(params)) = args.get_mut("params") else { return };
+        for (_, value) in params.iter_mut().filter(|(name, _)| is_hidden(&path, name)) {
+            *value = stdx::redact::REDACTED.into();
+        }
     }
 
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
@@ -161,15 +169,16 @@ async fn planned(
     let mut undo = Map::new();
     let mut is_undone = !before.is_empty();
     for (name, value) in params.iter().filter(|_| method == http::Method::PUT) {
-        let after = if value.is_string() || is_secret_field(name) {
-            plain(value)
-        } else {
-            value.to_string()
-        };
         let old = before.get(name).filter(|old| !old.is_null());
+        if is_hidden(&path, name) {
+            plan = plan.change(name, if old.is_some() { "(secret)" } else { "-" }, "(secret)");
+            is_undone = false;
+            continue;
+        }
+        let after = if value.is_string() { plain(value) } else { value.to_string() };
         plan = plan.change(name, old.map_or("-".to_owned(), plain), after);
         match old {
-            Some(old) if !is_secret_field(name) && name != "digest" => {
+            Some(old) if name != "digest" => {
                 undo.insert(name.clone(), old.clone());
             }
             _ => is_undone = false,
@@ -203,7 +212,8 @@ async fn planned(
         Place::Pve(member) => Step::pve(member, what.as_str(), request),
         Place::Pbs(member) => Step::pbs(member, what.as_str(), request),
     };
-    plan.step(step).settle(move |_, done| async move { Ok(settled(&what, &done)) })
+    let hidden = params.keys().filter(|name| is_hidden(&path, name)).cloned();
+    plan.step(step.hiding(hidden)).settle(move |_, done| async move { Ok(settled(&what, &done)) })
 }
 
 /// What the path says of itself now, where it can be read: for a diff and for what must not move.

@@ -3,12 +3,24 @@
 use serde_json::Value;
 use stdx::redact::{REDACTED, Redactor};
 
-use crate::redaction::SECRET_FIELDS;
+use crate::redaction::{SECRET_FIELDS, is_secret_field};
 
 /// `value` is a secret where a token was made, and beside a name that is one; nowhere else.
 const VALUE: &str = "value";
 /// The fields that say what the value beside them is.
 const NAMES: [&str; 3] = ["key", "name", "property"];
+
+/// Parameters that hold secrets although their names are used for other things as well: keys of
+/// certificates, tapes and DNS providers, second factors of users, credentials of ACME plugins.
+const HIDDEN: [&str; 4] = ["key", "keys", "data", "input-data"];
+
+/// What stands in files of guests is theirs.
+const CONTENT: &str = "content";
+
+/// Whether a parameter of a call to this path is secret. Names that say it are known elsewhere too.
+pub(super) fn is_hidden(path: &str, name: &str) -> bool {
+    is_secret_field(name) || HIDDEN.contains(&name) || (name == CONTENT && path.contains("/agent/"))
+}
 
 /// Takes secrets out of an answer.
 pub(super) fn mask(value: &mut Value) {

@@ -139,3 +139,63 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn secrets_are_in_no_plan_and_in_no_journal() {
+    let Some((pve, pbs)) = published() else { return };
+    let cx = cx(&pve, Some(&pbs), Library::default());
+    let action = tool("api_call").as_action().unwrap();
+    for (cluster, method, path, params) in [
+        (
+            "lab",
+            "POST",
+            "/cluster/sdn/dns",
+            json!({"dns": "main", "type": "powerdns", "url": "https://dns.example", "key": "hunter2hunter2"}),
+        ),
+        ("lab", "PUT", "/access/domains/corp", json!({"client-key": "hunter2hunter2"})),
+        (
+            "lab",
+            "POST",
+            "/cluster/acme/plugins",
+            json!({"id": "dns1", "type": "dns", "data": "hunter2hunter2"}),
+        ),
+        (
+            "lab",
+            "POST",
+            "/nodes/pve1/qemu/100/agent/file-write",
+            json!({"file": "/etc/x", "content": "hunter2hunter2"}),
+        ),
+        (
+            "lab",
+            "POST",
+            "/nodes/pve1/certificates/custom",
+            json!({"certificates": "x", "key": "hunter2hunter2"}),
+        ),
+        (
+            "vault",
+            "PUT",
+            "/config/tape-encryption-keys/ab",
+            json!({"new-password": "hunter2hunter2", "hint": "x"}),
+        ),
+    ] {
+        let mut args =
+            json!({"cluster": cluster, "method": method, "path": path, "params": params});
+        let args = args.as_object_mut().unwrap();
+        match action.plan(&cx, args.clone()).await {
+            Ok(plan) => {
+                let form = plan.form("api_call", "local:0");
+                let said = format!("{:?} {:?} {:?}", form.calls, plan.changes, plan.effects);
+                assert!(!said.contains("hunter2"), "{said}");
+                assert!(said.contains("secret"), "{said}");
+            }
+            Err(error) => {
+                let text = error.into_report().render(4096).text;
+                assert!(!text.contains("hunter2"), "{text}");
+            }
+        }
+        action.conceal(args);
+        mcp_tools::redaction::Redaction::default().json(&mut args["params"]);
+        let kept = Value::Object(args.clone()).to_string();
+        assert!(!kept.contains("hunter2"), "{kept}");
+    }
+}
