@@ -6,7 +6,7 @@ use pve_client::{
     sdn,
 };
 
-use testkit::calls::{Case, case};
+use testkit::calls::{Case, Written, case, written};
 
 use crate::calls::node;
 
@@ -53,4 +53,60 @@ pub(crate) fn calls() -> Vec<Case> {
         case("/cluster/sdn/vnets/{vnet}/subnets", sdn::subnets("blue")),
     ]);
     all
+}
+
+/// Replies that no recording shows.
+pub(crate) fn replies() -> Vec<Written> {
+    vec![
+        written(
+            r#"{"enable": 1, "policy_in": "DROP", "macfilter": 0, "ipfilter": 1, "nftables": 1, "digest": "d"}"#,
+            |options: &firewall::FirewallOptions| {
+                assert_eq!(
+                    (options.enable, options.policy_in.as_deref()),
+                    (Some(true), Some("DROP"))
+                );
+                assert_eq!((options.mac_filter, options.ip_filter), (Some(false), Some(true)));
+            },
+        ),
+        written(
+            r#"{"pos": 3, "type": "in", "action": "ACCEPT", "enable": 1, "source": "+dc/admins", "proto": "tcp", "dport": "22,8006",
+                "macro": "SSH", "iface": "net0", "icmp-type": "any", "log": "nolog", "comment": "c\n", "digest": "d", "ipversion": 4}"#,
+            |rule: &firewall::Rule| {
+                assert_eq!((rule.position, rule.kind.as_str(), rule.enable), (3, "in", Some(true)));
+                assert_eq!(rule.destination_port.as_deref(), Some("22,8006"));
+            },
+        ),
+        written(
+            r#"{"name": "office", "cidr": "10.60.0.0/24", "digest": "d"}"#,
+            |alias: &firewall::Alias| {
+                assert_eq!(alias.cidr, "10.60.0.0/24");
+            },
+        ),
+        written(r#"{"name": "admins", "comment": "c", "digest": "d"}"#, |set: &firewall::IpSet| {
+            assert_eq!(set.name, "admins");
+        }),
+        written(
+            r#"{"cidr": "10.60.0.31", "nomatch": 1, "digest": "d"}"#,
+            |entry: &firewall::IpSetEntry| {
+                assert_eq!(entry.no_match, Some(true));
+            },
+        ),
+        written(r#"{"group": "web", "digest": "d"}"#, |group: &firewall::Group| {
+            assert_eq!(group.name, "web");
+        }),
+        written(
+            r#"{"zone": "tenants", "type": "vlan", "bridge": "vmbr0", "nodes": "pve1,pve2", "state": "changed", "pending": {"mtu": 1450}}"#,
+            |zone: &sdn::Zone| {
+                assert_eq!((zone.nodes.len(), zone.state.as_deref()), (2, Some("changed")));
+            },
+        ),
+        written(
+            r#"{"vnet": "blue", "type": "vnet", "zone": "tenants", "tag": 100, "vlanaware": 1}"#,
+            |vnet: &sdn::Vnet| assert_eq!((vnet.tag, vnet.vlan_aware), (Some(100), Some(true))),
+        ),
+        written(
+            r#"{"subnet": "tenants-10.70.0.0-24", "cidr": "10.70.0.0/24", "gateway": "10.70.0.1", "snat": 1}"#,
+            |subnet: &sdn::Subnet| assert_eq!(subnet.snat, Some(true)),
+        ),
+    ]
 }

@@ -9,7 +9,10 @@ use crate::{calls, written};
 #[test]
 fn every_builder_is_in_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert_complete(root, concat!(include_str!("calls.rs"), include_str!("admin.rs")));
+    assert_complete(
+        root,
+        concat!(include_str!("calls.rs"), include_str!("admin.rs"), include_str!("net.rs")),
+    );
 }
 
 #[test]

@@ -12,10 +12,17 @@ use testkit::calls::{Written, written};
 
 /// One of each type at least.
 pub(crate) fn all() -> Vec<Written> {
-    [cluster_wide(), node_wide(), guests(), access_control(), crate::admin::replies()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        cluster_wide(),
+        node_wide(),
+        guests(),
+        access_control(),
+        crate::admin::replies(),
+        crate::net::replies(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn cluster_wide() -> Vec<Written> {
@@ -341,5 +348,13 @@ fn access_control() -> Vec<Written> {
                 );
             },
         ),
+        written(
+            r#"{"filepath": "L2V0Yy9ob3N0bmFtZQ==", "text": "hostname", "type": "f", "leaf": 1, "size": 8, "mtime": 1795369926}"#,
+            |entry: &pve_client::storage::BackupEntry| {
+                assert_eq!((entry.name.as_str(), entry.size_bytes), ("hostname", Some(8)));
+            },
+        ),
+        // A file's bytes are no reply.
+        written("null", |(): &()| {}),
     ]
 }

@@ -126,13 +126,13 @@ impl EstateTool for FirewallGet {
         })?;
         let mut report = Report::default();
         let on = rules.iter().filter(|rule| rule.enable.unwrap_or_default()).count();
-        let mut state = String::new();
+        let mut state = "";
         if !matches!(level, Level::Group(_)) {
             let options = client.call(firewall::options(level)).await.map_err(|error| {
                 ToolError::api(format!("read the firewall options of {}", found.at), &error)
             })?;
             let is_on = is_on(level, &options);
-            state = if is_on { "on, " } else { "off, " }.to_owned();
+            state = if is_on { "on, " } else { "off, " };
             report = report.fact("enabled", is_on);
             if !matches!(level, Level::Node(_)) {
                 let (incoming, outgoing) = policies(&options);
@@ -212,7 +212,7 @@ async fn names(found: &Found, mut report: Report) -> Report {
             }
         }
         Err(error) => {
-            report = report.note(format!("aliases are not known: {}", stdx::Chain(&error)))
+            report = report.note(format!("aliases are not known: {}", stdx::Chain(&error)));
         }
     }
     match sets {
@@ -240,7 +240,7 @@ async fn names(found: &Found, mut report: Report) -> Report {
             }
         }
         Err(error) => {
-            report = report.note(format!("IP sets are not known: {}", stdx::Chain(&error)))
+            report = report.note(format!("IP sets are not known: {}", stdx::Chain(&error)));
         }
     }
     if matches!(level, Level::Cluster) {
@@ -252,7 +252,7 @@ async fn names(found: &Found, mut report: Report) -> Report {
                 }
             }
             Err(error) => {
-                report = report.note(format!("groups are not known: {}", stdx::Chain(&error)))
+                report = report.note(format!("groups are not known: {}", stdx::Chain(&error)));
             }
         }
     }

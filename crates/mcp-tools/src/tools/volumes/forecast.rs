@@ -56,10 +56,13 @@ struct Row {
     provisioned: Option<u64>,
 }
 
+/// A storage, its past, and what its disks may grow to.
+type Told = (Storage, Result<Vec<StoragePoint>, Error>, Option<u64>);
+
 /// What a cluster tells.
 struct Heard {
     view: View,
-    storages: Vec<(Storage, Result<Vec<StoragePoint>, Error>, Option<u64>)>,
+    storages: Vec<Told>,
     /// `vg/pool`, node, share of the metadata in use.
     metadata: Vec<(String, String, f64)>,
     left_out: usize,
@@ -252,7 +255,7 @@ fn take(member: &Pve, heard: &Heard, rows: &mut Vec<Row>, mut report: Report) ->
 
 fn of_store(member: &Pbs, store: &DatastoreUsage) -> Row {
     let size = store.total_bytes.unwrap_or_default();
-    let start = store.history_start.map(|at| at.as_second());
+    let start = store.history_start.map(jiff::Timestamp::as_second);
     let step = store.history_step_secs.and_then(|step| i64::try_from(step).ok());
     let past: Vec<(i64, f64)> = match (start, step) {
         (Some(start), Some(step)) => (0_i64..)
