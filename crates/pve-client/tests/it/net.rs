@@ -70,7 +70,7 @@ pub(crate) fn replies() -> Vec<Written> {
         ),
         written(
             r#"{"pos": 3, "type": "in", "action": "ACCEPT", "enable": 1, "source": "+dc/admins", "proto": "tcp", "dport": "22,8006",
-                "macro": "SSH", "iface": "net0", "icmp-type": "any", "log": "nolog", "comment": "c\n", "digest": "d", "ipversion": 4}"#,
+                "macro": "SSH", "iface": "net0", "icmp-type": "any", "log": "nolog", "comment": "c\n", "digest": "d"}"#,
             |rule: &firewall::Rule| {
                 assert_eq!((rule.position, rule.kind.as_str(), rule.enable), (3, "in", Some(true)));
                 assert_eq!(rule.destination_port.as_deref(), Some("22,8006"));
