@@ -126,7 +126,7 @@ async fn pools_tags_and_people() {
         vault/pam pam -
         note: edge: may change permissions and has no second factor: root@pam
         note: lab: may change permissions and has no second factor: root@pam
-        note: vault: may change permissions and has no second factor: root@pam"#]]
+        note: vault: others' second factors are not shown to this token"#]]
     .assert_eq(&steady(&text));
 }
 
