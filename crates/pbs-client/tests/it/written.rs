@@ -139,5 +139,20 @@ pub(crate) fn all() -> Vec<Written> {
                 assert!(!format!("{new:?}").contains("aaaa"));
             },
         ),
+        written(
+            r#"{"filepath": "L2V0Yy9ob3N0bmFtZQ==", "text": "hostname", "type": "f", "leaf": true, "size": 8, "mtime": 1795369926}"#,
+            |entry: &snapshots::CatalogEntry| {
+                assert_eq!(
+                    (entry.name.as_str(), entry.size_bytes, entry.leaf),
+                    ("hostname", Some(8), true)
+                );
+            },
+        ),
+        // What a file's bytes or a job's own settings are read as says nothing about their shape.
+        written("null", |(): &()| {}),
+        written(
+            r#"{"id": "daily", "store": "main", "keep-last": 3}"#,
+            |job: &serde_json::Map<String, serde_json::Value>| assert_eq!(job["keep-last"], 3),
+        ),
     ]
 }

@@ -167,7 +167,7 @@ async fn a_cluster_gets_a_token_of_least_privilege_and_a_table_with_its_members(
     let unmet: Vec<&str> = needs::unmet(needs::Product::Pve, &held).map(|need| need.id).collect();
     // It may turn guests on and off and snapshot them, and no more of what changes something.
     let operates = |id: &&str| needs::need(id).is_some_and(|need| need.operate);
-    let (changes, reads): (Vec<&str>, Vec<&str>) = unmet.iter().partition(|id| operates(id));
+    let (changes, reads): (Vec<&str>, Vec<&str>) = unmet.into_iter().partition(operates);
     assert_eq!(reads, ["backup_volumes_storage", "backup_volumes_guest", "updates"]);
     assert!(!changes.contains(&"power") && !changes.contains(&"snapshot"), "{changes:?}");
 
