@@ -136,7 +136,7 @@ fn delete_namespace(call: &mut Call<'_>) -> Answer {
 
 /// The figures of the last garbage collection.
 fn gc_figures(store: &Datastore) -> Value {
-    let index = store.snapshots.iter().map(crate::state::vault::Backup::total_size).sum::<u64>();
+    let index = store.index_bytes();
     json!({
         "cache-stats": {"hits": 1_204_331, "misses": 88_120},
         "disk-bytes": store.used, "disk-chunks": store.used / 2_400_000, "index-data-bytes": index,

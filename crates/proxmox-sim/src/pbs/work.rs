@@ -70,7 +70,7 @@ fn gc(call: &mut Call<'_>) -> Answer {
 
 /// The lines with which a collection ends.
 fn swept(store: &Datastore, removed: u64) -> Vec<String> {
-    let index: u64 = store.snapshots.iter().map(Backup::total_size).sum();
+    let index = store.index_bytes();
     let chunks = |bytes: u64| bytes / CHUNK;
     let mut lines = vec![
         format!("processed 100% ({} chunks)", chunks(store.used)),

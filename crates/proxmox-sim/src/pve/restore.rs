@@ -321,6 +321,7 @@ impl Order {
         let mut guest = Guest::new(self.vmid, self.kind, self.node, config);
         guest.agent_answers = self.image.agent_answers;
         guest.addresses.clone_from(&self.image.addresses);
+        guest.disk_used = self.image.disk_used;
         guest.quirk = self.image.quirk.clone();
         guest.pool = self.pool;
         guest.boot_ms = (super::create::BOOT_MS / speed).ceil() as i64;

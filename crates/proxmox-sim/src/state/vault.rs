@@ -89,6 +89,7 @@ pub(crate) struct Image {
     pub(crate) config: Map<String, Value>,
     pub(crate) agent_answers: bool,
     pub(crate) addresses: Vec<String>,
+    pub(crate) disk_used: u64,
     pub(crate) quirk: Quirk,
 }
 
@@ -156,6 +157,12 @@ impl Datastore {
         removed
     }
 
+    /// What lies on disk, as often as backups use it.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        let backups: u64 = self.snapshots.iter().map(Backup::total_size).sum();
+        backups + self.used * 13
+    }
+
     /// Whether a namespace is there; the root always is.
     pub(crate) fn has_namespace(&self, ns: &str) -> bool {
         ns.is_empty() || self.namespaces.iter().any(|known| known == ns)
@@ -176,6 +183,7 @@ impl Image {
             config,
             agent_answers: guest.agent_answers,
             addresses: guest.addresses.clone(),
+            disk_used: guest.disk_used,
             quirk: match &guest.quirk {
                 Quirk::BackupFails(_) => Quirk::None,
                 other => other.clone(),
