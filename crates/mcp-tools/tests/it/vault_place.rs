@@ -1,5 +1,9 @@
 //! Verification, garbage collection, synchronization, notes and protection on backup servers.
 
+use std::{io, path::Path, sync::Arc};
+
+use api_core::endpoint::FileContent;
+use mcp_tools::fleet::Traits;
 use serde_json::{Value, json};
 
 use crate::{
@@ -159,4 +163,32 @@ async fn notes_and_protection_are_set_and_can_be_taken_back() {
     assert!(text.contains("it is protected"), "{text}");
     let text = estate.failure("backup_annotate", json!({"guest": "lab/100", "notes": "x"})).await;
     assert!(text.contains("which backup of lab/100 web-01 is not said"), "{text}");
+}
+
+/// One token that only looks, and one that changes things.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_use_the_token_for_changes() {
+    let mut estate = Estate::start("readonly").await;
+    let vault = estate.sim.target("vault");
+    let ca = vault.ca_pem.clone();
+    let files = move |_: &Path| -> io::Result<FileContent> {
+        Ok(FileContent { bytes: ca.clone().into_bytes(), world_readable: Some(false) })
+    };
+    let (looks, changes) = (vault.token("readonly"), vault.token("operator"));
+    let table = json!({
+        "endpoints": [vault.nodes[0].url], "ca_file": "ca.pem", "token_id": looks.id,
+        "token": looks.secret, "operate_token_id": changes.id, "operate_token": changes.secret,
+    });
+    let config: pbs_client::Config = serde_json::from_value(table).expect("a table");
+    let options = config.validate("vault", &files).expect("a valid table").value;
+    let client = pbs_client::Client::connect(&options).expect("a client");
+    let fleet = Arc::into_inner(estate.cx.fleet).expect("nobody else holds the fleet");
+    let fleet = fleet.with_pbs("vault".parse().expect("a key"), &client, Traits::default());
+    estate.cx.fleet = Arc::new(fleet);
+    let args = json!({"group": "vm/100", "namespace": "lab", "keep_last": 2});
+    let (_, text, _) = planned(&estate, "backup_prune", args.clone()).await;
+    assert!(!text.contains("warning privilege"), "{text}");
+    estate.text("backup_prune", args).await;
+    estate.text("datastore_gc", json!({"datastore": "main", "action": "run"})).await;
+    assert_eq!(count(&estate, "lab", "vm/100").await, 2);
 }
