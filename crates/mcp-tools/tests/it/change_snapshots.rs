@@ -19,6 +19,8 @@ async fn a_rollback_says_what_is_lost_and_how_the_guest_is_afterwards() {
         digest: DIGEST
         member call parameters
         lab POST_/nodes/alder/qemu/109/snapshot/pre-patch/rollback -
+        what before after
+        tags odd prod;protected
         note: effect: the guest is stopped at once, and stays off
         note: warning data_lost: everything that the guest wrote to its disks since TIME (AGE ago) is lost"#]].assert_eq(&quiet(&planned.text));
     let answer = estate.ask("snapshot_rollback", args).await;

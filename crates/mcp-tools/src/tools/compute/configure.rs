@@ -1,6 +1,6 @@
 //! `guest_configure`: changes options of a guest, shows before and after, and says what waits.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use api_core::schema::Problem;
 use async_trait::async_trait;
@@ -142,8 +142,7 @@ impl ActionTool for GuestConfigure {
         let what = format!("configuration of {}", subject.name());
         subject.parts.is_free(&subject.guest, "configuration")?;
         let now = &subject.parts.digest;
-        if let Some(digest) = args.digest.as_deref().filter(|digest| digest != now) {
-            let _ = digest;
+        if args.digest.as_deref().is_some_and(|digest| digest != now) {
             return Err(subject
                 .refused(&what, "somebody changed it since it was read")
                 .map(|report| report.fact("error", "conflict").fact("digest", now.as_str()))
@@ -543,16 +542,19 @@ async fn settle(
     words.truncate(NAMED);
     let mut lead = format!("{name} is changed: {}", words.join("; "));
     if more > 0 {
-        lead.push_str(&format!(" and {more} more"));
+        let _ = write!(lead, " and {more} more");
     }
     if waiting > 0 {
         let count = changes.len();
-        lead.push_str(&match (waiting, count) {
-            (1, 1) => "; it takes effect when the guest is stopped and started".to_owned(),
-            _ => {
-                format!("; {waiting} of {count} take effect when the guest is stopped and started")
-            }
-        });
+        lead.push_str("; ");
+        if count > 1 {
+            let _ = write!(
+                lead,
+                "{waiting} of {count} take effect when the guest is stopped and started"
+            );
+        } else {
+            lead.push_str("it takes effect when the guest is stopped and started");
+        }
     }
     let mut report =
         done.report(lead).fact("changed", changes.len()).fact("pending", waiting).table(table);

@@ -157,9 +157,8 @@ fn step(subject: &Subject, listen: Duration, what: &str) -> Step {
                     () = running.stop.cancelled() => break,
                 };
                 match next {
-                    Err(_) | Ok(Ok(None)) => break,
                     Ok(Err(error)) if kept.is_empty() => return Err(failed(&error)),
-                    Ok(Err(_)) => break,
+                    Err(_) | Ok(Ok(None) | Err(_)) => break,
                     Ok(Ok(Some(bytes))) => {
                         kept.extend_from_slice(&bytes);
                         if kept.len() > KEPT {

@@ -119,7 +119,7 @@ impl ActionTool for GuestExec {
         let guest = subject.guest.clone();
         let plan = subject
             .plan(&what)
-            .step(step(&subject, args, patience, &what))
+            .step(step(&subject, &args, patience, &what))
             .effect(
                 "what the program does inside is not known here, and is not undone by stopping it",
             )
@@ -183,7 +183,7 @@ async fn can(subject: &Subject, what: &str) -> Result<(), ToolError> {
         .next("guest_configure", object(args)))
 }
 
-fn step(subject: &Subject, args: Args, patience: Duration, what: &str) -> Step {
+fn step(subject: &Subject, args: &Args, patience: Duration, what: &str) -> Step {
     let (member, guest) = (Arc::clone(&subject.member), subject.guest.clone());
     let words: Vec<&str> = args.command.iter().map(String::as_str).collect();
     let request = agent::exec(&guest.node, guest.at.vmid, &words, args.stdin.as_ref());

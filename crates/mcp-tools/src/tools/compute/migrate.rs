@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How long HA may take to begin and end the move that it was asked for.
-const HA_PATIENCE: Duration = Duration::from_secs(1800);
+const HA_PATIENCE: Duration = Duration::from_mins(30);
 
 /// How long the guest may take to show up on its new node once the task has ended.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -326,7 +326,7 @@ impl Check {
             match at(name, to) {
                 Some(storage) if storage.is_available() => {}
                 Some(storage) => {
-                    self.blocks.push(format!("storage {name} on {to} is {}", storage.status))
+                    self.blocks.push(format!("storage {name} on {to} is {}", storage.status));
                 }
                 None if is_shared => self.blocks.push(format!("{to} does not see storage {name}")),
                 None => self.blocks.push(format!(
@@ -499,7 +499,7 @@ async fn settle(
     match state {
         Ok(state) => {
             let word = state.status.as_str().to_owned();
-            let mut report = done
+            let report = done
                 .report(format!(
                     "{name} is on {to} now and {word} ({}, {})",
                     way.word(),
@@ -508,9 +508,8 @@ async fn settle(
                 .fact("state", word)
                 .next("guest_get", of_guest(&guest));
             if state.status.is_on() != was_on {
-                let report_ = std::mem::take(&mut report);
                 return Err(ToolError::from_report(
-                    report_.fact("status", "failed").note("it was in another state before"),
+                    report.fact("status", "failed").note("it was in another state before"),
                 ));
             }
             Ok(report)
