@@ -63,16 +63,3 @@ fn misspelt_questions_find_their_endpoint() {
     let within = counts[..3].iter().sum::<usize>();
     assert!(within >= 190, "{within} of 200 in the first three; missed:\n{missed}");
 }
-#[test]
-fn zz_time() {
-    let text = testkit::fixtures::text("api/pve-9.2.json").unwrap();
-    let t = std::time::Instant::now();
-    let s = api_core::schema::Schema::parse(&text).unwrap();
-    println!("TIME parse {:?} bytes {}", t.elapsed(), s.bytes());
-    let t = std::time::Instant::now();
-    for _ in 0..20 { search(&[&s], "migrate vm to anothr node with local disks", 10); }
-    println!("TIME search {:?}", t.elapsed() / 20);
-    let t = std::time::Instant::now();
-    for _ in 0..20 { let _ = s.check("PUT", "/nodes/pve1/qemu/100/config", serde_json::json!({"cores": 2, "net0": "virtio,bridge=vmbr0"}).as_object().unwrap()); }
-    println!("TIME check {:?}", t.elapsed() / 20);
-}
