@@ -57,8 +57,8 @@ async fn it_cleans_up_after_every_failure() {
     // The start fails.
     levers.fail_next_task("lab", Some("qmstart"), "start failed: QEMU exited with code 1").unwrap();
     let text = estate.failure("restore_rehearsal", args.clone()).await;
-    assert!(text.contains("failed at step 2 of 4: start of lab/144 failed"), "{text}");
-    assert!(text.contains("afterwards: removal of lab/144"), "{text}");
+    assert!(text.contains("failed at step 2 of 4: start lab/144 failed"), "{text}");
+    assert!(text.contains("afterwards: remove lab/144"), "{text}");
     assert_eq!(ids(&estate).await, before);
     // The restore fails.
     levers.corrupt_backup("vault", "main", "lab", "vm/100").unwrap();

@@ -120,7 +120,7 @@ async fn of_guest(cx: &Cx, args: &Args, guest: &str) -> Result<Plan, ToolError> 
         args.notes.as_deref().filter(|notes| *notes != now.notes),
         args.protected.filter(|protected| *protected != now.protected),
     );
-    let step = Step::pve(&whose.member, format!("change of {label}"), request);
+    let step = Step::pve(&whose.member, format!("change {label}"), request);
     let undo = json!({"guest": whose.at.to_string(), "from": copy.volume.id,
         "time": copy.volume.created.map(rfc3339)});
     let mut plan = match changes(&label, args, &now, undo) {
@@ -184,7 +184,7 @@ async fn of_whole_group(args: &Args, spot: Spot) -> Result<Plan, ToolError> {
         Err(report) => return Ok(Plan::already(*report)),
     };
     let request = groups::set_notes(&spot.place.store, &spot.group, &notes);
-    let step = Step::pbs(&spot.place.server, format!("notes of {label}"), request);
+    let step = Step::pbs(&spot.place.server, format!("set the notes of {label}"), request);
     Ok(plan.step(step).settle(move |_, done| async move {
         let now = group_notes(&spot).await;
         match now {
@@ -218,11 +218,11 @@ async fn of_snapshot(cx: &Cx, args: &Args, spot: Spot, time: &str) -> Result<Pla
     let (server, store) = (&spot.place.server, &spot.place.store);
     if let Some(notes) = args.notes.as_deref().filter(|notes| *notes != now.notes) {
         let request = snapshots::set_notes(store, &reference, notes);
-        plan = plan.step(Step::pbs(server, format!("notes of {label}"), request));
+        plan = plan.step(Step::pbs(server, format!("set the notes of {label}"), request));
     }
     if let Some(protected) = args.protected.filter(|protected| *protected != now.protected) {
         let request = snapshots::set_protected(store, &reference, protected);
-        plan = plan.step(Step::pbs(server, format!("protection of {label}"), request));
+        plan = plan.step(Step::pbs(server, format!("set the protection of {label}"), request));
     }
     let (notes, protected) = (args.notes.clone(), args.protected);
     Ok(plan.settle(move |_, done| async move {

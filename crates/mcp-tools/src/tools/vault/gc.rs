@@ -119,7 +119,9 @@ impl ActionTool for DatastoreGc {
             plan = plan.warn("privilege", text);
         }
         // One that is stopped has only not finished its work.
-        let step = Step::pbs(&server, what, datastores::start_gc(&store)).stoppable();
+        let step =
+            Step::pbs(&server, format!("collect garbage of {label}"), datastores::start_gc(&store));
+        let step = step.stoppable();
         let before = known.status.as_ref().map(|status| status.used_bytes);
         Ok(plan.step(step).settle(move |cx, done| settle(cx, server, store, label, before, done)))
     }

@@ -259,7 +259,7 @@ impl Rehearsal {
             plan = plan.effect(format!("taken out of it: {}", away.join(", ")));
             plan = plan.step(self.strip(&away));
         }
-        plan = plan.step(self.order.start(&format!("start of {at}")));
+        plan = plan.step(self.order.start(&format!("start {at}")));
         let this = self.clone();
         let what =
             if self.has_agent { "wait for the guest agent" } else { "see whether it stays on" };
@@ -271,7 +271,7 @@ impl Rehearsal {
         let this = self.clone();
         plan = plan.step(
             Step::other(
-                format!("removal of {at}"),
+                format!("remove {at}"),
                 calls,
                 Box::new(move |running| Box::pin(async move { this.remove(running).await })),
             )
@@ -389,7 +389,7 @@ impl Rehearsal {
                     self.call(&running, "stop", self.stop_call()).await?;
                 }
                 running.tell(format!("remove {at}"));
-                self.call(&running, "removal", self.delete_call()).await?;
+                self.call(&running, "remove", self.delete_call()).await?;
                 member.forget(self.order.vmid);
                 return match self.is_ours().await {
                     Ok(None) => Ok(said(format!("{at} is removed"))),
@@ -414,7 +414,7 @@ impl Rehearsal {
         word: &str,
         request: Request<Upid>,
     ) -> Result<(), ToolError> {
-        let what = format!("{word} of {}", self.order.address());
+        let what = format!("{word} {}", self.order.address());
         let member = &self.order.member;
         let upid = member.operator.call(request).await;
         let upid = upid.map_err(|error| self.left_behind(ToolError::api(what.as_str(), &error)))?;

@@ -142,10 +142,12 @@ impl ActionTool for BackupRestore {
             .target(copy.volume.id.as_str(), [("size", copy.volume.size_bytes.to_string())]);
         plan = warn_of_copy(plan, &copy);
         plan = judge(plan, &whose, &copy, &order, args.start).await?;
-        let what = plan.what.clone();
+        let name = whose.name();
+        let what =
+            if args.over { format!("restore {name}") } else { format!("restore {name} to {at}") };
         plan = plan.step(order.step(&what));
         if args.start {
-            plan = plan.step(order.start(&format!("start of {at}")));
+            plan = plan.step(order.start(&format!("start {at}")));
         }
         let from = (copy.label(), copy.when(cx.now()), copy.volume.size_bytes);
         Ok(plan.settle(move |_, done| settle(order, from, done)))

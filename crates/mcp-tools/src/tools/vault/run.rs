@@ -350,9 +350,9 @@ fn warn_of_mode(plan: Plan, mode: Option<&str>, guests: &[Guest]) -> Plan {
 
 fn run_name(member: &Pve, node: &NodeName, guests: &[Guest]) -> String {
     match guests {
-        [one] => format!("backup of {}", named(one)),
+        [one] => format!("back up {}", named(one)),
         several => {
-            format!("backup of {} on {}/{node}", counted(several.len(), "guest"), member.key)
+            format!("back up {} on {}/{node}", counted(several.len(), "guest"), member.key)
         }
     }
 }

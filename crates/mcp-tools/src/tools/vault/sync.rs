@@ -112,7 +112,8 @@ impl ActionTool for SyncRun {
         if let Some(text) = spot::lacks(cx, &server, &path, &["Datastore.Backup"]).await {
             plan = plan.warn("privilege", text);
         }
-        let step = Step::pbs(&server, what, jobs::run(&JobKind::Sync, &job.id)).stoppable();
+        let request = jobs::run(&JobKind::Sync, &job.id);
+        let step = Step::pbs(&server, format!("run sync job {label}"), request).stoppable();
         Ok(plan.step(step).settle(move |cx, done| settle(cx, server, job, label, before, done)))
     }
 }

@@ -133,7 +133,8 @@ impl ActionTool for BackupVerify {
             plan = plan.warn("privilege", text);
         }
         let request = datastores::verify(&scope.store, scope.params(again, args.outdated_days));
-        let step = Step::pbs(&scope.server, what, request).judged().stoppable();
+        let step =
+            Step::pbs(&scope.server, format!("verify {label}"), request).judged().stoppable();
         Ok(plan.step(step).settle(move |cx, done| settle(cx, scope, passed, done)))
     }
 }

@@ -119,7 +119,7 @@ pub(super) async fn plan(cx: &Cx, args: &Args) -> Result<Plan, ToolError> {
         plan = plan.note(text);
     }
     let keys: BTreeSet<_> = gone.iter().map(|row| key(&row.namespace, &row.one)).collect();
-    let step = scope.step(&what, &keep);
+    let step = scope.step(&format!("prune {label}"), &keep);
     Ok(plan.step(step).settle(move |_, done| settle(scope, keys, done)))
 }
 

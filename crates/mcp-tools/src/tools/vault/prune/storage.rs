@@ -105,7 +105,8 @@ pub(super) async fn plan(cx: &Cx, args: &Args) -> Result<Plan, ToolError> {
         Some(vmid) => format!("{vmid}@{}", scope.storage),
         None => scope.storage.to_string(),
     };
-    let step = Step::pve(&scope.member, what, request).task(&["prunebackups"], id);
+    let step =
+        Step::pve(&scope.member, format!("prune {label}"), request).task(&["prunebackups"], id);
     Ok(plan.step(step).settle(move |_, done| settle(scope, gone, done)))
 }
 
