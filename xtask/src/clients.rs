@@ -271,6 +271,8 @@ impl Peer {
 
     /// Lets the client talk; whether it was content.
     fn talk(&self, command: &mut Command) -> Result<bool> {
+        // The server lives as long as the peer does.
+        let _ = &self.server;
         let program = command.get_program().to_string_lossy().into_owned();
         let status = command.stdin(Stdio::null()).status();
         Ok(status.with_context(|| format!("start {program}"))?.success())

@@ -7,7 +7,7 @@ use serde_json::Map;
 
 use crate::{
     Path,
-    schema::{Schema, Target, search},
+    schema::{Param, Schema, Target, search},
 };
 
 /// The longest question that is searched for.
@@ -21,7 +21,7 @@ pub fn schema(data: &[u8]) {
         for endpoint in schema.endpoints() {
             for param in endpoint.params() {
                 assert_eq!(
-                    endpoint.param(param.name()).map(|found| found.name()),
+                    endpoint.param(param.name()).map(Param::name),
                     Some(param.name()),
                     "a parameter is found by its name"
                 );

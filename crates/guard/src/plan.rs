@@ -6,7 +6,10 @@
 //! The bytes are canonical JSON (RFC 8785: keys sorted, no blanks; no number occurs), hashed with
 //! SHA-256 behind the prefix `proxmox-mcp/plan/v1\0`, so that no other document has the same digest.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -68,8 +71,12 @@ impl PlanForm {
         let mut hasher = Sha256::new();
         hasher.update(PREFIX);
         hasher.update(self.canonical());
-        let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        PlanDigest(format!("sha256:{hex}"))
+        let mut digest = "sha256:".to_owned();
+        for byte in hasher.finalize() {
+            // Writing to a string cannot fail.
+            let _ = write!(digest, "{byte:02x}");
+        }
+        PlanDigest(digest)
     }
 
     /// What is not as it was when `earlier` was made, in words; empty if nothing moved.

@@ -35,7 +35,7 @@ mod say;
 #[cfg(test)]
 mod tests;
 
-use std::{any::Any, collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
 
 use api_core::Request;
 use async_trait::async_trait;
@@ -494,6 +494,10 @@ fn hidden(secret: &str) -> String {
     hasher.update(key);
     hasher.update(secret.as_bytes());
     hasher.update(key);
-    let hex: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("secret:{hex}")
+    let mut out = "secret:".to_owned();
+    for byte in hasher.finalize().iter().take(8) {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
 }

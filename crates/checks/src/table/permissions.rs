@@ -182,6 +182,7 @@ mod tests {
         "Sys.Audit",
         "VM.Audit",
         "Datastore.Audit",
+        "Pool.Audit",
         "VM.GuestAgent.Audit",
         "Sys.Syslog",
         "Datastore.AllocateSpace",
@@ -229,13 +230,15 @@ mod tests {
               - for backup files on PVE storages (tasks and backup servers are used instead): pveum role add McpDatastoreAllocateSpace --privs Datastore.AllocateSpace; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateSpace; pveum role add McpVMBackup --privs VM.Backup; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMBackup
               - for node logs, and cluster log entries of others: pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysSyslog
               - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
-            Fail mcp@pve!agent lacks Sys.Audit on /, VM.Audit on parts of /vms, Datastore.Audit on /storage, Datastore.AllocateSpace on /storage, VM.Backup on parts of /vms, VM.GuestAgent.Audit on /vms, Sys.Syslog on /
+            Fail mcp@pve!agent lacks Sys.Audit on /, VM.Audit on parts of /vms, Datastore.Audit on /storage, Datastore.AllocateSpace on /storage, VM.Backup on parts of /vms, VM.GuestAgent.Audit on /vms, Sys.Syslog on /, Sys.Audit on /access, Pool.Audit on /pool
               - for quorum, HA, backup jobs, node status and the tasks of others: pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles PVEAuditor
               - for guests: a line above does
               - for storages and how full they are: a line above does
               - for backup files on PVE storages (tasks and backup servers are used instead): pveum role add McpDatastoreAllocateSpace --privs Datastore.AllocateSpace; pveum acl modify /storage --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpDatastoreAllocateSpace; pveum role add McpVMBackup --privs VM.Backup; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMBackup
               - for addresses of virtual machines (from the guest agent): pveum role add McpVMGuestAgentAudit --privs VM.GuestAgent.Audit; pveum acl modify /vms --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpVMGuestAgentAudit
               - for node logs, and cluster log entries of others: pveum role add McpSysSyslog --privs Sys.Syslog; pveum acl modify / --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysSyslog
+              - for users, groups and access control of others: a line above does
+              - for pools: a line above does
               - optional: for pending package updates (a wide privilege: leave it out unless you need them here): pveum role add McpSysModify --privs Sys.Modify; pveum acl modify /nodes --users 'mcp@pve' --tokens 'mcp@pve!agent' --roles McpSysModify
             Fail mcp@pve!agent has no privileges at all
               - a token needs a grant of its own and one for its user; on the server's shell:
@@ -243,17 +246,25 @@ mod tests {
             Fail mcp@pve has no privileges at all
               - on the server's shell:
               - pveum acl modify / --users 'mcp@pve' --roles PVEAuditor
-            Fail mcp@pbs!agent lacks Datastore.Audit on parts of /datastore, Sys.Audit on /system, Remote.Audit on /remote
+            Fail mcp@pbs!agent lacks Datastore.Audit on parts of /datastore, Sys.Audit on /system, Sys.Audit on /access, Sys.Audit on /, Remote.Audit on /remote
               - for datastores, their backups and jobs: proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs!agent'
               - for the server's status and the tasks of others: proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs!agent'
+              - for users and access control of others: proxmox-backup-manager acl update /access Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /access Audit --auth-id 'mcp@pbs!agent'
+              - for pending package updates: proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs!agent'
               - for sync jobs that pull from remotes: proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs!agent'
-            Fail mcp@pbs!agent lacks Sys.Audit on /system, Remote.Audit on /remote
+              - optional: for the server's certificates (a wide privilege: leave it out unless you need them here): proxmox-backup-manager acl update /system Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update /system Admin --auth-id 'mcp@pbs!agent'
+            Fail mcp@pbs!agent lacks Sys.Audit on /system, Sys.Audit on /access, Sys.Audit on /, Remote.Audit on /remote
               - for the server's status and the tasks of others: proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs!agent'
+              - for users and access control of others: a line above does
+              - for pending package updates: a line above does
               - for sync jobs that pull from remotes: proxmox-backup-manager acl update / RemoteAudit --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / RemoteAudit --auth-id 'mcp@pbs!agent'
+              - optional: for the server's certificates (a wide privilege: leave it out unless you need them here): proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs' && proxmox-backup-manager acl update / Admin --auth-id 'mcp@pbs!agent'
             Fail mcp@pbs has no privileges at all
               - on the server's shell:
               - proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id 'mcp@pbs'
               - proxmox-backup-manager acl update /system Audit --auth-id 'mcp@pbs'
+              - proxmox-backup-manager acl update /access Audit --auth-id 'mcp@pbs'
+              - proxmox-backup-manager acl update / Audit --auth-id 'mcp@pbs'
               - proxmox-backup-manager acl update /remote RemoteAudit --auth-id 'mcp@pbs'
         "#]].assert_eq(&(pve.concat() + &pbs.concat()));
     }
