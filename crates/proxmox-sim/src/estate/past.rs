@@ -24,11 +24,10 @@ fn backups(estate: &mut Estate, at: usize) {
     let cluster = &mut estate.clusters[at];
     let lab = cluster.key == "lab";
     let night = (now / 86_400_000) * 86_400 + if lab { 3600 } else { 9000 };
-    // The last run is over by now, whenever that is.
-    let night = if (night + 3 * 3600) * 1000 > now { night - 86_400 } else { night };
     for day in (0..3).rev() {
         for node in 0..cluster.nodes.len() {
-            let start = night - 86_400 * day;
+            let seconds = 1900 + node as i64 * 240;
+            let start = last_start(night, seconds, now / 1000) - 86_400 * day;
             let mut log = vec![format!(
                 "INFO: starting new backup job: vzdump --storage vault --mode snapshot --quiet 1{}",
                 if lab {
@@ -84,11 +83,24 @@ fn backups(estate: &mut Estate, at: usize) {
                 id: "",
                 user: "root@pam",
                 start,
-                seconds: 1900 + node as i64 * 240,
+                seconds,
                 status: if failed { "job errors" } else { "OK" },
                 log,
             });
         }
+    }
+}
+
+/// When the last daily run began that is over by `now`; so it ended less than a day ago, at every
+/// hour. One that would end within minutes began a little early, or it would be a day old to those
+/// who ask a moment later.
+fn last_start(today: i64, seconds: i64, now: i64) -> i64 {
+    const NEARLY: i64 = 600;
+    let left = today + seconds - now;
+    match left {
+        ..=0 => today,
+        1..=NEARLY => now - seconds,
+        _ => today - 86_400,
     }
 }
 
@@ -303,5 +315,20 @@ fn vault(estate: &mut Estate) {
             status,
             log: Vec::new(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_run_is_over_and_ended_today_at_every_minute() {
+        let (today, seconds) = (20_000 * 86_400 + 3600, 2380);
+        for minute in 0..1440 {
+            let now = 20_000 * 86_400 + minute * 60;
+            let ended = last_start(today, seconds, now) + seconds;
+            assert!((now - 86_400 + 600..=now).contains(&ended), "at minute {minute}: {ended}");
+        }
     }
 }
