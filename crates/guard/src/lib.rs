@@ -23,6 +23,7 @@
 mod grant;
 mod mode;
 mod plan;
+pub mod ports;
 mod principal;
 pub mod risk;
 mod scope;

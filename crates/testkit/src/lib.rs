@@ -26,6 +26,8 @@
 pub mod calls;
 pub mod contract;
 pub mod fixtures;
+#[cfg(feature = "ports")]
+pub mod ports;
 pub mod services;
 mod skip;
 mod wait;
