@@ -6,5 +6,7 @@
 
 #[cfg(feature = "mcp-protocol")]
 pub mod mcp_protocol;
+#[cfg(feature = "ports")]
+pub mod ports;
 #[cfg(feature = "store")]
 pub mod store;
