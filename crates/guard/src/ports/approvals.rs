@@ -153,8 +153,8 @@ pub struct ApprovalFilter {
 /// Where approvals are kept.
 ///
 /// A state is left only as `pending → approved → running → done|failed|unknown`,
-/// `pending → refused|expired|void` and `approved → void|expired`; what is asked for otherwise is a
-/// conflict. Time that ran out counts at once, whether or not [`Approvals::expire`] has come by.
+/// `pending → refused|expired|void` and `approved → void|expired`, and goes back only by
+/// [`Approvals::release`]; what is asked for otherwise is a conflict. Time that ran out counts at once, whether or not [`Approvals::expire`] has come by.
 #[async_trait]
 pub trait Approvals: Send + Sync + 'static {
     /// Asks, under a new random id.
@@ -203,6 +203,13 @@ pub trait Approvals: Send + Sync + 'static {
         digest: &PlanDigest,
         now: Timestamp,
     ) -> Result<Approval, PortError>;
+
+    /// Gives back what was claimed by a program that is gone and has sent nothing: it is approved
+    /// again, for as long as its time lasts.
+    ///
+    /// # Errors
+    /// There is none, or it is not running.
+    async fn release(&self, id: ApprovalId, now: Timestamp) -> Result<Approval, PortError>;
 
     /// Says how the work that was claimed ended, and keeps its answer for the asker.
     ///

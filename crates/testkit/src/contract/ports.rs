@@ -89,6 +89,11 @@ pub async fn approvals(port: &dyn Approvals) {
     assert_eq!(claimed.state, ApprovalState::Running);
     assert!(port.claim(asked.id, &digest, after(12)).await.unwrap_err().is_conflict());
     assert!(port.void(asked.id, "no", None, after(12)).await.unwrap_err().is_conflict());
+    // What was claimed in vain is given back.
+    let released = port.release(asked.id, after(13)).await.expect("release");
+    assert_eq!(released.state, ApprovalState::Approved);
+    assert!(port.release(asked.id, after(13)).await.unwrap_err().is_conflict());
+    port.claim(asked.id, &digest, after(14)).await.expect("claim");
     // What runs does not expire.
     assert_eq!(port.expire(after(4000)).await.expect("expire"), []);
     let result = json!({"lead": "done"});
