@@ -44,6 +44,9 @@ pub struct SimConfig {
     pub task_speed: f64,
     /// The address that all listeners bind, each on a port of its own.
     pub listen: IpAddr,
+    /// How far the simulated clocks are ahead of the machine's, in milliseconds. Certificates are
+    /// valid by the machine's clock all the same.
+    pub ahead_ms: i64,
 }
 
 // === impl SimConfig ===
@@ -56,6 +59,7 @@ impl Default for SimConfig {
             auth_delay: Duration::from_secs(3),
             task_speed: 1.0,
             listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ahead_ms: 0,
         }
     }
 }
@@ -91,6 +95,14 @@ impl SimConfig {
     #[must_use]
     pub fn with_task_speed(mut self, speed: f64) -> Self {
         self.task_speed = if speed > 0.0 { speed } else { 1.0 };
+        self
+    }
+
+    /// Sets how far the simulated clocks are ahead of the machine's, in milliseconds: for tests
+    /// whose answers tell times.
+    #[must_use]
+    pub fn with_ahead_ms(mut self, ahead: i64) -> Self {
+        self.ahead_ms = ahead;
         self
     }
 

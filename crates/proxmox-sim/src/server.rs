@@ -88,7 +88,8 @@ impl World {
     /// The estate, brought up to now.
     pub(crate) fn estate(&self) -> MutexGuard<'_, Estate> {
         let mut estate = self.estate.lock().unwrap_or_else(PoisonError::into_inner);
-        estate.advance(crate::clock::now_ms());
+        let now = crate::clock::now_ms() + estate.ahead;
+        estate.advance(now);
         estate
     }
 }

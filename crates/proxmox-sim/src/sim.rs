@@ -87,7 +87,8 @@ impl Sim {
     /// # Errors
     /// A certificate could not be made, or a port could not be bound.
     pub async fn start(config: SimConfig) -> Result<Self, SimError> {
-        let mut estate = estate::build(&config, crate::clock::now_ms());
+        let mut estate = estate::build(&config, crate::clock::now_ms() + config.ahead_ms);
+        estate.ahead = config.ahead_ms;
         let books = Books::new(config.pve_release)?;
         let mut authorities = Vec::new();
         let mut targets = Vec::new();

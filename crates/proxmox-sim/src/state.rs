@@ -35,6 +35,8 @@ pub(crate) type Act = Box<dyn FnOnce(&mut Estate) + Send>;
 pub(crate) struct Estate {
     /// Milliseconds since the epoch, as of the request being answered.
     pub(crate) now: i64,
+    /// How far its clocks are ahead of the machine's, in milliseconds.
+    pub(crate) ahead: i64,
     pub(crate) speed: f64,
     pub(crate) release: PveRelease,
     pub(crate) clusters: Vec<Cluster>,
@@ -64,6 +66,7 @@ impl Estate {
     pub(crate) fn new(now: i64, speed: f64, release: PveRelease) -> Self {
         Self {
             now,
+            ahead: 0,
             speed,
             release,
             clusters: Vec::new(),

@@ -3,6 +3,7 @@
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use api_core::endpoint::FileContent;
+use jiff::{SignedDuration, Timestamp};
 use mcp_protocol::{CallContext, Caller, JsonObject};
 use mcp_tools::{
     fleet::{Fleet, Traits},
@@ -12,11 +13,19 @@ use mcp_tools::{
 };
 use proxmox_sim::{Product, Sim, SimConfig};
 use serde_json::{Value, json};
+use stdx::{Clock, SystemClock};
 
 /// A simulator and the fleet over it.
 pub(crate) struct Estate {
     pub(crate) sim: Sim,
     pub(crate) cx: Cx,
+}
+
+/// A clock that runs from the same evening in every test, for the simulator and for us: what
+/// happened within the last day, and its date, must not depend on when the tests are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evening {
+    ahead: SignedDuration,
 }
 
 /// An answer.
@@ -27,6 +36,19 @@ pub(crate) struct Answer {
     pub(crate) object: JsonObject,
 }
 
+impl Evening {
+    fn falls() -> Self {
+        let evening: Timestamp = "2026-11-22T22:30:00Z".parse().expect("a time");
+        Self { ahead: evening.duration_since(SystemClock.now()) }
+    }
+}
+
+impl Clock for Evening {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.ahead
+    }
+}
+
 impl Estate {
     /// The demo estate, seen with the given token.
     pub(crate) async fn start(token: &str) -> Self {
@@ -34,8 +56,10 @@ impl Estate {
     }
 
     pub(crate) async fn of(config: SimConfig, token: &str, ceiling: usize) -> Self {
+        let clock = Evening::falls();
+        let config = config.with_ahead_ms(clock.ahead.as_millis() as i64);
         let sim = Sim::start(config).await.expect("the simulator starts");
-        let fleet = fleet(&sim, token);
+        let fleet = fleet(&sim, token, Arc::new(clock));
         let call = CallContext::detached(Caller::new("local:0"));
         let mut cx = Cx::new(Arc::new(fleet), call);
         cx.mode = guard::Mode::Trusted;
@@ -110,8 +134,8 @@ pub(crate) fn tool(name: &str) -> &'static dyn EstateTool {
     *all.find(|tool| tool.definition().name == name).unwrap_or_else(|| panic!("no tool {name}"))
 }
 
-fn fleet(sim: &Sim, token: &str) -> Fleet {
-    let mut fleet = Fleet::new(stdx::SystemClock::shared());
+fn fleet(sim: &Sim, token: &str, clock: Arc<dyn Clock>) -> Fleet {
+    let mut fleet = Fleet::new(clock);
     for target in sim.targets() {
         let ca = target.ca_pem.clone();
         let files = move |_: &Path| -> io::Result<FileContent> {

@@ -114,6 +114,9 @@ fn run(call: &mut Call<'_>) -> Answer {
     call.estate.after(NOTICE + RUN, move |estate| {
         let now = estate.seconds();
         let kept = estate.clusters[at].common.replication.entry(id).or_default();
+        // A job is told apart from its last run by the second in which it began, so a simulator in a
+        // hurry must not begin two in one.
+        let now = kept.last_try.map_or(now, |last| now.max(last + 1));
         kept.last_try = Some(now);
         if kept.cause.is_some() {
             kept.failures += 1;
