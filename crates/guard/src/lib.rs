@@ -20,9 +20,14 @@
 //! *Invariant:* pure: no I/O, no clock, no transport, nothing of MCP.
 //! *Invariant:* what is not expressly permitted is refused, and a refusal says what to do.
 
+pub mod approval;
+pub mod breaker;
+pub mod budget;
+pub mod freeze;
 mod grant;
 mod mode;
 mod plan;
+pub mod policy;
 pub mod ports;
 mod principal;
 pub mod risk;

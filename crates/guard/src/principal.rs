@@ -128,6 +128,12 @@ impl Principal {
         self.on_behalf_of.as_deref()
     }
 
+    /// Whose credential is used: this principal without the one it acts for.
+    #[must_use]
+    pub fn actor(&self) -> Self {
+        Self { on_behalf_of: None, ..self.clone() }
+    }
+
     fn bare(kind: PrincipalKind, issuer: Option<&str>, subject: &str) -> Self {
         let issuer = issuer.map(str::to_owned);
         Self { kind, issuer, subject: subject.to_owned(), on_behalf_of: None }
