@@ -31,7 +31,7 @@ pub struct NewJob {
     pub owner: String,
     /// What it is, for people.
     pub label: String,
-    /// What it stands for outside (task ids, in order); meaningless here.
+    /// What it stands for outside and how far it is, one line each; meaningless here.
     pub refs: Vec<String>,
     /// Now.
     pub created: Timestamp,
@@ -47,11 +47,11 @@ pub struct Job {
     pub owner: String,
     /// What it is, for people.
     pub label: String,
-    /// What it stands for outside.
+    /// What it stands for outside and how far it is.
     pub refs: Vec<String>,
     /// When it was made.
     pub created: Timestamp,
-    /// When its state last changed.
+    /// When its state or its progress was last noted.
     pub updated: Timestamp,
     /// How far it is.
     pub state: JobState,
@@ -116,6 +116,15 @@ pub trait JobStore: Send + Sync + 'static {
         &self,
         id: &JobId,
         state: JobState,
+        now: Timestamp,
+    ) -> Result<Option<Job>, JobStoreError>;
+
+    /// Replaces what a job that is not finished stands for, which also says that somebody is at work on it; a finished one
+    /// stays as it is. Returns the job as it then is, so that whoever works on it learns that it was stopped elsewhere.
+    async fn progress(
+        &self,
+        id: &JobId,
+        refs: Vec<String>,
         now: Timestamp,
     ) -> Result<Option<Job>, JobStoreError>;
 
@@ -244,6 +253,21 @@ impl JobStore for MemoryJobs {
         let Some(job) = jobs.get_mut(id) else { return Ok(None) };
         if !job.state.is_finished() {
             job.state = state;
+            job.updated = now;
+        }
+        Ok(Some(job.clone()))
+    }
+
+    async fn progress(
+        &self,
+        id: &JobId,
+        refs: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Option<Job>, JobStoreError> {
+        let mut jobs = self.lock();
+        let Some(job) = jobs.get_mut(id) else { return Ok(None) };
+        if !job.state.is_finished() {
+            job.refs = refs;
             job.updated = now;
         }
         Ok(Some(job.clone()))

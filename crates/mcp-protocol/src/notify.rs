@@ -343,6 +343,16 @@ impl JobStore for ToldJobs {
         Ok(job)
     }
 
+    // Its state is the same: whoever follows the job is not woken for every step.
+    async fn progress(
+        &self,
+        id: &JobId,
+        refs: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Option<Job>, JobStoreError> {
+        self.store.progress(id, refs, now).await
+    }
+
     async fn list_by_owner(&self, owner: &str) -> Result<Vec<Job>, JobStoreError> {
         self.store.list_by_owner(owner).await
     }

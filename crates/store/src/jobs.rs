@@ -1,6 +1,5 @@
-//! Long work that outlives one call: who started it, which tasks it became, how it ended.
+//! Long work that outlives one call: who started it, how far it is, how it ended.
 
-use estate::Upid;
 use guard::Principal;
 use jiff::Timestamp;
 
@@ -16,8 +15,8 @@ pub struct Job {
     pub owner: Principal,
     /// What it is, for people.
     pub label: String,
-    /// The tasks that it became so far, in order.
-    pub upids: Vec<Upid>,
+    /// What it stands for outside and how far it is, in words of whoever made it; one line each.
+    pub refs: Vec<String>,
     /// How far it is.
     pub state: JobState,
     /// When it was made.
@@ -36,8 +35,8 @@ pub struct NewJob {
     pub owner: Principal,
     /// What it is, for people.
     pub label: String,
-    /// The tasks that it is already known to be.
-    pub upids: Vec<Upid>,
+    /// What it stands for outside so far; see [`Job::refs`].
+    pub refs: Vec<String>,
 }
 
 /// How far a job is. Only `Running` and `Asking` change.
@@ -66,12 +65,12 @@ pub trait JobStore: Send + Sync + 'static {
     /// Makes a running job with a new id.
     async fn create_job(&self, job: NewJob, now: Timestamp) -> Result<Job, Error>;
 
-    /// Notes a further task of a running job.
+    /// Replaces what a job that is not over stands for. What it asks stays.
     ///
     /// # Errors
     ///
     /// Not found, or a conflict when the job is over.
-    async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error>;
+    async fn set_refs(&self, id: JobId, refs: Vec<String>, now: Timestamp) -> Result<Job, Error>;
 
     /// Notes what a job that is not over asks, or with `None` that it goes on.
     ///
@@ -117,15 +116,15 @@ pub trait JobStore: Send + Sync + 'static {
 // === impl NewJob ===
 
 impl NewJob {
-    /// A job that has no task yet.
+    /// A job that stands for nothing outside yet.
     pub fn new(owner: Principal, label: impl Into<String>) -> Self {
-        Self { owner, label: label.into(), upids: Vec::new() }
+        Self { owner, label: label.into(), refs: Vec::new() }
     }
 
-    /// With a task that is already known.
+    /// With something that it stands for.
     #[must_use]
-    pub fn with_upid(mut self, upid: Upid) -> Self {
-        self.upids.push(upid);
+    pub fn with_ref(mut self, text: impl Into<String>) -> Self {
+        self.refs.push(text.into());
         self
     }
 }

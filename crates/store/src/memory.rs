@@ -2,14 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use estate::Upid;
 use guard::Principal;
 use jiff::Timestamp;
 
 use crate::approvals::{self, Approval, ApprovalState, ApprovalStore, Decision, NewApproval};
 use crate::audit::{AuditLog, AuditRecord, GENESIS, NewAuditRecord};
 use crate::jobs::{self, Job, JobState, JobStore, NewJob};
-use crate::rows::{micros, storable};
+use crate::rows::{self, micros, storable};
 use crate::{ApprovalId, Error, JobId, PlanDigest};
 
 /// A store that is gone with the process.
@@ -80,7 +79,7 @@ impl JobStore for MemoryStore {
             id: JobId::random(),
             owner: job.owner,
             label: storable(job.label),
-            upids: job.upids,
+            refs: rows::storable_refs(job.refs),
             state: JobState::Running,
             created: now,
             updated: now,
@@ -90,10 +89,10 @@ impl JobStore for MemoryStore {
         Ok(job)
     }
 
-    async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error> {
+    async fn set_refs(&self, id: JobId, refs: Vec<String>, now: Timestamp) -> Result<Job, Error> {
         let mut state = self.state();
-        let job = state.live_job("note a task of", id)?;
-        job.upids.push(upid.clone());
+        let job = state.live_job("note how far it is of", id)?;
+        job.refs = rows::storable_refs(refs);
         job.updated = micros::floor(now);
         Ok(job.clone())
     }

@@ -1,6 +1,5 @@
 //! The protocol's jobs, kept in this store: what makes a job survive a restart.
 
-use estate::Upid;
 use guard::Principal;
 use jiff::Timestamp;
 use mcp_protocol as mcp;
@@ -14,8 +13,7 @@ const LISTED: u32 = 1000;
 
 /// [`mcp_protocol::JobStore`] over a store that is opened by its first use.
 ///
-/// Owners are principals in their written form, and what a job stands for are UPIDs; anything else
-/// is refused when the job is made.
+/// Owners are principals in their written form; anything else is refused when the job is made.
 #[derive(Clone, Debug)]
 pub struct ProtocolJobs {
     store: LazyStore,
@@ -34,11 +32,9 @@ impl ProtocolJobs {
 impl mcp::JobStore for ProtocolJobs {
     async fn create(&self, job: mcp::NewJob) -> Result<mcp::Job, JobStoreError> {
         let owner = job.owner.parse::<Principal>().map_err(failed("create a job"))?;
-        let upids = job.refs.iter().map(|text| text.parse::<Upid>());
-        let upids = upids.collect::<Result<Vec<_>, _>>().map_err(failed("create a job"))?;
         let failed = failed("create a job");
         let store = self.store.get().await.map_err(&failed)?;
-        let new = NewJob { owner, label: job.label, upids };
+        let new = NewJob { owner, label: job.label, refs: job.refs };
         Ok(to_protocol(store.create_job(new, job.created).await.map_err(&failed)?))
     }
 
@@ -94,6 +90,24 @@ impl mcp::JobStore for ProtocolJobs {
         }
     }
 
+    async fn progress(
+        &self,
+        id: &mcp::JobId,
+        refs: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Option<mcp::Job>, JobStoreError> {
+        let failed = failed("note how far a job is");
+        let Ok(ours) = id.as_str().parse::<JobId>() else { return Ok(None) };
+        let store = self.store.get().await.map_err(&failed)?;
+        match store.set_refs(ours, refs, now).await {
+            Ok(job) => Ok(Some(to_protocol(job))),
+            // A finished job keeps what it stood for.
+            Err(error) if error.is_conflict() => self.get(id).await,
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     async fn list_by_owner(&self, owner: &str) -> Result<Vec<mcp::Job>, JobStoreError> {
         let failed = failed("list jobs");
         let Ok(owner) = owner.parse::<Principal>() else { return Ok(Vec::new()) };
@@ -120,7 +134,7 @@ fn to_protocol(job: Job) -> mcp::Job {
     let new = mcp::NewJob {
         owner: job.owner.to_string(),
         label: job.label,
-        refs: job.upids.iter().map(Upid::to_string).collect(),
+        refs: job.refs,
         created: job.created,
     };
     mcp::Job::restore(mcp::JobId::from_text(job.id.to_string()), new, job.updated, state)

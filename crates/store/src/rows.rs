@@ -1,9 +1,9 @@
 //! How things are written in rows, the same for every engine: version 2 of what is on disk.
 //!
-//! Times are microseconds since 1970 in UTC, ids and digests lowercase hexadecimal, principals and
-//! UPIDs their written forms (UPIDs one per line), states words, JSON its text.
+//! Times are microseconds since 1970 in UTC, ids and digests lowercase hexadecimal, principals
+//! their written forms, what a job stands for one text per line (the column is still called `upids`,
+//! after what it began as), states words, JSON its text.
 
-use estate::Upid;
 use guard::Principal;
 
 use crate::approvals::{Approval, ApprovalState};
@@ -45,23 +45,25 @@ pub(crate) fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
-pub(crate) fn upids_text(upids: &[Upid]) -> String {
-    upids.iter().map(upid_line).collect()
+/// What a job stands for as it will be read back: each a line.
+pub(crate) fn storable_refs(refs: Vec<String>) -> Vec<String> {
+    let line = |text: String| storable(text).replace(['\n', '\r'], " ");
+    refs.into_iter().map(line).collect()
 }
 
-/// A UPID has no white space in it, so a line holds one and appending is one statement.
-pub(crate) fn upid_line(upid: &Upid) -> String {
-    format!("{upid}\n")
+/// Those, as a row holds them.
+pub(crate) fn refs_text(refs: &[String]) -> String {
+    refs.iter().flat_map(|text| [text.as_str(), "\n"]).collect()
 }
 
 pub(crate) fn job(row: JobRow) -> Result<Job, Error> {
-    let (id, owner, label, upids, state, created, updated, result) = row;
+    let (id, owner, label, refs, state, created, updated, result) = row;
     let what = format!("job {id}");
     Ok(Job {
         id: read(&id, &what, "id")?,
         owner: read(&owner, &what, "owner")?,
         label,
-        upids: upids.lines().map(|line| read(line, &what, "UPID")).collect::<Result<_, _>>()?,
+        refs: refs.lines().map(str::to_owned).collect(),
         state: JobState::parse(&state).ok_or_else(|| unreadable(&what, "state"))?,
         created: micros::read(created, &what)?,
         updated: micros::read(updated, &what)?,

@@ -11,11 +11,12 @@ macro_rules! impl_jobs_and_approvals {
                 let id = JobId::random();
                 let now = micros::floor(now);
                 let label = rows::storable(job.label);
+                let refs = rows::storable_refs(job.refs);
                 sqlx::query(statements::INSERT_JOB)
                     .bind(id.to_string())
                     .bind(job.owner.to_string())
                     .bind(&label)
-                    .bind(rows::upids_text(&job.upids))
+                    .bind(rows::refs_text(&refs))
                     .bind(now.as_microsecond())
                     .execute(&self.pool)
                     .await
@@ -24,7 +25,7 @@ macro_rules! impl_jobs_and_approvals {
                     id,
                     owner: job.owner,
                     label,
-                    upids: job.upids,
+                    refs,
                     state: JobState::Running,
                     created: now,
                     updated: now,
@@ -32,17 +33,23 @@ macro_rules! impl_jobs_and_approvals {
                 })
             }
 
-            async fn add_upid(&self, id: JobId, upid: &Upid, now: Timestamp) -> Result<Job, Error> {
-                let changed = sqlx::query_as::<_, JobRow>(statements::ADD_UPID)
+            async fn set_refs(
+                &self,
+                id: JobId,
+                refs: Vec<String>,
+                now: Timestamp,
+            ) -> Result<Job, Error> {
+                let refs = rows::refs_text(&rows::storable_refs(refs));
+                let changed = sqlx::query_as::<_, JobRow>(statements::SET_REFS)
                     .bind(id.to_string())
-                    .bind(rows::upid_line(upid))
+                    .bind(refs)
                     .bind(now.as_microsecond())
                     .fetch_optional(&self.pool)
                     .await
-                    .map_err(|error| Error::engine(format!("note a task of job {id}"), error))?;
+                    .map_err(|error| Error::engine(format!("note how far job {id} is"), error))?;
                 match changed {
                     Some(row) => rows::job(row),
-                    None => Err(self.job_refused("note a task of", id).await),
+                    None => Err(self.job_refused("note how far it is of", id).await),
                 }
             }
 
@@ -249,7 +256,6 @@ pub(crate) use impl_jobs_and_approvals;
 
 /// What the macro's body names, so that an engine's file imports one thing.
 pub(crate) mod names {
-    pub(crate) use estate::Upid;
     pub(crate) use guard::Principal;
     pub(crate) use jiff::Timestamp;
 

@@ -3,7 +3,7 @@
 pub(crate) const INSERT_JOB: &str = "INSERT INTO jobs (id, owner, label, upids, state, created_us, \
      updated_us, result) VALUES ($1, $2, $3, $4, 'running', $5, $5, NULL)";
 
-pub(crate) const ADD_UPID: &str = "UPDATE jobs SET upids = upids || $2, updated_us = $3 \
+pub(crate) const SET_REFS: &str = "UPDATE jobs SET upids = $2, updated_us = $3 \
      WHERE id = $1 AND state IN ('running', 'asking') \
      RETURNING id, owner, label, upids, state, created_us, updated_us, result";
 

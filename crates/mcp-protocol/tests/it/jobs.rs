@@ -28,6 +28,11 @@ async fn contract(store: &dyn JobStore) {
     assert_eq!((&ended.state, ended.updated), (&failed, later));
     let kept = store.update(&other.id, JobState::Cancelled, later + 1.hour()).await.unwrap();
     assert_eq!(kept, Some(ended), "a finished job keeps its state");
+    let further = vec!["third".to_owned()];
+    let told = store.progress(&first.id, further.clone(), later).await.unwrap().unwrap();
+    assert_eq!((&told.refs, told.updated, &told.state), (&further, later, &JobState::Running));
+    let late = store.progress(&other.id, further, later + 1.hour()).await.unwrap();
+    assert_eq!(late.as_ref(), kept.as_ref(), "a finished job keeps what it stood for");
     let missing = store.update(&JobId::random(), JobState::Cancelled, later).await.unwrap();
     assert_eq!(missing, None);
 }

@@ -172,8 +172,8 @@ async fn what_is_in_the_rows() {
     let now = "2026-11-22T12:00:00.123456789Z".parse().unwrap();
     let upid = |id| format!("UPID:alder:000002D6:000C8274:6B033EDA:qmstart:{id}:root@pam:");
     let new = NewJob::new(guard::Principal::local(1000), "start two")
-        .with_upid(upid(100).parse().unwrap())
-        .with_upid(upid(101).parse().unwrap());
+        .with_ref(upid(100))
+        .with_ref(upid(101));
     let job = store.create_job(new, now).await.unwrap();
     let result = Some(serde_json::json!({ "exit": "OK" }));
     store.finish_job(job.id, JobState::Canceled, result, now).await.unwrap();

@@ -17,7 +17,8 @@ fn after(seconds: i64) -> Timestamp {
 ///
 /// Where the contract is broken.
 pub async fn jobs(store: &dyn JobStore) {
-    let refs = ["UPID:alder:000002D6:000C8274:6B033EDA:vzdump:104:root@pam:".to_owned()];
+    let upid = "UPID:alder:000002D6:000C8274:6B033EDA:vzdump:104:root@pam:";
+    let refs = ["step:1/3".to_owned(), format!("task:1:lab:{upid}")];
     let new = |label: &str, owner: &str, created| NewJob {
         owner: owner.to_owned(),
         label: label.to_owned(),
@@ -37,6 +38,16 @@ pub async fn jobs(store: &dyn JobStore) {
     let listed = store.list_by_owner("local:1000").await.expect("list");
     assert_eq!(listed, [second.clone(), first.clone()], "newest first");
     assert_eq!(store.list_by_owner("local:1001").await.expect("list"), []);
+
+    // How far it is is replaced as a whole, and says that somebody is at work on it.
+    let further = vec!["step:2/3".to_owned(), "doing:what comes then".to_owned()];
+    let told = store.progress(&second.id, further.clone(), after(4)).await.expect("progress");
+    let told = told.expect("it is there");
+    assert_eq!((&told.refs, told.updated), (&further, after(4)));
+    assert_eq!((&told.state, told.created), (&JobState::Running, second.created));
+    assert_eq!(store.get(&second.id).await.expect("get"), Some(told));
+    let missing = store.progress(&JobId::random(), further.clone(), after(4)).await;
+    assert_eq!(missing.expect("progress"), None);
 
     // What a job asks is kept with what was answered, until it goes on.
     let mut asked = Questions::new(vec![
@@ -90,6 +101,8 @@ pub async fn jobs(store: &dyn JobStore) {
         let unknown = JobState::Unknown("?".to_owned());
         let again = store.update(&job.id, unknown, after(12)).await.expect("update");
         assert_eq!(again.as_ref(), Some(&ended));
+        let late = store.progress(&job.id, further.clone(), after(13)).await.expect("progress");
+        assert_eq!(late.as_ref(), Some(&ended), "whoever worked on it learns that it is over");
         assert_eq!(store.get(&job.id).await.expect("get"), Some(ended));
     }
     let missing = store.update(&JobId::random(), JobState::Cancelled, after(13)).await;

@@ -3,7 +3,6 @@
 use std::slice;
 use std::sync::Arc;
 
-use estate::Upid;
 use futures::future::join_all;
 use guard::Principal;
 use jiff::{SignedDuration, Timestamp};
@@ -23,9 +22,8 @@ fn after(seconds: i64) -> Timestamp {
     noon() + SignedDuration::from_secs(seconds)
 }
 
-fn upid(id: u32) -> Upid {
-    let text = format!("UPID:alder:000002D6:000C8274:6B033EDA:qmstart:{id}:root@pam:");
-    text.parse().expect("a UPID")
+fn upid(id: u32) -> String {
+    format!("task:1:lab:UPID:alder:000002D6:000C8274:6B033EDA:qmstart:{id}:root@pam:")
 }
 
 /// What every job store does. Wants an empty one.
@@ -36,7 +34,7 @@ fn upid(id: u32) -> Upid {
 pub async fn jobs(store: &dyn JobStore) {
     let (alice, bob) = (Principal::local(1000), Principal::local(1001));
 
-    let new = NewJob::new(alice.clone(), "backup of lab/104 \u{0}é").with_upid(upid(100));
+    let new = NewJob::new(alice.clone(), "backup of lab/104 \u{0}é").with_ref(upid(100));
     let job = store.create_job(new, noon()).await.expect("create");
     assert_eq!(job.state, JobState::Running);
     assert_eq!(job.label, "backup of lab/104 \u{fffd}é", "NUL is made storable");
@@ -52,9 +50,11 @@ pub async fn jobs(store: &dyn JobStore) {
     assert_eq!(store.job(JobId::random(), &alice).await.expect("read"), None);
     assert_eq!(store.jobs(&bob, 10).await.expect("list"), slice::from_ref(&other));
 
-    // Tasks are added in order, and the end is final.
-    let job = store.add_upid(job.id, &upid(101), after(2)).await.expect("add");
-    assert_eq!(job.upids, [upid(100), upid(101)]);
+    // What it stands for is replaced as a whole and kept in order, and the end is final.
+    let refs = vec!["step:2/3".to_owned(), upid(100), upid(101), "doing:a\n\u{0}b".to_owned()];
+    let job = store.set_refs(job.id, refs, after(2)).await.expect("set");
+    assert_eq!(job.refs, ["step:2/3", &upid(100), &upid(101), "doing:a \u{fffd}b"], "lines");
+    assert_eq!(store.find_job(job.id).await.expect("read"), Some(job.clone()));
     assert!(job.updated > job.created);
     let running = store.finish_job(job.id, JobState::Running, None, after(3)).await;
     assert!(running.expect_err("running is no end").is_conflict());
@@ -62,8 +62,8 @@ pub async fn jobs(store: &dyn JobStore) {
     let asking = store.ask_job(job.id, asks.clone(), after(3)).await.expect("ask");
     assert_eq!((asking.state, &asking.result), (JobState::Asking, &asks));
     assert_eq!(store.find_job(job.id).await.expect("read"), Some(asking));
-    let job = store.add_upid(job.id, &upid(103), after(3)).await.expect("add");
-    assert_eq!(job.state, JobState::Asking, "it still asks");
+    let job = store.set_refs(job.id, vec![upid(103)], after(3)).await.expect("set");
+    assert_eq!((job.state, &job.result), (JobState::Asking, &asks), "it still asks");
     let no_end = store.finish_job(job.id, JobState::Asking, None, after(3)).await;
     assert!(no_end.expect_err("asking is no end").is_conflict());
     let went_on = store.ask_job(job.id, None, after(3)).await.expect("go on");
@@ -79,8 +79,11 @@ pub async fn jobs(store: &dyn JobStore) {
     assert!(again.expect_err("it is over").is_conflict());
     let late = store.ask_job(job.id, asks, after(4)).await;
     assert!(late.expect_err("it is over").is_conflict());
-    let late = store.add_upid(job.id, &upid(102), after(4)).await;
+    let late = store.set_refs(job.id, vec![upid(102)], after(4)).await;
     assert!(late.expect_err("it is over").is_conflict());
+    assert_eq!(store.find_job(job.id).await.expect("read"), Some(job.clone()));
+    let missing = store.set_refs(JobId::random(), Vec::new(), after(4)).await;
+    assert!(missing.expect_err("there is none").is_not_found());
     let missing = store.finish_job(JobId::random(), JobState::Done, None, after(4)).await;
     assert!(missing.expect_err("there is none").is_not_found());
 
@@ -213,7 +216,7 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     let (here, there) = (&handles[0], &handles[1]);
 
     let owner = Principal::oauth("https://idp.example", "a#b").expect("a principal");
-    let new = NewJob::new(owner.clone(), "survives").with_upid(upid(100));
+    let new = NewJob::new(owner.clone(), "survives").with_ref(upid(100));
     let job = here.create_job(new, noon()).await.expect("create");
     assert_eq!(there.job(job.id, &owner).await.expect("read"), Some(job.clone()));
 
