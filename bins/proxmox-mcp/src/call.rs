@@ -90,6 +90,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         journal: None,
         jobs: None,
         scope: None,
+        process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),
     };

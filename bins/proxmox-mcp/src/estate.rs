@@ -8,6 +8,7 @@ use guard::Principal;
 use mcp_protocol::App;
 use mcp_tools::{
     fleet::{Fleet, Traits},
+    process::Process,
     redaction::Redaction,
     tools::api::Library,
 };
@@ -85,6 +86,8 @@ impl Estate {
             (None, None) => StoreUrl::Sqlite(server.state_dir.join("store.db")),
         };
         let store = LazyStore::new(url);
+        // What a simulator publishes must not be taken for a real server's of the same version.
+        let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
         let principal = local_principal();
         let options = mcp_tools::Options {
             mode: server.mode,
@@ -97,11 +100,10 @@ impl Estate {
             journal: Some(Arc::new(AuditJournal::new(store.clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store))),
             scope: None,
+            process: Process::in_folder(state.join("programs")),
             observer: None,
             exec_allow: server.exec_allow.clone(),
         };
-        // What a simulator publishes must not be taken for a real server's of the same version.
-        let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
         let fleet = Arc::new(connect(&loaded, state)?);
         Ok(Self { loaded, fleet, options, demo })
     }

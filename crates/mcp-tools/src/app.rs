@@ -18,6 +18,7 @@ use crate::{
     jobs::Jobs,
     journal::Journal,
     offer::{Listed, Offer},
+    process::Process,
     prompts::Guides,
     redaction::Redaction,
     resources::Documents,
@@ -54,6 +55,8 @@ pub struct Options {
     /// What the callers of this app may do at most; without it, what the rest of this says. Who
     /// calls is in the request ([`guard::Grant`]), so that callers of one scope share an app.
     pub scope: Option<guard::Scope>,
+    /// What all apps of this program share: one for each program, cloned for each of its apps.
+    pub process: Process,
     /// Who is told of every call, for metrics.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -87,6 +90,8 @@ pub(crate) struct Catalogue {
 /// # Errors
 /// A toolset that does not exist, in the settings or in the scope.
 pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> {
+    // A job is its owner's whatever they may do today, so it is looked at in the whole estate.
+    let whole = Arc::clone(&fleet);
     let (fleet, options) = narrowed(fleet, options);
     let options = &Arc::new(options);
     let mut names = BTreeSet::new();
@@ -95,9 +100,12 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     let jobs = options.jobs.as_ref().map(|store| {
         let store = notifier.jobs(Arc::clone(store));
         let redaction = options.redaction.clone();
-        Arc::new(Jobs::new(store, Arc::clone(&fleet), redaction, options.ceiling))
+        let process = options.process.clone();
+        Arc::new(Jobs::new(store, whole, redaction, options.ceiling, process))
     });
-    let shared = Shared { jobs, ..Shared::default() };
+    let told = Arc::new(notifier.clone());
+    options.process.tell(&told);
+    let shared = Shared { jobs, consents: options.process.consents(), _told: Some(told) };
     for toolset in chosen(&options.toolsets)? {
         for tool in toolset.tools {
             let fleet = Arc::clone(&fleet);

@@ -25,7 +25,7 @@ const LIFETIME_SECS: i64 = 300;
 /// The most consents that are remembered as used: each is forgotten when it has expired anyway.
 const USED: usize = 10_000;
 
-/// Consents that were used; one per server.
+/// Consents that were used; one per program, see [`crate::process`].
 #[derive(Debug, Default)]
 pub(crate) struct Consents(Mutex<BTreeMap<String, i64>>);
 

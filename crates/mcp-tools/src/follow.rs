@@ -17,6 +17,7 @@ use api_core::{
 use estate::{TaskStatus, Upid};
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
+use tracing::warn;
 
 pub(crate) use self::change::{Change, known_tasks, run};
 use crate::{
@@ -151,6 +152,18 @@ impl Holder {
                 Ok(client.call(pbs_client::tasks::status(upid)).await?.outcome())
             }
         }
+    }
+
+    /// Stops the task; whether the server took that.
+    pub(crate) async fn stop(&self, upid: &Upid) -> bool {
+        let stopped = match self {
+            Self::Pve(_, client) => client.call(pve_client::tasks::stop(upid)).await.map(|_| ()),
+            Self::Pbs(_, client) => client.call(pbs_client::tasks::stop(upid)).await.map(|_| ()),
+        };
+        if let Err(error) = &stopped {
+            warn!(%upid, error = %stdx::Chain(error), "cannot stop the task");
+        }
+        stopped.is_ok()
     }
 
     /// The log's lines from the one after `skip` on, at most `limit`, and how many there are in all.

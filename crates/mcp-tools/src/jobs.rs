@@ -1,29 +1,48 @@
 //! Work that outlived its call: kept by a random id, and looked at again after a restart.
 //!
 //! A job is written down when its caller stops waiting, before the caller is told its name. It
-//! carries what is needed to find out later what became of it: the tasks that were begun, and how
-//! far the plan was.
+//! carries what is needed to find out later what became of it: which program works on it, how far
+//! the plan is, and the tasks that were begun. From then on every step is written down before
+//! anything of it is sent.
+//!
+//! *Invariant:* a job that a living program works on is never judged by another one. The one that
+//! works on it writes it down anew every few seconds, and what has been silent for longer than
+//! [`LEASE`] is held to be of a program that is gone, unless its lock is seen (see
+//! [`crate::process`]).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+mod judge;
+mod refs;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use estate::Upid;
+use futures::future::join_all;
 use mcp_protocol::{Answer, Job, JobDriver, JobId, JobState, JobStore, JobStoreError, NewJob};
-use serde_json::json;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
+use self::judge::{Seen, Verdict, judge};
+pub(crate) use self::refs::{Refs, TaskRef};
 use crate::{
     error::ToolError,
     fleet::Fleet,
     follow::{Holder, clean_cause},
+    plan::Stage,
+    process::Process,
     redaction::Redaction,
     report::Report,
     tool::Cx,
 };
+
+/// How often a job says that it is worked on.
+pub(crate) const BEAT: Duration = Duration::from_secs(10);
+
+/// For how long a job may say nothing before it is held to be given up: more than a few beats, and
+/// what clocks differ by.
+pub const LEASE: Duration = Duration::from_secs(45);
 
 /// Keeps and finds jobs.
 pub struct Jobs {
@@ -31,19 +50,7 @@ pub struct Jobs {
     fleet: Arc<Fleet>,
     redaction: Redaction,
     ceiling: usize,
-    /// Those of this process, and how each is stopped.
-    running: Mutex<BTreeMap<String, CancellationToken>>,
-}
-
-/// What a job stands for, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refs {
-    /// The step at work when it was written down, from 1.
-    pub(crate) step: usize,
-    /// How many steps there are.
-    pub(crate) steps: usize,
-    /// The tasks that were begun by then, with the member that has each.
-    pub(crate) tasks: Vec<(String, Upid)>,
+    process: Process,
 }
 
 /// A job that this process works on.
@@ -51,19 +58,25 @@ pub(crate) struct Claim {
     jobs: Arc<Jobs>,
     id: JobId,
     cx: Cx,
+    steps: usize,
+    stage: watch::Receiver<Stage>,
+    stop: CancellationToken,
+    /// One note at a time, so that an older one never comes after a newer one.
+    noting: Mutex<()>,
 }
 
 // === impl Jobs ===
 
 impl Jobs {
-    /// Jobs in this store, about this estate.
+    /// Jobs in this store, about this estate, of which some run in this process.
     pub fn new(
         store: Arc<dyn JobStore>,
         fleet: Arc<Fleet>,
         redaction: Redaction,
         ceiling: usize,
+        process: Process,
     ) -> Self {
-        Self { store, fleet, redaction, ceiling, running: Mutex::default() }
+        Self { store, fleet, redaction, ceiling, process }
     }
 
     /// Where they are kept.
@@ -76,19 +89,29 @@ impl Jobs {
         self: &Arc<Self>,
         cx: &Cx,
         label: &str,
-        refs: Refs,
+        steps: usize,
+        stage: watch::Receiver<Stage>,
         stop: CancellationToken,
-    ) -> Option<Claim> {
+    ) -> Option<Arc<Claim>> {
+        let now = stage.borrow().clone();
         let job = NewJob {
             owner: cx.call.caller().subject().to_owned(),
             label: stdx::untrusted::line(label, 200).into_owned(),
-            refs: refs.write(),
+            refs: self.refs(steps, &now).write(),
             created: cx.now(),
         };
         match self.store.create(job).await {
             Ok(job) => {
-                self.lock().insert(job.id.as_str().to_owned(), stop);
-                Some(Claim { jobs: Arc::clone(self), id: job.id, cx: cx.clone() })
+                self.process.begin(&job.id, stop.clone());
+                Some(Arc::new(Claim {
+                    jobs: Arc::clone(self),
+                    id: job.id,
+                    cx: cx.clone(),
+                    steps,
+                    stage,
+                    stop,
+                    noting: Mutex::default(),
+                }))
             }
             Err(error) => {
                 warn!(label, error = %stdx::Chain(&error), "cannot write the job down");
@@ -121,84 +144,116 @@ impl Jobs {
         Answer::text(rendered.text).with_structured(rendered.structured)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, CancellationToken>> {
-        // Every change is one insert or one removal: a panic cannot leave it half done.
-        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn refs(&self, steps: usize, stage: &Stage) -> Refs {
+        let step = stage.step + 1;
+        Refs {
+            step,
+            steps,
+            by: self.process.id().to_owned(),
+            doing: stdx::untrusted::line(&stage.what, 120).into_owned(),
+            tasks: Refs::worth_keeping(step, &stage.tasks),
+        }
     }
 
-    /// What can be said of a job whose process is gone: only the task that was at work is left.
-    async fn after_restart(&self, job: &Job) -> JobState {
-        let refs = Refs::read(&job.refs);
-        let interrupted = |why: String| {
-            let lead = format!("{} was interrupted: {why}", job.label);
-            JobState::Unknown(lead)
-        };
-        let Some((member, upid)) = refs.tasks.last() else {
-            return interrupted("the server ended before its first task was known".to_owned());
-        };
-        let holder = if let Ok(found) = self.fleet.pbs(Some(member)) {
-            found.into_iter().next().map(|member| {
-                let client = member.operator.clone();
-                Holder::Pbs(member, client)
-            })
-        } else {
-            let found = self.fleet.pve(Some(member)).unwrap_or_default().into_iter().next();
-            found.map(|member| {
-                let client = member.operator.clone();
-                Holder::Pve(member, client)
-            })
-        };
-        let Some(holder) = holder else {
-            return interrupted(format!("the settings do not have {member} any more"));
-        };
-        let status = match holder.outcome(upid).await {
-            Ok(None) => return JobState::Running,
-            Ok(Some(status)) => status,
-            // It may answer again: a job is not given up for a node that is away.
-            Err(error) if error.is_unreachable() => return JobState::Running,
-            Err(error) => {
-                let why = clean_cause(&stdx::Chain(&error).to_string());
-                return interrupted(format!("its task cannot be read: {why}"));
+    /// Whether another program works on it, as far as can be told.
+    fn is_with_another(&self, job: &Job, refs: &Refs) -> bool {
+        if self.process.is(&refs.by) {
+            return false;
+        }
+        match self.process.is_gone(&refs.by) {
+            Some(gone) => !gone,
+            None => {
+                let silent = self.fleet.now().duration_since(job.updated);
+                silent.unsigned_abs() < LEASE
             }
-        };
-        if !status.is_success() {
-            let lead = format!("{} failed: {}", job.label, clean_cause(&status.to_string()));
-            let report = Report::new(lead).fact("upid", upid.as_str()).fact("status", "failed");
-            return JobState::Failed(self.answer(report));
         }
-        if refs.step < refs.steps {
-            return interrupted(format!(
-                "the server ended at step {} of {}; that step's task ended well, and what \
-                 follows was not done",
-                refs.step, refs.steps
-            ));
+    }
+
+    /// What the tasks of the step at work say of themselves.
+    async fn look_at_tasks(&self, refs: &Refs) -> Vec<(TaskRef, Seen)> {
+        let looks = refs.current().map(|task| async move {
+            let seen = match self.holder(&task.member) {
+                None => {
+                    let member = &task.member;
+                    Seen::Lost(format!("is on {member}, which the settings do not have any more"))
+                }
+                Some(holder) => match holder.outcome(&task.upid).await {
+                    Ok(None) => Seen::Open,
+                    Ok(Some(status)) => Seen::Ended(status),
+                    // It may answer again: a job is not given up for a node that is away.
+                    Err(error) if error.is_unreachable() => Seen::Open,
+                    Err(error) => {
+                        let why = clean_cause(&stdx::Chain(&error).to_string());
+                        Seen::Lost(format!("cannot be read: {why}"))
+                    }
+                },
+            };
+            (task.clone(), seen)
+        });
+        join_all(looks).await
+    }
+
+    fn holder(&self, member: &str) -> Option<Holder> {
+        if let Ok(found) = self.fleet.pbs(Some(member)) {
+            let member = found.into_iter().next()?;
+            let client = member.operator.clone();
+            return Some(Holder::Pbs(member, client));
         }
-        let report = Report::new(format!("{} is done", job.label))
-            .fact("upid", upid.as_str())
-            .fact("status", "ok")
-            .note("the server was restarted meanwhile: the task's status is all that was checked")
-            .next("task_get", json!({"upid": upid.as_str(), "cluster": member}));
-        JobState::Done(self.answer(report))
+        let member = self.fleet.pve(Some(member)).ok()?.into_iter().next()?;
+        let client = member.operator.clone();
+        Some(Holder::Pve(member, client))
+    }
+
+    /// What can be said of a job whose process is gone: only the tasks that were at work are left.
+    async fn after_restart(&self, job: &Job, refs: &Refs) -> JobState {
+        let seen = self.look_at_tasks(refs).await;
+        match judge(&job.label, refs, &seen) {
+            Verdict::Open => JobState::Running,
+            Verdict::Done(report) => JobState::Done(self.answer(report)),
+            Verdict::Failed(report) => JobState::Failed(self.answer(report)),
+            Verdict::Unknown(why) => JobState::Unknown(why),
+        }
+    }
+
+    /// Stops the tasks of the step at work that may be stopped; whether any was.
+    async fn stop_tasks(&self, refs: &Refs) -> bool {
+        let stops = refs.current().filter(|task| task.stoppable).map(|task| async move {
+            match self.holder(&task.member) {
+                Some(holder) => holder.stop(&task.upid).await,
+                None => false,
+            }
+        });
+        join_all(stops).await.contains(&true)
     }
 }
 
 #[async_trait]
 impl JobDriver for Jobs {
     async fn refresh(&self, job: &Job) -> JobState {
-        if self.lock().contains_key(job.id.as_str()) {
+        let refs = Refs::read(&job.refs);
+        if self.process.stop_of(&job.id).is_some() || self.is_with_another(job, &refs) {
             return JobState::Running;
         }
-        self.after_restart(job).await
+        self.after_restart(job, &refs).await
     }
 
     async fn cancel(&self, job: &Job) -> JobState {
-        let stop = self.lock().get(job.id.as_str()).cloned();
-        match stop {
-            Some(stop) => {
-                stop.cancel();
-                JobState::Cancelled
-            }
-            None => self.after_restart(job).await,
+        let refs = Refs::read(&job.refs);
+        if let Some(stop) = self.process.stop_of(&job.id) {
+            stop.cancel();
+            // What it comes to is said when the work has ended: a task may not be stopped, or end
+            // well before it is.
+            return JobState::Running;
+        }
+        if self.is_with_another(job, &refs) {
+            let stopped = self.stop_tasks(&refs).await;
+            // Whoever works on it reads this before it begins anything further.
+            let is_last = refs.step >= refs.steps;
+            return if stopped || !is_last { JobState::Cancelled } else { JobState::Running };
+        }
+        match self.after_restart(job, &refs).await {
+            JobState::Running if self.stop_tasks(&refs).await => JobState::Cancelled,
+            state => state,
         }
     }
 }
@@ -211,65 +266,52 @@ impl Claim {
         self.id.as_str().to_owned()
     }
 
+    /// Writes down how far it is, which also says that it is worked on. Where it was stopped
+    /// through another program, nothing further is begun.
+    pub(crate) async fn note(&self) {
+        let _one = self.noting.lock().await;
+        let refs = self.jobs.refs(self.steps, &self.stage.borrow());
+        let noted = self.jobs.store.progress(&self.id, refs.write(), self.cx.now()).await;
+        match noted {
+            Ok(Some(job)) if job.state == JobState::Cancelled && !self.stop.is_cancelled() => {
+                info!(job = %self.id, "stopped through another program");
+                self.stop.cancel();
+            }
+            Ok(_) => {}
+            Err(error) => {
+                warn!(job = %self.id, error = %stdx::Chain(&error), "cannot write down how far the job is");
+            }
+        }
+    }
+
     /// Writes down how it ended.
-    pub(crate) async fn finish(self, ended: Result<Report, ToolError>) {
+    pub(crate) async fn finish(&self, ended: Result<Report, ToolError>) {
         let (report, failed) = match ended {
             Ok(report) => (report, false),
             Err(error) => (error.into_report(), true),
         };
-        self.cx.record(if failed { "failed" } else { "done" }, &report.lead).await;
+        let cancelled = failed && report.facts.get("status") == Some(&"cancelled".into());
+        let word = if cancelled {
+            "cancelled"
+        } else if failed {
+            "failed"
+        } else {
+            "done"
+        };
+        self.cx.record(word, &report.lead).await;
         let answer = self.jobs.answer(report);
-        let state = if failed { JobState::Failed(answer) } else { JobState::Done(answer) };
+        let state = if cancelled {
+            JobState::Cancelled
+        } else if failed {
+            JobState::Failed(answer)
+        } else {
+            JobState::Done(answer)
+        };
         let kept = self.jobs.store.update(&self.id, state, self.cx.now()).await;
         if let Err(error) = kept {
             warn!(job = %self.id, error = %stdx::Chain(&error), "cannot write down how the job ended");
         }
-        self.jobs.lock().remove(self.id.as_str());
-    }
-}
-
-// === impl Refs ===
-
-impl Refs {
-    fn write(&self) -> Vec<String> {
-        let step = format!("step:{}/{}", self.step, self.steps);
-        let tasks = self.tasks.iter().map(|(member, upid)| format!("task:{member}:{upid}"));
-        std::iter::once(step).chain(tasks).collect()
-    }
-
-    fn read(refs: &[String]) -> Self {
-        let mut out = Self { step: 0, steps: 0, tasks: Vec::new() };
-        for text in refs {
-            if let Some((step, steps)) =
-                text.strip_prefix("step:").and_then(|text| text.split_once('/'))
-            {
-                out.step = step.parse().unwrap_or_default();
-                out.steps = steps.parse().unwrap_or_default();
-            } else if let Some((member, upid)) =
-                text.strip_prefix("task:").and_then(|text| text.split_once(':'))
-                && let Ok(upid) = upid.parse()
-            {
-                out.tasks.push((member.to_owned(), upid));
-            }
-        }
-        out
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_kept_reads_back() {
-        let upid = "UPID:alder:00000001:00000001:00000001:qmclone:104:mcp@pve!agent:";
-        let refs = Refs {
-            step: 2,
-            steps: 5,
-            tasks: vec![("lab".to_owned(), upid.parse().expect("a UPID"))],
-        };
-        assert_eq!(Refs::read(&refs.write()), refs);
-        let garbage = ["step:x", "task:lab", "task:lab:no", "other"].map(str::to_owned);
-        assert_eq!(Refs::read(&garbage), Refs { step: 0, steps: 0, tasks: Vec::new() });
+        self.jobs.process.end(&self.id);
+        self.jobs.process.job_changed(&self.id);
     }
 }

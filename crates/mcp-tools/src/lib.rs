@@ -22,6 +22,7 @@ pub mod needs;
 mod offer;
 pub mod permissions;
 pub mod plan;
+pub mod process;
 mod prompts;
 pub mod redaction;
 pub mod report;

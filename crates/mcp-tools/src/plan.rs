@@ -46,6 +46,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 pub use self::execute::Done;
+pub(crate) use self::run::Stage;
 pub use self::run::{Running, StepOutcome, Work};
 use crate::{
     error::ToolError,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use estate::Access;
 use guard::{Grant, Mode, Principal, Refusal, Verdict};
 use mcp_protocol::{
-    Annotations, Answer, CallContext, ClientCapabilities, JobHandle, JobId, JsonObject, Outcome,
-    ToolSpec,
+    Annotations, Answer, CallContext, ClientCapabilities, JobHandle, JobId, JsonObject, Notifier,
+    Outcome, ToolSpec,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -115,6 +115,8 @@ pub(crate) struct Served {
 pub(crate) struct Shared {
     pub(crate) jobs: Option<Arc<Jobs>>,
     pub(crate) consents: Arc<Consents>,
+    /// Kept as long as the app is, so that its followers of jobs are told of them.
+    pub(crate) _told: Option<Arc<Notifier>>,
 }
 
 /// What a call comes to.

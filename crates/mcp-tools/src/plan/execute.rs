@@ -1,7 +1,10 @@
 //! Does what a plan says: step by step, in the foreground as long as the caller waits, and in the
 //! background after that.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use estate::Upid;
 use mcp_protocol::JsonObject;
@@ -17,12 +20,7 @@ use super::{
     Plan, StepOutcome,
     run::{Running, Stage},
 };
-use crate::{
-    error::ToolError,
-    jobs::{Claim, Refs},
-    report::Report,
-    tool::Cx,
-};
+use crate::{error::ToolError, jobs::BEAT, report::Report, tool::Cx};
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(500);
@@ -106,9 +104,11 @@ impl Plan {
         let facts = self.facts.clone();
         let stop = CancellationToken::new();
         let first = self.steps.first().map(|step| step.what.clone()).unwrap_or_default();
-        let stage = Stage { step: 0, line: first, tasks: Vec::new() };
-        let (sender, mut stage) = watch::channel(stage);
-        let running = Running { cx: cx.clone(), stop: stop.clone(), stage: sender };
+        let stage = Stage { what: first.clone(), line: first, ..Stage::default() };
+        let (sender, stage) = watch::channel(stage);
+        let slot = Arc::new(OnceLock::new());
+        let running =
+            Running { cx: cx.clone(), stop: stop.clone(), stage: sender, claim: Arc::clone(&slot) };
         let mut work = tokio::spawn(work(self, running).in_current_span());
         // Whoever drops this call gives up: nothing further is begun.
         let gives_up = stop.clone().drop_guard();
@@ -125,19 +125,27 @@ impl Plan {
             return ended.unwrap_or_else(|_| Err(fault(&what)));
         }
         gives_up.disarm();
-        let now = stage.borrow_and_update().clone();
-        let refs = Refs { step: now.step + 1, steps: count, tasks: now.tasks.clone() };
+        let now = stage.borrow().clone();
         let label = what.clone();
         let claim = match &cx.jobs {
-            Some(jobs) => jobs.claim(cx, &label, refs, stop).await,
+            Some(jobs) => jobs.claim(cx, &label, count, stage, stop).await,
             None => None,
         };
-        let job = claim.as_ref().map(Claim::id);
+        let job = claim.as_ref().map(|claim| claim.id());
         if let Some(claim) = claim {
             tokio::spawn(
                 async move {
-                    let ended = work.await.unwrap_or_else(|_| Err(fault(&label)));
-                    claim.finish(ended).await;
+                    // From now on each step is written down before it is begun; what was begun
+                    // meanwhile is written down here.
+                    slot.get_or_init(|| Arc::clone(&claim));
+                    let ended = loop {
+                        claim.note().await;
+                        tokio::select! {
+                            ended = &mut work => break ended,
+                            () = sleep(BEAT) => {}
+                        }
+                    };
+                    claim.finish(ended.unwrap_or_else(|_| Err(fault(&label)))).await;
                 }
                 .in_current_span(),
             );
@@ -173,15 +181,20 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
     let mut failure: Option<ToolError> = None;
     let mut cleaned = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
-        if failure.is_none() && running.stop.is_cancelled() {
-            let lead = format!("{} was stopped before step {} of {count}", plan.what, index + 1);
-            failure = Some(ToolError::from_report(Report::new(lead).fact("status", "cancelled")));
-        }
-        if failure.is_some() && !step.always {
-            continue;
-        }
         let what = step.what.clone();
-        running.enter(index, &what);
+        if failure.is_none() && !running.stop.is_cancelled() {
+            // Where this is written down, it is read that it was stopped through another program.
+            running.enter(index, &what).await;
+        }
+        if failure.is_none() && running.stop.is_cancelled() {
+            failure = Some(stopped(&plan, index, count));
+        }
+        if failure.is_some() {
+            if !step.always {
+                continue;
+            }
+            running.enter(index, &what).await;
+        }
         match step.run(&running).await {
             Ok(outcome) => {
                 if failure.is_some() {
@@ -227,6 +240,12 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
     }
 }
 
+/// Why nothing further is begun.
+fn stopped(plan: &Plan, index: usize, count: usize) -> ToolError {
+    let lead = format!("{} was stopped before step {} of {count}", plan.what, index + 1);
+    ToolError::from_report(Report::new(lead).fact("status", "cancelled"))
+}
+
 /// Completes the failure of a step: which of how many, and what was done before it.
 fn failed(
     plan: &Plan,
@@ -270,8 +289,8 @@ fn still_running(
     let mut report = Report::new(lead);
     report = report.fact("status", "running");
     let task = now.tasks.last();
-    if let Some((_, upid)) = task {
-        report = report.fact("upid", upid.as_str());
+    if let Some(task) = task {
+        report = report.fact("upid", task.upid.as_str());
     }
     report.job = job.map(Arc::from);
     match (job, task) {
@@ -279,8 +298,9 @@ fn still_running(
         (Some(job), _) => {
             report.fact("job", job).next("task_wait", json!({"upid": format!("job:{job}")}))
         }
-        (None, Some((member, upid))) => {
-            report.next("task_wait", json!({"upid": upid.as_str(), "cluster": member}))
+        (None, Some(task)) => {
+            let upid = task.upid.as_str();
+            report.next("task_wait", json!({"upid": upid, "cluster": task.member}))
         }
         (None, None) => report,
     }

@@ -1,6 +1,12 @@
 //! One step: sent once, followed to its true end.
 
-use std::{collections::HashSet, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use api_core::{Error, Request, task::TaskEnd};
 use estate::{NodeName, Upid};
@@ -16,6 +22,7 @@ use crate::{
     error::ToolError,
     fleet::{Pbs, Pve},
     follow::{Followed, Holder, Pace, Until, clean_cause, follow},
+    jobs::{Claim, TaskRef},
     report::Report,
     tool::Cx,
 };
@@ -40,17 +47,21 @@ pub struct Running {
     /// Ends when the caller gave up: what can be stopped shall stop.
     pub stop: CancellationToken,
     pub(super) stage: watch::Sender<Stage>,
+    /// The job that it has become, once it has.
+    pub(super) claim: Arc<OnceLock<Arc<Claim>>>,
 }
 
 /// How far a plan is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// The step at work, from 0.
-    pub(super) step: usize,
-    /// What it does, or the newest line of its task's log.
-    pub(super) line: String,
-    /// The tasks that were begun, with the member that has them.
-    pub(super) tasks: Vec<(String, Upid)>,
+    pub(crate) step: usize,
+    /// What it does.
+    pub(crate) what: String,
+    /// The same, or the newest line of its task's log.
+    pub(crate) line: String,
+    /// The tasks that were begun.
+    pub(crate) tasks: Vec<TaskRef>,
 }
 
 /// How a step ended well.
@@ -116,22 +127,28 @@ impl Running {
         upid: &Upid,
         stoppable: bool,
     ) -> Result<StepOutcome, ToolError> {
-        self.stage.send_modify(|stage| stage.tasks.push((holder.key().to_owned(), upid.clone())));
+        self.stage.send_modify(|stage| {
+            let (step, member) = (stage.step + 1, holder.key().to_owned());
+            stage.tasks.push(TaskRef { step, member, upid: upid.clone(), stoppable });
+        });
+        self.note().await;
         let until = Until::patient();
         let stopped = async {
             self.stop.cancelled().await;
-            if stoppable {
-                stop_task(holder, upid).await;
-            } else {
+            if !stoppable || !holder.stop(upid).await {
                 // The task goes on without us; whoever gave up is told its name.
                 std::future::pending::<()>().await;
             }
         };
+        let mut was_stopped = false;
         let followed = async {
             tokio::select! {
                 followed = follow(&self.cx, holder, upid, until) => followed,
                 // What a stopped task says of itself is its end as well.
-                () = stopped => follow(&self.cx, holder, upid, Until::patient()).await,
+                () = stopped => {
+                    was_stopped = true;
+                    follow(&self.cx, holder, upid, Until::patient()).await
+                }
             }
         };
         let followed = followed.await.map_err(|error| {
@@ -144,15 +161,28 @@ impl Running {
                     .next("task_wait", json!({"upid": upid.as_str(), "cluster": holder.key()})),
             )
         })?;
+        if was_stopped && followed.cause().is_some() {
+            let lead = format!("{what} was stopped on request");
+            let report = Report::new(lead).fact("upid", upid.as_str()).fact("status", "cancelled");
+            return Err(ToolError::from_report(report));
+        }
         outcome_of(what, followed)
     }
 
-    pub(super) fn enter(&self, index: usize, what: &str) {
-        let line = what.to_owned();
+    /// Notes which step is at work, before anything of it is sent.
+    pub(super) async fn enter(&self, index: usize, what: &str) {
         self.stage.send_modify(|stage| {
             stage.step = index;
-            stage.line = line;
+            what.clone_into(&mut stage.what);
+            what.clone_into(&mut stage.line);
         });
+        self.note().await;
+    }
+
+    async fn note(&self) {
+        if let Some(claim) = self.claim.get() {
+            claim.note().await;
+        }
     }
 }
 
@@ -178,16 +208,6 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
         failed: None,
         tail,
     })
-}
-
-async fn stop_task(holder: &Holder, upid: &Upid) {
-    let stopped = match holder {
-        Holder::Pve(_, client) => client.call(pve_client::tasks::stop(upid)).await.map(|_| ()),
-        Holder::Pbs(_, client) => client.call(pbs_client::tasks::stop(upid)).await.map(|_| ()),
-    };
-    if let Err(error) = stopped {
-        warn!(%upid, error = %stdx::Chain(&error), "cannot stop the task");
-    }
 }
 
 // === impl Step ===

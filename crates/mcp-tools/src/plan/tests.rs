@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::{
     jobs::Jobs,
+    process::Process,
     redaction::Redaction,
     testing::{Scripted, cx},
 };
@@ -66,7 +67,8 @@ fn gate(diary: &Diary, name: &'static str, open: &Arc<Notify>) -> Step {
 
 fn with_jobs(mut cx: Cx) -> Cx {
     let store = Arc::new(MemoryJobs::default());
-    let jobs = Jobs::new(store, Arc::clone(&cx.fleet), Redaction::default(), 4096);
+    let fleet = Arc::clone(&cx.fleet);
+    let jobs = Jobs::new(store, fleet, Redaction::default(), 4096, Process::new());
     cx.jobs = Some(Arc::new(jobs));
     cx
 }

@@ -174,6 +174,7 @@ async fn modes_hold_by_argument_and_name_their_flag() {
         journal: None,
         jobs: None,
         scope: None,
+        process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),
     };
