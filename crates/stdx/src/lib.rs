@@ -1,5 +1,5 @@
 //! What every crate shares and none of which knows Proxmox: clock, error chains, log field names,
-//! backoff, redaction, TLS and HTTP clients.
+//! backoff, redaction, sealing, key files, TLS and HTTP clients.
 //!
 //! ```
 //! use stdx::redact::Redactor;
@@ -17,7 +17,9 @@ mod chain;
 pub mod clock;
 pub mod field;
 pub mod http;
+pub mod keyfile;
 pub mod redact;
+pub mod seal;
 pub mod tls;
 pub mod untrusted;
 

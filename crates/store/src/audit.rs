@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::hex;
-use crate::rows::{micros, storable};
+use crate::records::micros;
+use crate::rows::storable;
 use crate::{Error, ErrorKind};
 
 /// The hash before the first record's.

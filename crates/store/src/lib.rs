@@ -1,8 +1,8 @@
 //! What must survive a restart: jobs, approvals and the audit chain, in SQLite or PostgreSQL.
 //!
-//! One trait per noun ([`JobStore`], [`ApprovalStore`], [`AuditLog`]), three engines behind each:
-//! memory for tests, SQLite by default, PostgreSQL by changing one URL. [`open`] takes the URL,
-//! brings the schema up to date and gives the three as one [`Store`].
+//! One trait per noun ([`JobStore`], [`AuditLog`], and the guard's ports by [`GuardStore`]), three
+//! engines behind each: memory for tests, SQLite by default, PostgreSQL by changing one URL. [`open`]
+//! takes the URL, brings the schema up to date and gives all of them as one [`Store`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,15 +25,16 @@
 //! processes on one store cannot both win. *Invariant:* migrations go forward only, and a store
 //! that is newer than the program is refused, never guessed at.
 
-pub mod approvals;
 pub mod audit;
 mod error;
 mod ids;
 pub mod jobs;
 mod lazy;
 mod memory;
+mod ports;
 mod postgres;
 mod protocol;
+mod records;
 mod rows;
 mod schema;
 mod sql;
@@ -43,22 +44,22 @@ mod url;
 
 use std::sync::Arc;
 
-pub use approvals::{Approval, ApprovalState, ApprovalStore, Decision, NewApproval};
 pub use audit::{AuditLog, AuditRecord, NewAuditRecord, Verification, verify};
 pub use error::{Error, ErrorKind};
-pub use ids::{ApprovalId, InvalidId, JobId, PlanDigest};
+pub use ids::{InvalidId, JobId};
 pub use jobs::{Job, JobState, JobStore, NewJob};
 pub use lazy::LazyStore;
 pub use memory::MemoryStore;
+pub use ports::GuardStore;
 pub use postgres::PostgresStore;
 pub use protocol::ProtocolJobs;
 pub use sqlite::SqliteStore;
 pub use url::{InvalidStoreUrl, StoreUrl};
 
-/// Everything that is kept, behind one handle.
-pub trait Store: JobStore + ApprovalStore + AuditLog {}
+/// Everything that is kept, behind one handle; [`GuardStore`] makes the guard's ports of it.
+pub trait Store: JobStore + AuditLog + records::Rows {}
 
-impl<T: JobStore + ApprovalStore + AuditLog> Store for T {}
+impl<T: JobStore + AuditLog + records::Rows> Store for T {}
 
 /// Opens the store that the URL names, making it and migrating it where needed.
 ///

@@ -1,15 +1,16 @@
 //! In memory, for tests and for programs that keep nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use guard::Principal;
 use jiff::Timestamp;
 
-use crate::approvals::{self, Approval, ApprovalState, ApprovalStore, Decision, NewApproval};
 use crate::audit::{AuditLog, AuditRecord, GENESIS, NewAuditRecord};
 use crate::jobs::{self, Job, JobState, JobStore, NewJob};
-use crate::rows::{self, micros, storable};
-use crate::{ApprovalId, Error, JobId, PlanDigest};
+use crate::records::{Changes, Filter, Order, Row, Rows, Table, micros};
+use crate::rows::{self, storable};
+use crate::{Error, ErrorKind, JobId};
 
 /// A store that is gone with the process.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     jobs: Vec<Job>,
-    approvals: Vec<Approval>,
+    rows: BTreeMap<Table, Vec<Row>>,
     audit: Vec<AuditRecord>,
 }
 
@@ -49,25 +50,31 @@ impl State {
         }
     }
 
-    /// The approval, if it is in `state` and, where one is named, for this plan.
-    fn live_approval(
-        &mut self,
-        operation: &str,
-        id: ApprovalId,
-        state: ApprovalState,
-        plan: Option<PlanDigest>,
-        now: Timestamp,
-    ) -> Result<&mut Approval, Error> {
-        let found = self.approvals.iter().position(|approval| approval.id == id);
-        let refused =
-            |found: Option<&Approval>| approvals::refused(operation, id, found, plan, now);
-        let index = found.ok_or_else(|| refused(None))?;
-        let approval = &self.approvals[index];
-        let right_plan = plan.is_none_or(|plan| plan == approval.plan_digest);
-        if approval.state != state || approval.is_expired(now) || !right_plan {
-            return Err(refused(Some(approval)));
+    fn table(&mut self, table: Table) -> &mut Vec<Row> {
+        self.rows.entry(table).or_default()
+    }
+
+    fn insert(&mut self, table: Table, row: Row) -> Result<(), Error> {
+        let rows = self.table(table);
+        if rows.iter().any(|old| old.id == row.id) {
+            let message = format!("store {}: there is one already", row.named(table));
+            return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        Ok(&mut self.approvals[index])
+        rows.push(row);
+        Ok(())
+    }
+
+    fn count(&mut self, principal: &str, since: i64) -> Changes {
+        let theirs = self
+            .table(Table::Actions)
+            .iter()
+            .filter(|row| row.principal == principal && row.made_us >= since);
+        let mut changes = Changes::default();
+        for row in theirs {
+            changes.all += 1;
+            changes.unasked += u64::from(row.unasked != 0);
+        }
+        changes
     }
 }
 
@@ -160,52 +167,48 @@ impl JobStore for MemoryStore {
 }
 
 #[async_trait::async_trait]
-impl ApprovalStore for MemoryStore {
-    async fn ask(&self, approval: NewApproval, now: Timestamp) -> Result<Approval, Error> {
-        let approval = approval.pending(now);
-        self.state().approvals.push(approval.clone());
-        Ok(approval)
+impl Rows for MemoryStore {
+    async fn insert(&self, table: Table, row: Row) -> Result<(), Error> {
+        self.state().insert(table, row)
     }
 
-    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, Error> {
-        Ok(self.state().approvals.iter().find(|approval| approval.id == id).cloned())
+    async fn row(&self, table: Table, id: &str) -> Result<Option<Row>, Error> {
+        Ok(self.state().table(table).iter().find(|row| row.id == id).cloned())
     }
 
-    async fn pending_approvals(&self, now: Timestamp) -> Result<Vec<Approval>, Error> {
-        let waiting = |approval: &&Approval| {
-            approval.state == ApprovalState::Pending && !approval.is_expired(now)
+    async fn rows(&self, table: Table, filter: &Filter) -> Result<Vec<Row>, Error> {
+        let mut state = self.state();
+        let found = state.table(table).iter().filter(|row| row.passes(filter));
+        let mut rows: Vec<Row> = found.cloned().collect();
+        rows.sort_by(|a, b| {
+            let by_time = match filter.order {
+                Order::Newest => b.made_us.cmp(&a.made_us),
+                Order::Oldest => a.made_us.cmp(&b.made_us),
+            };
+            by_time.then_with(|| a.id.cmp(&b.id))
+        });
+        rows.truncate(filter.limit as usize);
+        Ok(rows)
+    }
+
+    async fn replace(&self, table: Table, row: Row, also: Option<Row>) -> Result<bool, Error> {
+        let mut state = self.state();
+        let before = row.version - 1;
+        let kept = state.table(table);
+        let Some(index) = kept.iter().position(|old| old.id == row.id && old.version == before)
+        else {
+            return Ok(false);
         };
-        let mut pending: Vec<Approval> =
-            self.state().approvals.iter().filter(waiting).cloned().collect();
-        pending.sort_by_key(|approval| (approval.asked_at, approval.id));
-        Ok(pending)
+        // The addition may fail, the replacement cannot.
+        if let Some(also) = also {
+            state.insert(table, also)?;
+        }
+        state.table(table)[index] = row;
+        Ok(true)
     }
 
-    async fn decide(
-        &self,
-        id: ApprovalId,
-        decision: Decision,
-        by: &Principal,
-        now: Timestamp,
-    ) -> Result<Approval, Error> {
-        let mut state = self.state();
-        let approval = state.live_approval("decide", id, ApprovalState::Pending, None, now)?;
-        approval.state = decision.into();
-        approval.decided_by = Some(by.clone());
-        approval.decided_at = Some(micros::floor(now));
-        Ok(approval.clone())
-    }
-
-    async fn use_approval(
-        &self,
-        id: ApprovalId,
-        plan: PlanDigest,
-        now: Timestamp,
-    ) -> Result<Approval, Error> {
-        let mut state = self.state();
-        let approval = state.live_approval("use", id, ApprovalState::Approved, Some(plan), now)?;
-        approval.state = ApprovalState::Used;
-        Ok(approval.clone())
+    async fn count(&self, principal: &str, since: i64) -> Result<Changes, Error> {
+        Ok(self.state().count(principal, since))
     }
 }
 

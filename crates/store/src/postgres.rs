@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
 use crate::rows::AuditRow;
 use crate::schema;
-use crate::sql::{impl_jobs_and_approvals, names::*};
+use crate::sql::{impl_jobs_and_rows, names::*};
 use crate::url::PostgresTarget;
 
 /// Marks our migrations among advisory locks; any number that nobody else uses.
@@ -82,7 +82,7 @@ async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Resu
     transaction.commit().await.map_err(failed)
 }
 
-impl_jobs_and_approvals!(PostgresStore);
+impl_jobs_and_rows!(PostgresStore);
 
 #[async_trait::async_trait]
 impl AuditLog for PostgresStore {

@@ -1,44 +1,20 @@
-//! How things are written in rows, the same for every engine: version 2 of what is on disk.
+//! How jobs and audit records are written in rows, the same for every engine; the guard's nouns are
+//! in [`crate::records`]. Version 3 of what is on disk.
 //!
 //! Times are microseconds since 1970 in UTC, ids and digests lowercase hexadecimal, principals
 //! their written forms, what a job stands for one text per line (the column is still called `upids`,
 //! after what it began as), states words, JSON its text.
 
-use guard::Principal;
-
-use crate::approvals::{Approval, ApprovalState};
 use crate::audit::AuditRecord;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::jobs::{Job, JobState};
+use crate::records::{Changes, micros, read, unreadable};
 
 /// `id, owner, label, upids, state, created_us, updated_us, result`.
 pub(crate) type JobRow = (String, String, String, String, String, i64, i64, Option<String>);
 
-/// `id, plan_digest, requested_by, asked_us, expires_us, state, decided_by, decided_us`.
-pub(crate) type ApprovalRow =
-    (String, String, String, i64, i64, String, Option<String>, Option<i64>);
-
 /// `seq, time_us, principal, action, target, payload, prev_hash, hash`.
 pub(crate) type AuditRow = (i64, i64, String, String, String, String, String, String);
-
-/// Times as rows hold them.
-pub(crate) mod micros {
-    use jiff::Timestamp;
-
-    use crate::error::{Error, ErrorKind};
-
-    /// The time as it will be read back.
-    pub(crate) fn floor(time: Timestamp) -> Timestamp {
-        let micros = time.as_microsecond();
-        Timestamp::from_microsecond(micros).expect("it was a timestamp's own value")
-    }
-
-    pub(crate) fn read(micros: i64, what: &str) -> Result<Timestamp, Error> {
-        Timestamp::from_microsecond(micros).map_err(|_| {
-            Error::new(ErrorKind::Corrupt, format!("read {what}: {micros} µs is no time"))
-        })
-    }
-}
 
 /// PostgreSQL has no NUL in text, and a guest's name must not keep a record from being written.
 pub(crate) fn storable(text: String) -> String {
@@ -73,23 +49,6 @@ pub(crate) fn job(row: JobRow) -> Result<Job, Error> {
     })
 }
 
-pub(crate) fn approval(row: ApprovalRow) -> Result<Approval, Error> {
-    let (id, plan_digest, requested_by, asked, expires, state, decided_by, decided) = row;
-    let what = format!("approval {id}");
-    Ok(Approval {
-        id: read(&id, &what, "id")?,
-        plan_digest: read(&plan_digest, &what, "plan digest")?,
-        requested_by: read(&requested_by, &what, "asker")?,
-        asked_at: micros::read(asked, &what)?,
-        expires_at: micros::read(expires, &what)?,
-        state: ApprovalState::parse(&state).ok_or_else(|| unreadable(&what, "state"))?,
-        decided_by: decided_by
-            .map(|text| read::<Principal>(&text, &what, "decider"))
-            .transpose()?,
-        decided_at: decided.map(|time| micros::read(time, &what)).transpose()?,
-    })
-}
-
 pub(crate) fn audit_record(row: AuditRow) -> Result<AuditRecord, Error> {
     let (seq, time, principal, action, target, payload, prev_hash, hash) = row;
     let what = format!("audit record {seq}");
@@ -110,10 +69,8 @@ pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn read<T: std::str::FromStr>(text: &str, what: &str, part: &str) -> Result<T, Error> {
-    text.parse().map_err(|_| unreadable(what, part))
-}
-
-fn unreadable(what: &str, part: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("read {what}: its {part} is unreadable"))
+/// What was counted: all changes, and those that nobody was asked about.
+pub(crate) fn changes((all, unasked): (i64, i64)) -> Changes {
+    let count = |number: i64| u64::try_from(number).unwrap_or_default();
+    Changes { all: count(all), unasked: count(unasked) }
 }

@@ -3,11 +3,17 @@
 //! Version n is the state after the first n files. A file that was released is never edited: what
 //! comes later is a new file at the end of both lists.
 
-pub(crate) const SQLITE: &[&str] =
-    &[include_str!("migrations/sqlite_0001.sql"), include_str!("migrations/sqlite_0002.sql")];
+pub(crate) const SQLITE: &[&str] = &[
+    include_str!("migrations/sqlite_0001.sql"),
+    include_str!("migrations/sqlite_0002.sql"),
+    include_str!("migrations/sqlite_0003.sql"),
+];
 
-pub(crate) const POSTGRES: &[&str] =
-    &[include_str!("migrations/postgres_0001.sql"), include_str!("migrations/postgres_0002.sql")];
+pub(crate) const POSTGRES: &[&str] = &[
+    include_str!("migrations/postgres_0001.sql"),
+    include_str!("migrations/postgres_0002.sql"),
+    include_str!("migrations/postgres_0003.sql"),
+];
 
 /// The newest version that this program knows.
 pub(crate) fn known(migrations: &[&str]) -> i64 {

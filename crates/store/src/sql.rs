@@ -1,9 +1,43 @@
-//! Jobs and approvals over a pool, written once for both engines.
+//! Jobs and the guard's rows over a pool, written once for both engines.
 //!
 //! A macro rather than generics: every statement is the same to the letter, only the pool's type
 //! differs, and sqlx asks for a page of bounds to say that generically.
 
-macro_rules! impl_jobs_and_approvals {
+/// Adds a row through a pool or a transaction.
+macro_rules! insert_row {
+    ($executor:expr, $table:expr, $row:expr) => {
+        sqlx::query(statements::of($table).insert)
+            .bind(&$row.id)
+            .bind(&$row.principal)
+            .bind(&$row.kind)
+            .bind(&$row.subject)
+            .bind(&$row.state)
+            .bind($row.unasked)
+            .bind($row.made_us)
+            .bind($row.due_us)
+            .bind($row.version)
+            .bind(&$row.doc)
+            .execute($executor)
+            .await
+            .map(|_| ())
+    };
+}
+
+/// Replaces a row of the version before, and says whether it was there.
+macro_rules! replace_row {
+    ($executor:expr, $table:expr, $row:expr) => {
+        sqlx::query(statements::of($table).replace)
+            .bind(&$row.id)
+            .bind(&$row.state)
+            .bind($row.version)
+            .bind(&$row.doc)
+            .execute($executor)
+            .await
+            .map(|done| done.rows_affected() == 1)
+    };
+}
+
+macro_rules! impl_jobs_and_rows {
     ($store:ident) => {
         #[async_trait::async_trait]
         impl $crate::JobStore for $store {
@@ -127,80 +161,65 @@ macro_rules! impl_jobs_and_approvals {
         }
 
         #[async_trait::async_trait]
-        impl $crate::ApprovalStore for $store {
-            async fn ask(&self, approval: NewApproval, now: Timestamp) -> Result<Approval, Error> {
-                let approval = approval.pending(now);
-                sqlx::query(statements::INSERT_APPROVAL)
-                    .bind(approval.id.to_string())
-                    .bind(approval.plan_digest.to_string())
-                    .bind(approval.requested_by.to_string())
-                    .bind(approval.asked_at.as_microsecond())
-                    .bind(approval.expires_at.as_microsecond())
-                    .execute(&self.pool)
-                    .await
-                    .map_err(|error| Error::engine("store an approval", error))?;
-                Ok(approval)
+        impl $crate::records::Rows for $store {
+            async fn insert(&self, table: Table, row: Row) -> Result<(), Error> {
+                let failed = |error| Error::engine(format!("store {}", row.named(table)), error);
+                insert_row!(&self.pool, table, row).map_err(failed)
             }
 
-            async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, Error> {
-                sqlx::query_as::<_, ApprovalRow>(statements::APPROVAL)
-                    .bind(id.to_string())
+            async fn row(&self, table: Table, id: &str) -> Result<Option<Row>, Error> {
+                sqlx::query_as::<_, Columns>(statements::of(table).row)
+                    .bind(id)
                     .fetch_optional(&self.pool)
                     .await
-                    .map_err(|error| Error::engine(format!("read approval {id}"), error))?
-                    .map(rows::approval)
-                    .transpose()
+                    .map(|columns| columns.map(Row::from))
+                    .map_err(|error| Error::engine(format!("read {} {id}", table.noun()), error))
             }
 
-            async fn pending_approvals(&self, now: Timestamp) -> Result<Vec<Approval>, Error> {
-                sqlx::query_as::<_, ApprovalRow>(statements::PENDING_APPROVALS)
-                    .bind(now.as_microsecond())
+            async fn rows(&self, table: Table, filter: &Filter) -> Result<Vec<Row>, Error> {
+                sqlx::query_as::<_, Columns>(statements::of(table).many(filter.order))
+                    .bind(&filter.principal)
+                    .bind(&filter.kind)
+                    .bind(&filter.subject)
+                    .bind(filter.states_text())
+                    .bind(filter.since)
+                    .bind(filter.due_after)
+                    .bind(filter.due_until)
+                    .bind(i64::from(filter.limit))
                     .fetch_all(&self.pool)
                     .await
-                    .map_err(|error| Error::engine("list pending approvals", error))?
-                    .into_iter()
-                    .map(rows::approval)
-                    .collect()
+                    .map(|rows| rows.into_iter().map(Row::from).collect())
+                    .map_err(|error| Error::engine(format!("list {}s", table.noun()), error))
             }
 
-            async fn decide(
+            async fn replace(
                 &self,
-                id: ApprovalId,
-                decision: Decision,
-                by: &Principal,
-                now: Timestamp,
-            ) -> Result<Approval, Error> {
-                let changed = sqlx::query_as::<_, ApprovalRow>(statements::DECIDE)
-                    .bind(id.to_string())
-                    .bind(ApprovalState::from(decision).as_str())
-                    .bind(by.to_string())
-                    .bind(now.as_microsecond())
-                    .fetch_optional(&self.pool)
-                    .await
-                    .map_err(|error| Error::engine(format!("decide approval {id}"), error))?;
-                match changed {
-                    Some(row) => rows::approval(row),
-                    None => Err(self.approval_refused("decide", id, None, now).await),
+                table: Table,
+                row: Row,
+                also: Option<Row>,
+            ) -> Result<bool, Error> {
+                let failed = |error| Error::engine(format!("change {}", row.named(table)), error);
+                let Some(also) = also else {
+                    return replace_row!(&self.pool, table, row).map_err(failed);
+                };
+                let mut transaction = self.pool.begin().await.map_err(failed)?;
+                // A transaction that is dropped takes nothing with it.
+                if !replace_row!(&mut *transaction, table, row).map_err(failed)? {
+                    return Ok(false);
                 }
+                insert_row!(&mut *transaction, table, also).map_err(failed)?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(true)
             }
 
-            async fn use_approval(
-                &self,
-                id: ApprovalId,
-                plan: PlanDigest,
-                now: Timestamp,
-            ) -> Result<Approval, Error> {
-                let changed = sqlx::query_as::<_, ApprovalRow>(statements::USE_APPROVAL)
-                    .bind(id.to_string())
-                    .bind(plan.to_string())
-                    .bind(now.as_microsecond())
-                    .fetch_optional(&self.pool)
+            async fn count(&self, principal: &str, since: i64) -> Result<Changes, Error> {
+                sqlx::query_as(statements::COUNT_CHANGES)
+                    .bind(principal)
+                    .bind(since)
+                    .fetch_one(&self.pool)
                     .await
-                    .map_err(|error| Error::engine(format!("use approval {id}"), error))?;
-                match changed {
-                    Some(row) => rows::approval(row),
-                    None => Err(self.approval_refused("use", id, Some(plan), now).await),
-                }
+                    .map(rows::changes)
+                    .map_err(|error| Error::engine("count changes", error))
             }
         }
 
@@ -234,35 +253,20 @@ macro_rules! impl_jobs_and_approvals {
                     Err(error) => error,
                 }
             }
-
-            /// Looks up why the statement changed nothing.
-            async fn approval_refused(
-                &self,
-                operation: &str,
-                id: ApprovalId,
-                plan: Option<PlanDigest>,
-                now: Timestamp,
-            ) -> Error {
-                match self.approval(id).await {
-                    Ok(found) => approvals::refused(operation, id, found.as_ref(), plan, now),
-                    Err(error) => error,
-                }
-            }
         }
     };
 }
 
-pub(crate) use impl_jobs_and_approvals;
+pub(crate) use {impl_jobs_and_rows, insert_row, replace_row};
 
 /// What the macro's body names, so that an engine's file imports one thing.
 pub(crate) mod names {
     pub(crate) use guard::Principal;
     pub(crate) use jiff::Timestamp;
 
-    pub(crate) use crate::approvals::{
-        self, Approval, ApprovalState, ApprovalStore as _, Decision, NewApproval,
-    };
     pub(crate) use crate::jobs::{self, Job, JobState, JobStore as _, NewJob};
-    pub(crate) use crate::rows::{self, ApprovalRow, JobRow, micros};
-    pub(crate) use crate::{ApprovalId, Error, JobId, PlanDigest, statements};
+    pub(crate) use crate::records::{Changes, Columns, Filter, Row, Table, micros};
+    pub(crate) use crate::rows::{self, JobRow};
+    pub(crate) use crate::sql::{insert_row, replace_row};
+    pub(crate) use crate::{Error, JobId, statements};
 }

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
 use crate::rows::AuditRow;
 use crate::schema;
-use crate::sql::{impl_jobs_and_approvals, names::*};
+use crate::sql::{impl_jobs_and_rows, names::*};
 
 /// How long a writer waits for a writer in another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ impl SqliteStore {
     }
 }
 
-impl_jobs_and_approvals!(SqliteStore);
+impl_jobs_and_rows!(SqliteStore);
 
 #[async_trait::async_trait]
 impl AuditLog for SqliteStore {

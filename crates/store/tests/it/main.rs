@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
 mod memory;
+mod ports;
 mod postgres;
 mod sqlite;

@@ -6,7 +6,6 @@ use testkit::contract;
 #[tokio::test]
 async fn contracts() {
     contract::store::jobs(&MemoryStore::new()).await;
-    contract::store::approvals(&MemoryStore::new()).await;
     contract::store::audit(&MemoryStore::new()).await;
 }
 

@@ -45,7 +45,6 @@ async fn contracts() {
     let Some(schema) = Schema::create().await else { return };
     let store = schema.open().await;
     contract::store::jobs(&*store).await;
-    contract::store::approvals(&*store).await;
     contract::store::audit(&*store).await;
     schema.drop_it().await;
     let Some(schema) = Schema::create().await else { return };
@@ -72,6 +71,29 @@ async fn jobs_of_the_first_version_are_kept() {
     let text = mcp_protocol::Answer::text("it \"worked\"\u{0}");
     assert_eq!(kept[0].state, mcp_protocol::JobState::Done(text));
     drop(jobs);
+    schema.drop_it().await;
+}
+
+#[tokio::test]
+async fn the_guards_ports() {
+    let Some(first) = Schema::create().await else { return };
+    let made = tokio::sync::Mutex::new(vec![first]);
+    let empty = async || {
+        let schema = Schema::create().await.unwrap();
+        let url = schema.url();
+        made.lock().await.push(schema);
+        url
+    };
+    crate::ports::contracts(empty).await;
+    for schema in made.into_inner() {
+        schema.drop_it().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_guards_ports_when_many_ask_at_once() {
+    let Some(schema) = Schema::create().await else { return };
+    crate::ports::races(&schema.url()).await;
     schema.drop_it().await;
 }
 

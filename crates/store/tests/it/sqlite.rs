@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use expect_test::expect;
+use guard::ports::Approvals;
 use sqlx::Executor as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use store::{
-    AuditLog as _, ErrorKind, JobState, LazyStore, NewApproval, NewAuditRecord, NewJob, PlanDigest,
-    ProtocolJobs, SqliteStore, Store, StoreUrl, Verification, open, verify,
+    AuditLog as _, ErrorKind, JobState, LazyStore, NewAuditRecord, NewJob, ProtocolJobs,
+    SqliteStore, Store, StoreUrl, Verification, open, verify,
 };
 use testkit::contract;
 
@@ -27,12 +28,31 @@ async fn raw(path: &Path) -> SqlitePool {
 #[tokio::test]
 async fn contracts() {
     let folder = tempfile::tempdir().unwrap();
-    contract::store::jobs(&*open_at(&folder.path().join("jobs.db")).await).await;
-    contract::store::approvals(&*open_at(&folder.path().join("approvals.db")).await).await;
-    contract::store::audit(&*open_at(&folder.path().join("audit.db")).await).await;
+    let store = open_at(&folder.path().join("store.db")).await;
+    contract::store::jobs(&*store).await;
+    contract::store::audit(&*store).await;
     let url = format!("sqlite://{}", folder.path().join("protocol.db").display());
     let jobs = ProtocolJobs::new(LazyStore::new(url.parse().unwrap()));
     contract::mcp_protocol::jobs(&jobs).await;
+}
+
+#[tokio::test]
+async fn the_guards_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    let empty = async || {
+        count.set(count.get() + 1);
+        let path = folder.path().join(format!("{}.db", count.get()));
+        format!("sqlite://{}", path.display()).parse().unwrap()
+    };
+    crate::ports::contracts(empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_guards_ports_when_many_ask_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    crate::ports::races(&format!("sqlite://{}", path.display()).parse().unwrap()).await;
 }
 
 #[tokio::test]
@@ -108,7 +128,7 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
     raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
     let error = SqliteStore::open(&newer).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
-    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 2"));
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 3"));
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();
@@ -177,12 +197,19 @@ async fn what_is_in_the_rows() {
     let job = store.create_job(new, now).await.unwrap();
     let result = Some(serde_json::json!({ "exit": "OK" }));
     store.finish_job(job.id, JobState::Canceled, result, now).await.unwrap();
-    let question = NewApproval {
-        plan_digest: PlanDigest::from_bytes([0xab; 32]),
-        requested_by: guard::Principal::automation("nightly").unwrap(),
-        expires_at: now,
+    let url: StoreUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    let ports = crate::ports::over(&url);
+    let asked = Approvals::ask(&ports, crate::ports::question(), now).await.unwrap();
+    let made = guard::ports::DecisionRecord {
+        approver: "ada".to_owned(),
+        principal: guard::Principal::local(1001),
+        way: guard::ports::Way::Passphrase,
+        agrees: true,
+        at: now,
+        note: None,
+        signature: Some("c2ln".to_owned()),
     };
-    store.ask(question, now).await.unwrap();
+    ports.decide(asked.id, made, now).await.unwrap();
 
     let raw = raw(&path).await;
     let dump = async |sql: &'static str| -> String {
@@ -200,10 +227,11 @@ async fn what_is_in_the_rows() {
         )
         .await,
     );
-    expect![[r"'abab'|'automation:nightly'|1795348800123456|'pending'|NULL|NULL"]].assert_eq(
+    expect![[r#"32|local:1000|'default.destroy �'|sha256:8d3b2f80036b370d747ba12a9605f6fa41e4aa684fe22c640ab1773e5a0487cc|approved|0|1795348800123456|1795352400500000|1|{"needed":1,"of":["ada"],"client_counts":false,"summary":"deletes lab/104 \u0000é","form":{"principal":"","tool":"guest_delete","calls":[],"targets":{}},"decisions":[{"approver":"ada","principal":"local:1001","way":"passphrase","agrees":true,"at_us":1795348800123456,"note":null,"signature":"c2ln"}],"result":null,"void_reason":null,"replaced_by":null}|143"#]].assert_eq(
         &dump(
-            "SELECT quote(substr(plan_digest, 61)) || '|' || quote(requested_by) || '|' || asked_us \
-             || '|' || quote(state) || '|' || quote(decided_by) || '|' || quote(decided_us) \
+            "SELECT length(id) || '|' || principal || '|' || quote(kind) || '|' || subject || '|' \
+             || state || '|' || unasked || '|' || made_us || '|' || due_us || '|' || version || '|' \
+             || json_remove(doc, '$.call') || '|' || length(json_extract(doc, '$.call')) \
              FROM approvals",
         )
         .await,

@@ -8,5 +8,7 @@
 pub mod mcp_protocol;
 #[cfg(feature = "ports")]
 pub mod ports;
+#[cfg(feature = "ports")]
+pub mod races;
 #[cfg(feature = "store")]
 pub mod store;

@@ -6,15 +6,16 @@ use estate::Access;
 use guard::{
     PlanDigest, PlanForm, Principal,
     ports::{
-        ActionFilter, ActionState, Actions, ApprovalFilter, ApprovalState, Approvals, ConfirmId,
-        ConfirmState, Confirms, DecisionRecord, Freeze, Freezes, Intent, KeptCall, NewAction,
-        NewApproval, NewConfirm, NewUndo, Outcome, StepEnd, TaskTrace, UndoFilter, Undos, Way,
+        ActionFilter, ActionId, ActionState, Actions, ApprovalFilter, ApprovalState, Approvals,
+        ConfirmId, ConfirmState, Confirms, DecisionRecord, Freeze, Freezes, Intent, KeptCall,
+        NewAction, NewApproval, NewConfirm, NewUndo, Outcome, StepEnd, TaskTrace, UndoFilter,
+        Undos, Way,
     },
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-fn after(seconds: i64) -> Timestamp {
+pub(super) fn after(seconds: i64) -> Timestamp {
     let noon: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a timestamp");
     noon + SignedDuration::from_secs(seconds)
 }
@@ -34,7 +35,7 @@ fn call(password: &str) -> KeptCall {
     KeptCall { tool: "guest_power".to_owned(), arguments }
 }
 
-fn question(target: &str, needed: u32) -> NewApproval {
+pub(super) fn question(target: &str, needed: u32) -> NewApproval {
     NewApproval {
         form: form(target),
         requested_by: Principal::local(1000),
@@ -48,7 +49,7 @@ fn question(target: &str, needed: u32) -> NewApproval {
     }
 }
 
-fn decision(approver: &str, agrees: bool) -> DecisionRecord {
+pub(super) fn decision(approver: &str, agrees: bool) -> DecisionRecord {
     DecisionRecord {
         approver: approver.to_owned(),
         principal: Principal::local(1001),
@@ -148,15 +149,9 @@ pub async fn approvals(port: &dyn Approvals) {
     assert_eq!(port.approvals(&filter).await.expect("list"), []);
 }
 
-/// What everything that keeps actions does. Wants an empty one.
-///
-/// # Panics
-///
-/// Where the contract is broken.
-pub async fn actions(port: &dyn Actions) {
-    let who = Principal::local(1000);
-    let new = |unasked| NewAction {
-        principal: who.clone(),
+pub(super) fn new_action(unasked: bool) -> NewAction {
+    NewAction {
+        principal: Principal::local(1000),
         tool: "guest_clone".to_owned(),
         target: "clone of lab/104".to_owned(),
         digest: PlanDigest::from_text(form("lab/104").digest().as_str()),
@@ -166,8 +161,11 @@ pub async fn actions(port: &dyn Actions) {
         steps: 2,
         owner: "manager".to_owned(),
         call: call("hunter2"),
-    };
-    let intent = |step| Intent {
+    }
+}
+
+pub(super) fn intent(step: u32) -> Intent {
+    Intent {
         step,
         what: "clone".to_owned(),
         calls: vec![guard::PlannedCall {
@@ -186,8 +184,17 @@ pub async fn actions(port: &dyn Actions) {
         at: after(1),
         upid: None,
         end: None,
-    };
-    let first = port.begin(new(true), after(0)).await.expect("begin");
+    }
+}
+
+/// What everything that keeps actions does. Wants an empty one.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn actions(port: &dyn Actions) {
+    let who = Principal::local(1000);
+    let first = port.begin(new_action(true), after(0)).await.expect("begin");
     port.intend(first, intent(0)).await.expect("intend");
     assert!(port.intend(first, intent(0)).await.unwrap_err().is_conflict(), "sent once");
     let upid = "UPID:alder:000002D6:000C8274:6B033EDA:qmclone:104:mcp@pve!agent:";
@@ -211,7 +218,7 @@ pub async fn actions(port: &dyn Actions) {
     assert_eq!((kept.state, kept.owner.as_str()), (ActionState::Running, "manager"));
     assert!(port.sent(first, 2, &upid).await.is_err(), "no such step");
 
-    let second = port.begin(new(false), after(60)).await.expect("begin");
+    let second = port.begin(new_action(false), after(60)).await.expect("begin");
     let running = ActionFilter { states: vec![ActionState::Running], ..ActionFilter::default() };
     let listed = port.actions(&running).await.expect("list");
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [second, first], "newest first");
@@ -230,13 +237,8 @@ pub async fn actions(port: &dyn Actions) {
     assert_eq!(port.count(&Principal::local(1), after(0), false).await.expect("count"), 0);
 }
 
-/// What everything that keeps ways back does. Wants an empty one, and an action to hang them on.
-///
-/// # Panics
-///
-/// Where the contract is broken.
-pub async fn undos(port: &dyn Undos, action: guard::ports::ActionId) {
-    let new = |target: &str, expires| NewUndo {
+pub(super) fn new_undo(action: ActionId, target: &str, expires: Timestamp) -> NewUndo {
+    NewUndo {
         action,
         principal: Principal::local(1000),
         tool: "guest_config".to_owned(),
@@ -246,9 +248,17 @@ pub async fn undos(port: &dyn Undos, action: guard::ports::ActionId) {
         after: json!({"digest": "ab"}),
         calls: vec![call("one"), call("two")],
         expires_at: expires,
-    };
-    let one = port.keep(new("lab/104", after(100)), after(0)).await.expect("keep");
-    let two = port.keep(new("lab/105", after(50)), after(1)).await.expect("keep");
+    }
+}
+
+/// What everything that keeps ways back does. Wants an empty one, and an action to hang them on.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn undos(port: &dyn Undos, action: ActionId) {
+    let one = port.keep(new_undo(action, "lab/104", after(100)), after(0)).await.expect("keep");
+    let two = port.keep(new_undo(action, "lab/105", after(50)), after(1)).await.expect("keep");
     assert_eq!(port.undo(one.id).await.expect("read"), Some(one.clone()));
     assert_eq!(port.calls(one.id).await.expect("open"), [call("one"), call("two")]);
     let listed = port.undos(&UndoFilter::default()).await.expect("list");
@@ -262,24 +272,27 @@ pub async fn undos(port: &dyn Undos, action: guard::ports::ActionId) {
     assert_eq!(port.undos(&filter).await.expect("list"), [two]);
 }
 
+pub(super) fn new_confirm(action: ActionId, deadline: Timestamp) -> NewConfirm {
+    NewConfirm {
+        action,
+        principal: Principal::local(1000),
+        what: "new bridge on alder".to_owned(),
+        deadline,
+        calls: vec![call("one")],
+    }
+}
+
 /// What everything that keeps changes to confirm does. Wants an empty one, and an action to hang
 /// them on.
 ///
 /// # Panics
 ///
 /// Where the contract is broken.
-pub async fn confirms(port: &dyn Confirms, action: guard::ports::ActionId) {
+pub async fn confirms(port: &dyn Confirms, action: ActionId) {
     let lease = Duration::from_secs(60);
-    let new = |deadline| NewConfirm {
-        action,
-        principal: Principal::local(1000),
-        what: "new bridge on alder".to_owned(),
-        deadline,
-        calls: vec![call("one")],
-    };
-    let kept = port.arm(new(after(100)), after(0)).await.expect("arm");
-    let lost = port.arm(new(after(50)), after(0)).await.expect("arm");
-    let never = port.arm(new(after(200)), after(0)).await.expect("arm");
+    let kept = port.arm(new_confirm(action, after(100)), after(0)).await.expect("arm");
+    let lost = port.arm(new_confirm(action, after(50)), after(0)).await.expect("arm");
+    let never = port.arm(new_confirm(action, after(200)), after(0)).await.expect("arm");
     assert_eq!(port.confirm_record(kept.id).await.expect("read"), Some(kept.clone()));
     assert_eq!(port.confirm_record(ConfirmId::from_bits(3)).await.expect("read"), None);
     assert_eq!(port.revert_calls(kept.id).await.expect("open"), [call("one")]);

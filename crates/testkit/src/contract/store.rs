@@ -1,4 +1,4 @@
-//! The store's contracts: jobs, approvals, audit, and what being on disk adds.
+//! The store's contracts: jobs, audit, and what being on disk adds.
 
 use std::slice;
 use std::sync::Arc;
@@ -8,10 +8,7 @@ use guard::Principal;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use store::audit::GENESIS;
-use store::{
-    ApprovalId, ApprovalState, ApprovalStore, AuditLog, Decision, JobId, JobState, JobStore,
-    NewApproval, NewAuditRecord, NewJob, PlanDigest, Store, Verification,
-};
+use store::{AuditLog, JobId, JobState, JobStore, NewAuditRecord, NewJob, Store, Verification};
 
 /// A moment with nanoseconds, which stores cut to microseconds.
 fn noon() -> Timestamp {
@@ -106,68 +103,6 @@ pub async fn jobs(store: &dyn JobStore) {
     assert_eq!(store.running_jobs().await.expect("list").len(), 6);
 }
 
-/// What every approval store does. Wants an empty one.
-///
-/// # Panics
-///
-/// Where the contract is broken.
-pub async fn approvals(store: &dyn ApprovalStore) {
-    let person = Principal::channel("discord", "4711").expect("a principal");
-    let plan = PlanDigest::from_bytes([7; 32]);
-    let question = || NewApproval {
-        plan_digest: plan,
-        requested_by: Principal::local(1000),
-        expires_at: after(60),
-    };
-
-    // Asked, decided by a person, used once for this plan.
-    let asked = store.ask(question(), noon()).await.expect("ask");
-    assert_eq!(asked.state, ApprovalState::Pending);
-    assert_eq!(store.approval(asked.id).await.expect("read"), Some(asked.clone()));
-    let early = store.use_approval(asked.id, plan, after(1)).await;
-    assert!(early.expect_err("undecided").is_conflict());
-    let yes = store.decide(asked.id, Decision::Approve, &person, after(2)).await.expect("decide");
-    assert_eq!((yes.state, yes.decided_by.as_ref()), (ApprovalState::Approved, Some(&person)));
-    assert_eq!(store.approval(asked.id).await.expect("read"), Some(yes));
-    let twice = store.decide(asked.id, Decision::Refuse, &person, after(3)).await;
-    assert!(twice.expect_err("decided").is_conflict());
-    let other = store.use_approval(asked.id, PlanDigest::from_bytes([8; 32]), after(4)).await;
-    assert!(other.expect_err("another plan").to_string().ends_with("it is for another plan"));
-
-    let uses = (0..8).map(|_| store.use_approval(asked.id, plan, after(5)));
-    let used: Vec<_> = join_all(uses).await;
-    assert_eq!(used.iter().filter(|used| used.is_ok()).count(), 1, "single use: {used:?}");
-    let again = store.use_approval(asked.id, plan, after(6)).await.expect_err("used");
-    assert!(again.to_string().ends_with("it is already used"), "{again}");
-
-    // Of two who decide at once, one does.
-    let asked = store.ask(question(), noon()).await.expect("ask");
-    let decisions = [Decision::Approve, Decision::Refuse].repeat(4);
-    let decided =
-        decisions.into_iter().map(|decision| store.decide(asked.id, decision, &person, after(1)));
-    assert_eq!(join_all(decided).await.iter().filter(|decided| decided.is_ok()).count(), 1);
-
-    // A refusal is final, and silence is one.
-    let refused = store.ask(question(), noon()).await.expect("ask");
-    store.decide(refused.id, Decision::Refuse, &person, after(1)).await.expect("decide");
-    let no = store.use_approval(refused.id, plan, after(2)).await.expect_err("refused");
-    assert!(no.is_conflict() && no.to_string().ends_with("it was refused"), "{no}");
-    let silent = store.ask(question(), after(1)).await.expect("ask");
-    assert_eq!(store.pending_approvals(after(2)).await.expect("list"), slice::from_ref(&silent));
-    assert_eq!(store.pending_approvals(after(60)).await.expect("list"), []);
-    let late = store.decide(silent.id, Decision::Approve, &person, after(60)).await;
-    assert!(late.expect_err("expired").to_string().ends_with("it has expired"));
-    let stale = store.ask(question(), noon()).await.expect("ask");
-    store.decide(stale.id, Decision::Approve, &person, after(59)).await.expect("decide");
-    let late = store.use_approval(stale.id, plan, after(60)).await.expect_err("expired");
-    assert!(late.to_string().ends_with("it has expired"), "{late}");
-
-    let none = store.decide(ApprovalId::random(), Decision::Approve, &person, noon()).await;
-    assert!(none.expect_err("there is none").is_not_found());
-    let none = store.use_approval(ApprovalId::random(), plan, noon()).await;
-    assert!(none.expect_err("there is none").is_not_found());
-}
-
 fn entry(number: i64) -> NewAuditRecord {
     NewAuditRecord {
         time: after(number),
@@ -220,14 +155,7 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     let job = here.create_job(new, noon()).await.expect("create");
     assert_eq!(there.job(job.id, &owner).await.expect("read"), Some(job.clone()));
 
-    // Two programs on one store: one consent is used once, one chain has no fork.
-    let plan = PlanDigest::from_bytes([9; 32]);
-    let question =
-        NewApproval { plan_digest: plan, requested_by: owner.clone(), expires_at: after(60) };
-    let asked = here.ask(question, noon()).await.expect("ask");
-    there.decide(asked.id, Decision::Approve, &owner, after(1)).await.expect("decide");
-    let uses = handles.iter().map(|handle| handle.use_approval(asked.id, plan, after(2)));
-    assert_eq!(join_all(uses).await.iter().filter(|used| used.is_ok()).count(), 1);
+    // Two programs on one store: one chain has no fork.
     let appends =
         (1..=40).map(|number| handles[usize::from(number % 4 == 0)].append(entry(number.into())));
     assert!(join_all(appends.collect::<Vec<_>>()).await.iter().all(Result::is_ok));
@@ -235,8 +163,6 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     drop(handles);
     let reopened = open().await;
     assert_eq!(reopened.job(job.id, &owner).await.expect("read"), Some(job));
-    let used = reopened.approval(asked.id).await.expect("read").expect("it is there");
-    assert_eq!(used.state, ApprovalState::Used);
     let verified = store::verify(&*reopened).await.expect("verify");
     assert!(matches!(verified, Verification::Intact { records: 40, .. }), "{verified:?}");
 }
