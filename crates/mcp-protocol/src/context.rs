@@ -57,6 +57,16 @@ pub(crate) trait Outlet: Send + Sync + 'static {
 /// An outlet that drops everything.
 pub(crate) struct Nowhere;
 
+/// Hears how far a call is: for a transport of the embedder's own.
+#[async_trait]
+pub trait ProgressListener: Send + Sync + 'static {
+    /// The call is so far, of so much, in words.
+    async fn progress(&self, current: f64, total: Option<f64>, message: Option<String>);
+}
+
+/// The way out to a listener.
+struct Told(Arc<dyn ProgressListener>);
+
 /// Who calls.
 ///
 /// The subject is an opaque text to this crate; whoever builds the app may attach a richer value and get it back by type.
@@ -194,6 +204,21 @@ impl CallContext {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The same context with its progress told to this listener: for a transport of the embedder's own.
+    #[must_use]
+    pub fn with_progress(&self, listener: Arc<dyn ProgressListener>) -> Self {
+        let inner = Inner {
+            request: Request { wants_progress: true, ..self.inner.request.clone() },
+            caller: self.inner.caller.clone(),
+            cancelled: self.inner.cancelled.clone(),
+            answers: self.inner.answers.clone(),
+            unasked: self.inner.unasked.clone(),
+            progress: Arc::default(),
+            outlet: Arc::new(Told(listener)),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The same context for the next round of a call that asked something.
     #[must_use]
     pub fn with_answers(&self, answers: Answers) -> Self {
@@ -325,6 +350,14 @@ impl fmt::Debug for CallContext {
 #[async_trait]
 impl Outlet for Nowhere {
     async fn progress(&self, _current: f64, _total: Option<f64>, _message: Option<String>) {}
+    async fn log(&self, _level: LogLevel, _logger: Option<String>, _data: Value) {}
+}
+
+#[async_trait]
+impl Outlet for Told {
+    async fn progress(&self, current: f64, total: Option<f64>, message: Option<String>) {
+        self.0.progress(current, total, message).await;
+    }
     async fn log(&self, _level: LogLevel, _logger: Option<String>, _data: Value) {}
 }
 

@@ -82,7 +82,8 @@ pub use crate::ask::{Answers, InputAnswer, InputKind, InputRequest, Root};
 pub use crate::completion::{Completer, Completion, CompletionRef};
 pub use crate::content::{Audience, Content, ContentBody};
 pub use crate::context::{
-    CallContext, Caller, ClientCapabilities, ClientInfo, Era, LogLevel, TraceContext,
+    CallContext, Caller, ClientCapabilities, ClientInfo, Era, LogLevel, ProgressListener,
+    TraceContext,
 };
 pub use crate::icon::Icon;
 pub use crate::job::{

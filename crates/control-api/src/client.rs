@@ -1,0 +1,154 @@
+//! The client: one connection to the manager, checked to be of the same version.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
+use jsonrpsee::core::client::{
+    Client as RpcClient, ClientBuilder, Subscription, SubscriptionCloseReason,
+};
+use tokio::net::UnixStream;
+
+use crate::REVISION;
+use crate::api::ControlClient as _;
+use crate::error::{Error, ErrorKind};
+use crate::types::{Hello, Status, ToolCallParams, ToolEvent, Toolbox, Welcome};
+
+/// The address in the handshake: a Unix socket has none, and nobody resolves it.
+const ADDRESS: &str = "ws://localhost/";
+/// The longest that a call may take.
+const CALL: Duration = Duration::from_secs(60);
+/// The largest message, an answer with its object and text included.
+const MESSAGE: usize = 16 * 1024 * 1024;
+
+/// A connection to a manager. Cheap to clone; closed with the last clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    rpc: Arc<RpcClient>,
+    welcome: Arc<Welcome>,
+}
+
+/// A call of a tool. Dropping it cancels the call.
+#[derive(Debug)]
+pub struct ToolCall {
+    inner: Subscription<ToolEvent>,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Connects to the manager that listens at `socket`, for a program of this version.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Absent`] where nobody listens, [`ErrorKind::Closed`] where this account is not let in,
+    /// [`ErrorKind::Version`] where the manager is of another version.
+    pub async fn connect(socket: &Path, version: &str) -> Result<Self, Error> {
+        let stream =
+            UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
+        let url = Url::parse(ADDRESS).expect("a constant address");
+        let transport = WsTransportClientBuilder::default()
+            .max_request_size(u32::try_from(MESSAGE).unwrap_or(u32::MAX))
+            .max_response_size(u32::try_from(MESSAGE).unwrap_or(u32::MAX));
+        let (sender, receiver) =
+            transport.build_with_stream(url, stream).await.map_err(|error| {
+                let message = format!("talk to the manager at {}", socket.display());
+                Error::new(ErrorKind::Lost, message).because(error)
+            })?;
+        let rpc = ClientBuilder::default().request_timeout(CALL).build_with_tokio(sender, receiver);
+        let hello = Hello { version: version.to_owned(), revision: REVISION };
+        let welcome = rpc.hello(hello).await.map_err(Error::from)?;
+        if welcome.version != version || welcome.revision != REVISION {
+            let message = format!(
+                "use the manager at {}: it is of version {} (interface {}) and this program of {version} (interface \
+                 {REVISION}); run both in one version, and restart the manager after an update",
+                socket.display(),
+                welcome.version,
+                welcome.revision,
+            );
+            return Err(Error::new(ErrorKind::Version, message));
+        }
+        Ok(Self { rpc: Arc::new(rpc), welcome: Arc::new(welcome) })
+    }
+
+    /// What the manager said at first.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Ends when the connection is gone.
+    pub async fn closed(&self) {
+        self.rpc.on_disconnect().await;
+    }
+
+    /// Whether the connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.rpc.is_connected()
+    }
+
+    /// How the manager is.
+    pub async fn status(&self) -> Result<Status, Error> {
+        Ok(self.rpc.status().await?)
+    }
+
+    /// The tools that this account may use.
+    pub async fn tools(&self) -> Result<Toolbox, Error> {
+        Ok(self.rpc.tools().await?)
+    }
+
+    /// Calls a tool.
+    pub async fn call_tool(&self, call: ToolCallParams) -> Result<ToolCall, Error> {
+        Ok(ToolCall { inner: self.rpc.call_tool(call).await? })
+    }
+}
+
+fn unreachable(socket: &Path, error: io::Error) -> Error {
+    let place = socket.display();
+    let (kind, message) = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            (ErrorKind::Absent, format!("reach a manager at {place}: none listens there"))
+        }
+        io::ErrorKind::PermissionDenied => (
+            ErrorKind::Closed,
+            format!(
+                "reach the manager at {place}: this account may not open its socket; its operator names a group that \
+                 may in manager.socket_group"
+            ),
+        ),
+        _ => (ErrorKind::Lost, format!("reach the manager at {place}")),
+    };
+    Error::new(kind, message).because(error)
+}
+
+// === impl ToolCall ===
+
+impl ToolCall {
+    /// What happens next; `None` when the manager is gone.
+    ///
+    /// # Errors
+    ///
+    /// When this client was too slow to be told everything, or the manager says something strange.
+    pub async fn next(&mut self) -> Option<Result<ToolEvent, Error>> {
+        next(&mut self.inner).await
+    }
+}
+
+async fn next<T: serde::de::DeserializeOwned>(
+    subscription: &mut Subscription<T>,
+) -> Option<Result<T, Error>> {
+    match subscription.next().await {
+        Some(Ok(item)) => Some(Ok(item)),
+        Some(Err(error)) => {
+            let message =
+                "read what the manager sent: it has another form; run both in one version";
+            Some(Err(Error::new(ErrorKind::Version, message).because(error)))
+        }
+        None if matches!(subscription.close_reason(), Some(SubscriptionCloseReason::Lagged)) => {
+            let message = "follow the manager: more came than was taken";
+            Some(Err(Error::new(ErrorKind::Lost, message)))
+        }
+        None => None,
+    }
+}

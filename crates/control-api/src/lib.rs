@@ -1,0 +1,41 @@
+//! The manager's control API: one trait that the daemon serves and terminals and `serve` call.
+//!
+//! It is JSON-RPC over HTTP and WebSocket on a Unix socket (ADR 0002). The trait is [`ControlServer`]
+//! for the daemon; everybody else uses [`Client`], which says hello first and refuses a manager of
+//! another version. Who calls is not said by the caller: the daemon asks the system for the account
+//! at the other end of the socket.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), control_api::Error> {
+//! use control_api::Client;
+//!
+//! let client = Client::connect("/run/proxmox-mcp/control.sock".as_ref(), "0.1.0").await?;
+//! for component in client.status().await?.components {
+//!     println!("{}: {:?}", component.name, component.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! For details, see: `docs/guide/manager.md`, and [`types`] for what goes over the wire.
+//!
+//! *Invariant:* knows nothing of the manager's insides, of the estate or of MCP: texts, numbers and
+//! JSON only. *Invariant:* no secret but a one-time code goes over the wire: passphrases stay where
+//! they are typed, and what travels is a signature.
+
+mod api;
+mod at;
+mod client;
+mod error;
+pub mod types;
+
+pub use crate::api::ControlServer;
+pub use crate::client::{Client, ToolCall};
+pub use crate::error::{Error, ErrorKind};
+pub use crate::types::*;
+
+/// The revision of this interface. It changes with every change of the trait or its types.
+pub const REVISION: u32 = 1;
+
+/// The file name of the socket in the state folder.
+pub const SOCKET: &str = "control.sock";

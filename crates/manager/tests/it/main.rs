@@ -1,0 +1,4 @@
+//! The manager's own tests: its door, over real sockets.
+
+mod door;
+mod support;
