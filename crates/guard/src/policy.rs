@@ -34,6 +34,7 @@
 mod build;
 mod defaults;
 mod hours;
+mod nature;
 mod pattern;
 mod rule;
 #[cfg(test)]

@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use estate::{ClusterKey, GuestKind, NodeName, VmId};
+use estate::{ClusterKey, GuestKind, NodeName, Product, VmId};
 use futures::future::join_all;
 use jiff::Timestamp;
 use stdx::{Chain, Clock};
 
-use crate::{error::ToolError, permissions::Permissions, report::Unreachable, tools::api::Library};
+use crate::{
+    error::ToolError, facts::Protecting, permissions::Permissions, report::Unreachable,
+    tools::api::Library,
+};
 
 /// How long an answer about the whole estate waits for its slowest part.
 pub const GATHER_DEADLINE: Duration = Duration::from_secs(8);
@@ -32,6 +35,7 @@ pub struct Fleet {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     library: Arc<Library>,
+    protecting: Arc<Protecting>,
 }
 
 /// What the settings say of an endpoint beside how to reach it.
@@ -128,6 +132,7 @@ impl Fleet {
             clock,
             deadline: GATHER_DEADLINE,
             library: Arc::default(),
+            protecting: Arc::default(),
         }
     }
 
@@ -141,6 +146,29 @@ impl Fleet {
     /// What servers publish of their API.
     pub(crate) fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// Sets what is protected.
+    #[must_use]
+    pub fn with_protecting(mut self, protecting: Protecting) -> Self {
+        self.protecting = Arc::new(protecting);
+        self
+    }
+
+    /// What is protected.
+    pub fn protecting(&self) -> &Protecting {
+        &self.protecting
+    }
+
+    /// Which product a settings key stands for.
+    pub fn product_of(&self, key: &str) -> Option<Product> {
+        if self.pve.contains_key(key) {
+            Some(Product::Pve)
+        } else if self.pbs.contains_key(key) {
+            Some(Product::Pbs)
+        } else {
+            None
+        }
     }
 
     /// Sets how long an answer about the whole estate waits for its slowest part.
@@ -162,6 +190,7 @@ impl Fleet {
             clock: Arc::clone(&self.clock),
             deadline: self.deadline,
             library: Arc::clone(&self.library),
+            protecting: Arc::clone(&self.protecting),
         }
     }
 
