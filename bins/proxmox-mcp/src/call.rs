@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{CallArgs, ToolsArgs},
-    estate::Estate,
+    estate,
     output,
 };
 
@@ -34,7 +34,7 @@ const MAX_QUESTION: usize = 8000;
 
 /// Calls one tool and prints its answer.
 pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
-    let mut estate = Estate::prepare(&args.surface, log).await?;
+    let mut estate = estate::prepare(&args.surface, log).await?;
     // Nobody gives up on a terminal but the person, and what is not done when this ends is not done.
     estate.options.task_wait = FOLLOW;
     let app = estate.app()?;

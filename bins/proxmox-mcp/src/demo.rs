@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     call::ask,
     cli::{SourceArgs, SurfaceArgs},
-    estate::Estate,
+    estate,
     output,
 };
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(log: Option<&str>) -> anyhow::Result<ExitCode> {
         demo: true,
         demo_levers: None,
     };
-    let estate = Estate::prepare(&surface, Some(log.unwrap_or("error"))).await?;
+    let estate = estate::prepare(&surface, Some(log.unwrap_or("error"))).await?;
     let app = estate.app()?;
     let paint = Paint::new();
     output::line(

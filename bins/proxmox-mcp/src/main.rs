@@ -8,11 +8,9 @@ mod config;
 mod demo;
 mod estate;
 mod http;
-mod journal;
 mod output;
 #[cfg(test)]
 mod reference;
-mod scopes;
 mod serve;
 mod test;
 mod token;

@@ -8,12 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{cli::ServeArgs, estate::Estate, http};
+use crate::{cli::ServeArgs, estate, http};
 
 /// Serves until the input ends or a signal comes.
 pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let over_http = http::is_wanted(&args.http)?;
-    let estate = Estate::prepare(&args.surface, log).await?;
+    let estate = estate::prepare(&args.surface, log).await?;
     if over_http {
         return http::run(estate, &args.http).await;
     }

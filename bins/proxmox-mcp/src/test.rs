@@ -10,15 +10,17 @@ use std::{ffi::OsString, io::IsTerminal, process::ExitCode, time::Duration};
 use anyhow::{Context, bail};
 use checks::{Finding, McpTarget, Plan, Summary, Topology};
 
+use assembly::Estate;
+
 use crate::{
     cli::{SurfaceArgs, TestArgs},
-    estate::Estate,
+    estate::prepare,
     output,
 };
 
 /// Runs the checks and prints what they found.
 pub(crate) async fn run(args: TestArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
-    let estate = Estate::prepare(&args.surface, log).await?;
+    let estate = prepare(&args.surface, log).await?;
     let plan = plan(&args, &estate)?;
     let progress = progress::Line::new(std::io::stderr().is_terminal());
     let findings = checks::run(plan, |now| progress.show(&now)).await;

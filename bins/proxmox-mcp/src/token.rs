@@ -20,7 +20,7 @@ use settings::Loaded;
 use stdx::{Clock, SystemClock};
 
 use crate::cli::SourceArgs;
-use crate::{estate, output, scopes};
+use crate::{estate, output};
 
 /// A call failed: no token has that name.
 const FAILED: u8 = 1;
@@ -120,7 +120,7 @@ fn execute(command: TokenCommand, clock: &dyn Clock, zone: &TimeZone) -> anyhow:
         TokenCommand::New { name, scope, expires, json, place } => {
             let place = place.find()?;
             if let Some(loaded) = &place.loaded {
-                scopes::check(loaded, &scope)?;
+                assembly::check_scope(loaded, &scope)?;
             }
             let now = clock.now();
             let expires = expires.map(|text| end(&text, now, zone)).transpose()?;

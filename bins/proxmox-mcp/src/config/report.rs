@@ -73,7 +73,7 @@ fn load(terminal: &mut dyn Terminal, sources: &Sources) -> Option<Loaded> {
 /// The settings, with what only the catalogue can judge judged as well.
 fn load_all(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let loaded = settings::load(sources)?;
-    let mut errors = crate::scopes::errors(&loaded);
+    let mut errors = assembly::scope_errors(&loaded);
     let chosen = mcp_tools::chosen(&loaded.settings.server.toolsets);
     if let Err(mcp_tools::AppError::UnknownToolset { given, known }) = chosen {
         let reason = format!("no toolset is called {given:?}");

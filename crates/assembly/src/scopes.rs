@@ -5,13 +5,13 @@ use guard::Scope;
 use settings::{ConfigError, Loaded};
 
 /// What is wrong with a scope, and what could stand there instead.
-pub(crate) struct Unknown {
+struct Unknown {
     reason: String,
     hint: String,
 }
 
 /// Refuses a scope that names what there is not: it would allow less than was meant.
-pub(crate) fn check(loaded: &Loaded, scope: &Scope) -> anyhow::Result<()> {
+pub fn check(loaded: &Loaded, scope: &Scope) -> anyhow::Result<()> {
     match unknown(loaded, scope) {
         Some(Unknown { reason, hint }) => bail!("--scope {scope}: {reason}; {hint}"),
         None => Ok(()),
@@ -19,7 +19,7 @@ pub(crate) fn check(loaded: &Loaded, scope: &Scope) -> anyhow::Result<()> {
 }
 
 /// The errors of the settings' own scopes, those of OAuth issuers.
-pub(crate) fn errors(loaded: &Loaded) -> Vec<ConfigError> {
+pub fn errors(loaded: &Loaded) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     for (name, issuer) in &loaded.settings.oauth {
         for (scope, allowed) in &issuer.scopes {

@@ -5,10 +5,11 @@ use mcp_tools::journal::{Entry, Journal};
 use store::{LazyStore, NewAuditRecord};
 
 /// The journal that survives.
-pub(crate) struct AuditJournal(LazyStore);
+pub struct AuditJournal(LazyStore);
 
 impl AuditJournal {
-    pub(crate) fn new(store: LazyStore) -> Self {
+    /// Over this store.
+    pub fn new(store: LazyStore) -> Self {
         Self(store)
     }
 }

@@ -1,0 +1,235 @@
+//! From settings to a fleet: the simulator of `--demo`, clients, store, options.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use anyhow::{Context, bail};
+use api_core::endpoint::ExpectedOff;
+use guard::Principal;
+use mcp_protocol::App;
+use mcp_tools::{
+    fleet::{Fleet, Traits},
+    process::Process,
+    redaction::Redaction,
+    tools::api::Library,
+};
+use proxmox_sim::{Sim, SimConfig};
+use secrecy::ExposeSecret;
+use settings::{Flag, Loaded, Sources};
+use store::{InvalidStoreUrl, LazyStore, ProtocolJobs, StoreUrl};
+
+use crate::journal::AuditJournal;
+
+/// What a program wants to run.
+#[derive(Clone, Default)]
+pub struct Wanted {
+    /// Where the settings are; not asked for a demo.
+    pub sources: Sources,
+    /// How far it goes, in place of what the settings say.
+    pub mode: Option<guard::Mode>,
+    /// The toolsets, in place of what the settings say.
+    pub toolsets: Option<Vec<String>>,
+    /// A simulated estate instead.
+    pub demo: Option<DemoWanted>,
+    /// What to log, in place of what the settings say.
+    pub log: Option<String>,
+    /// The program's version.
+    pub version: String,
+}
+
+/// How a simulated estate is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct DemoWanted {
+    /// Where its levers listen.
+    pub levers: Option<SocketAddr>,
+}
+
+/// Everything that a command needs; the simulator lives as long as this.
+pub struct Estate {
+    /// The settings in force.
+    pub loaded: Loaded,
+    /// The clients.
+    pub fleet: Arc<Fleet>,
+    /// What the catalogue is built with.
+    pub options: mcp_tools::Options,
+    /// What survives.
+    pub store: LazyStore,
+    demo: Option<Demo>,
+}
+
+/// A simulated estate and the private folder that its files are in.
+struct Demo {
+    _sim: Sim,
+    folder: tempfile::TempDir,
+}
+
+impl Estate {
+    /// Loads the settings (or starts the simulator) and makes the clients. Contacts nothing.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the settings, and that there are none.
+    pub async fn prepare(wanted: Wanted) -> anyhow::Result<Self> {
+        let (loaded, demo) = load(&wanted).await?;
+        start_log(&loaded, wanted.log.as_deref())?;
+        if loaded.settings.is_empty() {
+            bail!(
+                "no cluster or server is set up\n\
+                 - to try it on a simulated estate: add --demo\n\
+                 - to set one up: proxmox-mcp config add https://YOUR-NODE:8006"
+            );
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "settings");
+        }
+        let server = &loaded.settings.server;
+        let url = match (&demo, &server.store_url) {
+            // Nothing of a demo is kept.
+            (Some(_), _) => StoreUrl::Memory,
+            (None, Some(url)) => {
+                url.expose_secret().parse().map_err(|error: InvalidStoreUrl| {
+                    let hint = "it takes postgres://… or sqlite:///path/to/file";
+                    anyhow::anyhow!(
+                        "{}",
+                        loaded.error_at("server.store_url", error.to_string(), hint)
+                    )
+                })?
+            }
+            (None, None) => StoreUrl::Sqlite(server.state_dir.join("store.db")),
+        };
+        let store = LazyStore::new(url);
+        // What a simulator publishes must not be taken for a real server's of the same version.
+        let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
+        let principal = local_principal();
+        let options = mcp_tools::Options {
+            mode: server.mode,
+            toolsets: server.toolsets.clone(),
+            ceiling: server.answer_max_bytes,
+            task_wait: server.task_wait,
+            version: wanted.version,
+            principal,
+            redaction: Redaction::new(loaded.settings.secrets()),
+            journal: Some(Arc::new(AuditJournal::new(store.clone()))),
+            jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
+            scope: None,
+            process: Process::in_folder(state.join("programs")),
+            observer: None,
+            exec_allow: server.exec_allow.clone(),
+        };
+        let fleet = Arc::new(connect(&loaded, state)?);
+        Ok(Self { loaded, fleet, options, store, demo })
+    }
+
+    /// The private folder of a demo.
+    pub fn demo_folder(&self) -> Option<&Path> {
+        self.demo.as_ref().map(|demo| demo.folder.path())
+    }
+
+    /// The catalogue over this estate.
+    ///
+    /// # Errors
+    /// A toolset that does not exist.
+    pub fn app(&self) -> anyhow::Result<App> {
+        match mcp_tools::build_app(Arc::clone(&self.fleet), &self.options) {
+            Ok(app) => Ok(app),
+            Err(mcp_tools::AppError::UnknownToolset { given, known }) => {
+                let reason = format!("no toolset is called {given:?}");
+                let error =
+                    self.loaded.error_at("server.toolsets", reason, format!("choose from {known}"));
+                bail!("{error}")
+            }
+            Err(error) => Err(error).context("build the tools"),
+        }
+    }
+}
+
+/// The settings in force, and the simulator if one is wanted.
+async fn load(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
+    let mut sources = wanted.sources.clone();
+    let mut demo = None;
+    if let Some(how) = &wanted.demo {
+        let (started, text) = start_demo(how.levers).await?;
+        // Nothing of this machine's own settings joins a demo.
+        sources = Sources::default();
+        sources.texts.push(("the demo's settings".to_owned(), text));
+        demo = Some(started);
+    }
+    if let Some(mode) = wanted.mode {
+        sources.flags.push(Flag::new("--mode", "server.mode", mode.as_str()));
+    }
+    if let Some(toolsets) = &wanted.toolsets {
+        sources.flags.push(Flag::new("--toolsets", "server.toolsets", toolsets.join(",")));
+    }
+    Ok((settings::load(&sources)?, demo))
+}
+
+/// Starts logging as the settings or `--log` say. The protocol library logs ordinary messages of
+/// clients as warnings, so it is heard from `error` on unless the filter names it.
+///
+/// # Errors
+/// A filter that is none.
+pub fn start_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
+    let settings = &loaded.settings.log;
+    let filter = log.unwrap_or_else(|| settings.directives()).to_owned();
+    let filter = if filter.contains("rmcp") { filter } else { format!("{filter},rmcp=error") };
+    let format = match settings.format {
+        settings::LogFormat::Json => telemetry::Format::Json,
+        _ => telemetry::Format::Auto,
+    };
+    Ok(telemetry::init(&telemetry::Options::new(filter).with_format(format))?)
+}
+
+async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)> {
+    let sim = Sim::start(SimConfig::default()).await.context("start the simulated estate")?;
+    if let Some(address) = levers {
+        anyhow::ensure!(address.ip().is_loopback(), "--demo-levers takes a loopback address");
+        proxmox_sim::serve_control(sim.levers(), address).await.context("listen for levers")?;
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("proxmox-mcp-demo-")
+        .tempdir()
+        .context("make a folder for the demo")?;
+    let text = sim.settings_toml(folder.path()).context("write the demo's settings")?;
+    Ok((Demo { _sim: sim, folder }, text))
+}
+
+/// The clients; what servers publish of their API is kept below `state`.
+fn connect(loaded: &Loaded, state: &Path) -> anyhow::Result<Fleet> {
+    let server = &loaded.settings.server;
+    let mut fleet = Fleet::new(stdx::SystemClock::shared())
+        .with_deadline(server.overview_deadline)
+        .with_library(Library::in_folder(state.join("schema")));
+    for (key, options) in &loaded.settings.pve {
+        let client =
+            pve_client::Client::connect(options).with_context(|| format!("set up [pve.{key}]"))?;
+        fleet = fleet.with_pve(key.clone(), &client, traits(options));
+    }
+    for (key, options) in &loaded.settings.pbs {
+        let client =
+            pbs_client::Client::connect(options).with_context(|| format!("set up [pbs.{key}]"))?;
+        fleet = fleet.with_pbs(key.clone(), &client, traits(options));
+    }
+    Ok(fleet)
+}
+
+fn traits(options: &api_core::endpoint::EndpointOptions) -> Traits {
+    Traits {
+        labels: options.labels.clone(),
+        expected_off: options.expected_off.iter().map(name_of).collect(),
+        addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
+    }
+}
+
+fn name_of(off: &ExpectedOff) -> String {
+    match off {
+        ExpectedOff::Node(node) => node.to_string(),
+        ExpectedOff::Guest(vmid) => vmid.to_string(),
+    }
+}
+
+/// Over stdio the caller is whoever runs the program.
+pub fn local_principal() -> Principal {
+    use std::os::unix::fs::MetadataExt;
+
+    // The owner of our own entry in /proc is our uid; where there is none, nobody.
+    let uid = std::fs::metadata("/proc/self").map_or(65_534, |entry| entry.uid());
+    Principal::local(uid)
+}

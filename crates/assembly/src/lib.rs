@@ -1,0 +1,25 @@
+//! From settings to what a program runs: what `proxmox-mcp` and `proxmox-manager` have in common.
+//!
+//! [`Estate`] is the clients, the store, the guard and the catalogue over them; [`web`] is the same
+//! behind the gateway. The programs parse their arguments, say what is [`Wanted`], and run it.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use assembly::{Estate, Wanted};
+//!
+//! let estate = Estate::prepare(Wanted::default()).await?;
+//! println!("{} tools", estate.app()?.tool_specs().len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! *Invariant:* no command line, and nothing is printed: programs speak, this assembles.
+
+mod estate;
+mod journal;
+mod scopes;
+pub mod web;
+
+pub use crate::estate::{DemoWanted, Estate, Wanted, local_principal, start_log};
+pub use crate::journal::AuditJournal;
+pub use crate::scopes::{check as check_scope, errors as scope_errors};
