@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{CallArgs, ToolsArgs},
-    estate,
-    output,
+    estate, output,
 };
 
 /// How often a tool may ask before it has to come to an end.

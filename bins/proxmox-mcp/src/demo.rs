@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     call::ask,
     cli::{SourceArgs, SurfaceArgs},
-    estate,
-    output,
+    estate, output,
 };
 
 /// What is asked, and why; the last field says whether it is meant to fail.
