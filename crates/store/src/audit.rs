@@ -4,7 +4,11 @@
 //! principal, action, target and payload each behind its length, then the hash before it. So a
 //! record that was changed, taken out or put in breaks the chain at that place, and [`verify`]
 //! names it. What a chain alone cannot show is that its *end* was cut off, or that all of it was
-//! written anew: keep the head that [`verify`] returns somewhere else to see that too.
+//! written anew: signed [`Checkpoint`]s do.
+
+mod checkpoint;
+mod signed;
+mod verify;
 
 use guard::Principal;
 use jiff::Timestamp;
@@ -15,11 +19,14 @@ use crate::records::micros;
 use crate::rows::storable;
 use crate::{Error, ErrorKind};
 
+pub use checkpoint::{Checkpoint, CheckpointKey, InvalidKey, PublicKey};
+pub use signed::{AuditCopies, SignedLog, read_mark};
+pub use verify::{Damage, Expected, Verification, verify};
+
 /// The hash before the first record's.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 const DOMAIN: &[u8] = b"proxmox-mcp/audit/v1\0";
-const PAGE: u32 = 500;
 
 /// What happened, to be written down.
 #[derive(Clone, Debug)]
@@ -68,58 +75,12 @@ pub trait AuditLog: Send + Sync + 'static {
 
     /// The records after number `after` (0 for the beginning), at most `limit`, in order.
     async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error>;
-}
 
-/// What a look at the whole chain found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verification {
-    /// Every record is as it was written.
-    Intact {
-        /// How many records there are.
-        records: u64,
-        /// The hash of the last one.
-        head: String,
-    },
-    /// The first record that is not as it was written.
-    Broken {
-        /// Its number.
-        seq: u64,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-}
+    /// Keeps a checkpoint; of one record only the first.
+    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error>;
 
-/// Reads the whole log and checks every link.
-///
-/// # Errors
-///
-/// Only when the log cannot be read; a broken chain is an answer.
-pub async fn verify(log: &dyn AuditLog) -> Result<Verification, Error> {
-    let mut records = 0;
-    let mut head = GENESIS.to_owned();
-    loop {
-        let page = log.audit_records(records, PAGE).await?;
-        if page.is_empty() {
-            return Ok(Verification::Intact { records, head });
-        }
-        for record in page {
-            let expected = records + 1;
-            if record.seq != expected {
-                return Ok(Verification::Broken { seq: expected, reason: "it is missing" });
-            }
-            if record.prev_hash != head {
-                let reason = "it does not follow the record before it";
-                return Ok(Verification::Broken { seq: expected, reason });
-            }
-            if record.hash != record.computed_hash() {
-                let reason = "its content is not what was hashed";
-                return Ok(Verification::Broken { seq: expected, reason });
-            }
-            records = expected;
-            head = record.hash;
-        }
-    }
+    /// The checkpoints of records after number `after`, at most `limit`, in order.
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>, Error>;
 }
 
 // === impl AuditRecord ===
@@ -137,7 +98,7 @@ impl AuditRecord {
             prev_hash: last_hash.to_owned(),
             hash: String::new(),
         };
-        record.hash = record.computed_hash();
+        record.hash = record.computed_hash(record.seq);
         record
     }
 
@@ -151,10 +112,11 @@ impl AuditRecord {
         Ok(Self::chained(new, seq, &hash))
     }
 
-    fn computed_hash(&self) -> String {
+    /// The hash of this content under that number.
+    fn computed_hash(&self, seq: u64) -> String {
         let mut hasher = Sha256::new();
         hasher.update(DOMAIN);
-        hasher.update(self.seq.to_be_bytes());
+        hasher.update(seq.to_be_bytes());
         hasher.update(self.time.as_microsecond().to_be_bytes());
         for text in [&self.principal, &self.action, &self.target, &self.payload] {
             hasher.update((text.len() as u64).to_be_bytes());

@@ -44,7 +44,10 @@ mod url;
 
 use std::sync::Arc;
 
-pub use audit::{AuditLog, AuditRecord, NewAuditRecord, Verification, verify};
+pub use audit::{
+    AuditLog, AuditRecord, Checkpoint, CheckpointKey, NewAuditRecord, SignedLog, Verification,
+    verify,
+};
 pub use error::{Error, ErrorKind};
 pub use ids::{InvalidId, JobId};
 pub use jobs::{Job, JobState, JobStore, NewJob};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use guard::Principal;
 use jiff::Timestamp;
 
-use crate::audit::{AuditLog, AuditRecord, GENESIS, NewAuditRecord};
+use crate::audit::{AuditLog, AuditRecord, Checkpoint, GENESIS, NewAuditRecord};
 use crate::jobs::{self, Job, JobState, JobStore, NewJob};
 use crate::records::{Changes, Filter, Order, Row, Rows, Table, micros};
 use crate::rows::{self, storable};
@@ -23,6 +23,7 @@ struct State {
     jobs: Vec<Job>,
     rows: BTreeMap<Table, Vec<Row>>,
     audit: Vec<AuditRecord>,
+    checkpoints: BTreeMap<u64, Checkpoint>,
 }
 
 // === impl MemoryStore ===
@@ -227,6 +228,17 @@ impl AuditLog for MemoryStore {
     async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error> {
         let state = self.state();
         let later = state.audit.iter().filter(|record| record.seq > after);
+        Ok(later.take(limit as usize).cloned().collect())
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.state().checkpoints.entry(checkpoint.seq).or_insert_with(|| checkpoint.clone());
+        Ok(())
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>, Error> {
+        let state = self.state();
+        let later = state.checkpoints.values().filter(|checkpoint| checkpoint.seq > after);
         Ok(later.take(limit as usize).cloned().collect())
     }
 }

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
-use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
-use crate::rows::AuditRow;
 use crate::schema;
-use crate::sql::{impl_jobs_and_rows, names::*};
+use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
 use crate::url::PostgresTarget;
 
 /// Marks our migrations among advisory locks; any number that nobody else uses.
@@ -33,7 +31,10 @@ impl PostgresStore {
     pub async fn open(target: &PostgresTarget) -> Result<Self, Error> {
         let failed = |error| Error::engine(format!("open the store at {target}"), error);
         let options: PgConnectOptions = target.expose().parse().map_err(failed)?;
-        let options = options.application_name("proxmox-mcp");
+        let options = options
+            .application_name("proxmox-mcp")
+            // What has returned is on disk, whatever the server's own setting is.
+            .options([("synchronous_commit", "on")]);
         // A connection of its own comes first: it says at once why the server cannot be used,
         // where the pool would try again until its own deadline.
         let connecting = PgConnection::connect_with(&options);
@@ -48,6 +49,16 @@ impl PostgresStore {
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(options);
         Ok(Self { pool })
+    }
+
+    /// A transaction in which nobody else appends. Writers queue here, readers do not: chains do not
+    /// fork.
+    async fn begin_append(&self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
     }
 }
 
@@ -83,47 +94,4 @@ async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Resu
 }
 
 impl_jobs_and_rows!(PostgresStore);
-
-#[async_trait::async_trait]
-impl AuditLog for PostgresStore {
-    async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
-        let failed = |error| Error::engine("append to the audit log", error);
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
-        // Writers queue here, readers do not: chains do not fork.
-        sqlx::query("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let record = AuditRecord::after(last, record)?;
-        sqlx::query(statements::INSERT_AUDIT)
-            .bind(rows::to_i64(record.seq))
-            .bind(record.time.as_microsecond())
-            .bind(&record.principal)
-            .bind(&record.action)
-            .bind(&record.target)
-            .bind(&record.payload)
-            .bind(&record.prev_hash)
-            .bind(&record.hash)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(record)
-    }
-
-    async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error> {
-        sqlx::query_as::<_, AuditRow>(statements::AUDIT_AFTER)
-            .bind(rows::to_i64(after))
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| Error::engine("read the audit log", error))?
-            .into_iter()
-            .map(rows::audit_record)
-            .collect()
-    }
-}
+impl_audit!(PostgresStore);

@@ -5,7 +5,7 @@
 //! their written forms, what a job stands for one text per line (the column is still called `upids`,
 //! after what it began as), states words, JSON its text.
 
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Checkpoint};
 use crate::error::Error;
 use crate::jobs::{Job, JobState};
 use crate::records::{Changes, micros, read, unreadable};
@@ -61,6 +61,21 @@ pub(crate) fn audit_record(row: AuditRow) -> Result<AuditRecord, Error> {
         payload,
         prev_hash,
         hash,
+    })
+}
+
+/// `seq, head, time_us, key, signature`.
+pub(crate) type CheckpointRow = (i64, String, i64, String, String);
+
+pub(crate) fn checkpoint(row: CheckpointRow) -> Result<Checkpoint, Error> {
+    let (seq, head, time, key, signature) = row;
+    let what = format!("checkpoint {seq}");
+    Ok(Checkpoint {
+        seq: seq.try_into().map_err(|_| unreadable(&what, "number"))?,
+        head,
+        time: micros::read(time, &what)?,
+        key,
+        signature,
     })
 }
 

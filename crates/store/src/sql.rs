@@ -37,6 +37,79 @@ macro_rules! replace_row {
     };
 }
 
+/// The audit log: `begin_append` of the engine begins a transaction in which nobody else appends.
+macro_rules! impl_audit {
+    ($store:ident) => {
+        #[async_trait::async_trait]
+        impl $crate::AuditLog for $store {
+            async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
+                let failed = |error| Error::engine("append to the audit log", error);
+                let mut transaction = self.begin_append().await.map_err(failed)?;
+                let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
+                    .fetch_optional(&mut *transaction)
+                    .await
+                    .map_err(failed)?;
+                let record = AuditRecord::after(last, record)?;
+                sqlx::query(statements::INSERT_AUDIT)
+                    .bind(rows::to_i64(record.seq))
+                    .bind(record.time.as_microsecond())
+                    .bind(&record.principal)
+                    .bind(&record.action)
+                    .bind(&record.target)
+                    .bind(&record.payload)
+                    .bind(&record.prev_hash)
+                    .bind(&record.hash)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed)?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(record)
+            }
+
+            async fn audit_records(
+                &self,
+                after: u64,
+                limit: u32,
+            ) -> Result<Vec<AuditRecord>, Error> {
+                sqlx::query_as::<_, AuditRow>(statements::AUDIT_AFTER)
+                    .bind(rows::to_i64(after))
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(|error| Error::engine("read the audit log", error))?
+                    .into_iter()
+                    .map(rows::audit_record)
+                    .collect()
+            }
+
+            async fn keep_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+                sqlx::query(statements::INSERT_CHECKPOINT)
+                    .bind(rows::to_i64(checkpoint.seq))
+                    .bind(&checkpoint.head)
+                    .bind(checkpoint.time.as_microsecond())
+                    .bind(&checkpoint.key)
+                    .bind(&checkpoint.signature)
+                    .execute(&self.pool)
+                    .await
+                    .map(|_| ())
+                    .map_err(|error| Error::engine("keep a checkpoint of the audit log", error))
+            }
+
+            async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<Checkpoint>, Error> {
+                sqlx::query_as::<_, CheckpointRow>(statements::CHECKPOINTS_AFTER)
+                    .bind(rows::to_i64(after))
+                    .bind(i64::from(limit))
+                    .fetch_all(&self.pool)
+                    .await
+                    .map_err(|error| Error::engine("read the audit log's checkpoints", error))?
+                    .into_iter()
+                    .map(rows::checkpoint)
+                    .collect()
+            }
+        }
+    };
+}
+
 macro_rules! impl_jobs_and_rows {
     ($store:ident) => {
         #[async_trait::async_trait]
@@ -257,16 +330,17 @@ macro_rules! impl_jobs_and_rows {
     };
 }
 
-pub(crate) use {impl_jobs_and_rows, insert_row, replace_row};
+pub(crate) use {impl_audit, impl_jobs_and_rows, insert_row, replace_row};
 
 /// What the macro's body names, so that an engine's file imports one thing.
 pub(crate) mod names {
     pub(crate) use guard::Principal;
     pub(crate) use jiff::Timestamp;
 
+    pub(crate) use crate::audit::{AuditRecord, Checkpoint, NewAuditRecord};
     pub(crate) use crate::jobs::{self, Job, JobState, JobStore as _, NewJob};
     pub(crate) use crate::records::{Changes, Columns, Filter, Row, Table, micros};
-    pub(crate) use crate::rows::{self, JobRow};
+    pub(crate) use crate::rows::{self, AuditRow, CheckpointRow, JobRow};
     pub(crate) use crate::sql::{insert_row, replace_row};
     pub(crate) use crate::{Error, JobId, statements};
 }

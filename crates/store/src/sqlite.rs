@@ -5,14 +5,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 
-use crate::audit::{AuditLog, AuditRecord, NewAuditRecord};
-use crate::rows::AuditRow;
 use crate::schema;
-use crate::sql::{impl_jobs_and_rows, names::*};
+use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
 
 /// How long a writer waits for a writer in another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,50 +75,16 @@ impl SqliteStore {
     async fn schema_version(&self) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar("PRAGMA user_version").fetch_one(&self.pool).await
     }
+
+    /// A transaction in which nobody else appends: the write lock is taken before the last record is
+    /// read, so chains do not fork.
+    async fn begin_append(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
 }
 
 impl_jobs_and_rows!(SqliteStore);
-
-#[async_trait::async_trait]
-impl AuditLog for SqliteStore {
-    async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
-        let failed = |error| Error::engine("append to the audit log", error);
-        // The write lock is taken before the last record is read: chains do not fork.
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
-            .fetch_optional(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        let record = AuditRecord::after(last, record)?;
-        let seq = rows::to_i64(record.seq);
-        sqlx::query(statements::INSERT_AUDIT)
-            .bind(seq)
-            .bind(record.time.as_microsecond())
-            .bind(&record.principal)
-            .bind(&record.action)
-            .bind(&record.target)
-            .bind(&record.payload)
-            .bind(&record.prev_hash)
-            .bind(&record.hash)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(record)
-    }
-
-    async fn audit_records(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, Error> {
-        sqlx::query_as::<_, AuditRow>(statements::AUDIT_AFTER)
-            .bind(rows::to_i64(after))
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| Error::engine("read the audit log", error))?
-            .into_iter()
-            .map(rows::audit_record)
-            .collect()
-    }
-}
+impl_audit!(SqliteStore);
 
 /// Connects, waiting out another process that is making the same file at this moment.
 async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
@@ -159,4 +123,24 @@ fn create_private(path: &Path) -> std::io::Result<()> {
         tracing::warn!(path = %path.display(), "the store can be read by other accounts");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an intent or an audit record relies on: a commit that has returned is on the disk. 2 is
+    /// FULL: in this mode the write-ahead log is synced with every commit.
+    #[tokio::test]
+    async fn every_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("store.db")).await.unwrap();
+        let pragma = async |name: &'static str| -> i64 {
+            sqlx::query_scalar(name).fetch_one(&store.pool).await.unwrap()
+        };
+        assert_eq!(pragma("PRAGMA synchronous").await, 2);
+        let journal: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
+        assert_eq!(journal, "wal");
+    }
 }

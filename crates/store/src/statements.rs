@@ -36,6 +36,12 @@ pub(crate) const INSERT_AUDIT: &str = "INSERT INTO audit (seq, time_us, principa
 pub(crate) const AUDIT_AFTER: &str = "SELECT seq, time_us, principal, action, target, payload, \
      prev_hash, hash FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2";
 
+pub(crate) const INSERT_CHECKPOINT: &str = "INSERT INTO audit_checkpoints (seq, head, time_us, \
+     key, signature) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (seq) DO NOTHING";
+
+pub(crate) const CHECKPOINTS_AFTER: &str = "SELECT seq, head, time_us, key, signature \
+     FROM audit_checkpoints WHERE seq > $1 ORDER BY seq LIMIT $2";
+
 /// How one table of the guard's nouns is worked with; see [`crate::records::Row`].
 pub(crate) struct RowStatements {
     pub(crate) insert: &'static str,
@@ -107,5 +113,6 @@ impl RowStatements {
     }
 }
 
-pub(crate) const COUNT_CHANGES: &str = "SELECT COUNT(*), COALESCE(SUM(unasked), 0) FROM actions \
+pub(crate) const COUNT_CHANGES: &str = "SELECT COUNT(*), \
+     CAST(COALESCE(SUM(unasked), 0) AS BIGINT) FROM actions \
      WHERE principal = $1 AND made_us >= $2";

@@ -99,3 +99,5 @@ CREATE TABLE audit_checkpoints (
     key       TEXT   NOT NULL,
     signature TEXT   NOT NULL
 );
+CREATE TRIGGER audit_checkpoints_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse_change();

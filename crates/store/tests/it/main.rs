@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
+mod audit;
 mod memory;
 mod ports;
 mod postgres;

@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use guard::ports::{ActionId, ApprovalId, Approvals as _, KeptCall, NewApproval};
+use guard::ports::{
+    ActionId, ApprovalId, ApprovalState, Approvals as _, DecisionRecord, KeptCall, NewApproval,
+    Outcome, Way,
+};
 use guard::{PlanForm, Principal};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 use serde_json::json;
 use stdx::seal::SealKey;
 use store::{GuardStore, LazyStore, StoreUrl};
@@ -48,6 +53,110 @@ pub(crate) fn question() -> NewApproval {
             tool: "guest_delete".to_owned(),
             arguments: arguments.as_object().cloned().unwrap(),
         },
+    }
+}
+
+/// Something that somebody does with an approval.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Decide { who: u8, agrees: bool },
+    Claim { right_plan: bool },
+    Finish(Outcome),
+    Void { replaced: bool },
+    Expire,
+    Wait { minutes: i64 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let outcome = prop::sample::select(vec![Outcome::Done, Outcome::Failed, Outcome::Unknown]);
+    prop_oneof![
+        4 => (0..4u8, prop::bool::weighted(0.8))
+            .prop_map(|(who, agrees)| Step::Decide { who, agrees }),
+        4 => prop::bool::weighted(0.8).prop_map(|right_plan| Step::Claim { right_plan }),
+        2 => outcome.prop_map(Step::Finish),
+        1 => any::<bool>().prop_map(|replaced| Step::Void { replaced }),
+        1 => Just(Step::Expire),
+        1 => (1..40i64).prop_map(|minutes| Step::Wait { minutes }),
+    ]
+}
+
+/// Whatever is done in whatever order: the work is begun at most once, only after enough different
+/// people agreed and nobody refused, only in time and for this plan; and what is over stays over.
+async fn an_approval_lives_through(needed: u32, steps: &[Step]) {
+    let ports = over(&"memory:".parse().unwrap());
+    let mut now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let asked = ports.ask(NewApproval { needed, ..question() }, now).await.unwrap();
+    let (id, other) = (asked.id, PlanForm::default().digest());
+    let (mut begun, mut ended) = (0, 0);
+    for step in steps {
+        let before = ports.approval(id).await.unwrap().unwrap();
+        let was = before.state_at(now);
+        let done = match *step {
+            Step::Decide { who, agrees } => {
+                let made = DecisionRecord {
+                    approver: format!("n{who}"),
+                    principal: Principal::local(2000 + u32::from(who)),
+                    way: Way::Passphrase,
+                    agrees,
+                    at: now,
+                    note: None,
+                    signature: None,
+                };
+                let decided = ports.decide(id, made, now).await.is_ok();
+                let is_new = before.decisions.iter().all(|it| it.approver != format!("n{who}"));
+                assert_eq!(decided, was == ApprovalState::Pending && is_new);
+                decided
+            }
+            Step::Claim { right_plan } => {
+                let digest = if right_plan { &asked.digest } else { &other };
+                let claimed = ports.claim(id, digest, now).await.is_ok();
+                assert_eq!(claimed, was == ApprovalState::Approved && right_plan);
+                if claimed {
+                    begun += 1;
+                    let agreed = before.decisions.iter().filter(|it| it.agrees).count();
+                    assert!(agreed >= needed as usize && agreed == before.decisions.len());
+                    assert!(now < before.expires_at);
+                }
+                claimed
+            }
+            Step::Finish(outcome) => {
+                let finished = ports.finish(id, outcome, json!({}), now).await.is_ok();
+                assert_eq!(finished, was == ApprovalState::Running);
+                ended += u32::from(finished);
+                finished
+            }
+            Step::Void { replaced } => {
+                let successor = replaced.then(question);
+                let voided = ports.void(id, "moved", successor, now).await.is_ok();
+                let open = matches!(was, ApprovalState::Pending | ApprovalState::Approved);
+                assert_eq!(voided, open);
+                voided
+            }
+            Step::Expire => {
+                let expired = ports.expire(now).await.unwrap().iter().any(|it| it.id == id);
+                let due = was == ApprovalState::Expired && before.state != ApprovalState::Expired;
+                assert_eq!(expired, due);
+                expired
+            }
+            Step::Wait { minutes } => {
+                now += SignedDuration::from_mins(minutes);
+                false
+            }
+        };
+        let kept = ports.approval(id).await.unwrap().unwrap();
+        assert!(done || kept == before, "what was refused changed nothing: {step:?}");
+        assert!(!was.is_final() || kept.state_at(now) == was, "{was:?} became {:?}", kept.state);
+    }
+    assert!(begun <= 1 && ended <= begun, "begun {begun} times, ended {ended} times");
+}
+
+proptest! {
+    #[test]
+    fn at_most_one_run_whatever_is_done(
+        needed in 1..4u32, steps in prop::collection::vec(any_step(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(an_approval_lives_through(needed, &steps));
     }
 }
 

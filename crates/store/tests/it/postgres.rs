@@ -108,9 +108,14 @@ async fn durable() {
 async fn a_newer_store_is_refused_and_the_log_cannot_be_changed() {
     let Some(schema) = Schema::create().await else { return };
     drop(schema.open().await);
-    for change in ["DELETE FROM", "TRUNCATE"] {
+    for (change, table) in [
+        ("DELETE FROM", "audit"),
+        ("TRUNCATE", "audit"),
+        ("DELETE FROM", "audit_checkpoints"),
+        ("TRUNCATE", "audit_checkpoints"),
+    ] {
         let mut connection = PgConnection::connect(&schema.server).await.unwrap();
-        let statement = format!("{change} {}.audit", schema.name);
+        let statement = format!("{change} {}.{table}", schema.name);
         let refused = connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap_err();
         assert!(refused.to_string().contains("append-only"), "{refused}");
     }

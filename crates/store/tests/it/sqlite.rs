@@ -9,8 +9,8 @@ use guard::ports::Approvals;
 use sqlx::Executor as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use store::{
-    AuditLog as _, ErrorKind, JobState, LazyStore, NewAuditRecord, NewJob, ProtocolJobs,
-    SqliteStore, Store, StoreUrl, Verification, open, verify,
+    AuditLog as _, CheckpointKey, ErrorKind, JobState, LazyStore, NewAuditRecord, NewJob,
+    ProtocolJobs, SqliteStore, Store, StoreUrl, open,
 };
 use testkit::contract;
 
@@ -63,7 +63,7 @@ async fn durable() {
 }
 
 #[tokio::test]
-async fn the_file_is_private_and_every_commit_is_synced() {
+async fn the_file_is_private() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/deeper/store.db");
     let _store = open_at(&path).await;
@@ -78,46 +78,32 @@ async fn the_file_is_private_and_every_commit_is_synced() {
     assert_eq!(journal, "wal");
 }
 
-/// Each change behind the program's back is found, at the record where it was made.
+/// What keeps our own mistakes from the log; against an attacker there are chain and checkpoints.
 #[tokio::test]
-async fn tampering_is_found_where_it_was_done() {
-    let check = async |change: &'static str, seq: u64, reason: &'static str| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        let store = SqliteStore::open(&path).await.unwrap();
-        for number in 1..=5 {
-            let record = NewAuditRecord {
-                time: "2026-11-22T12:00:00Z".parse().unwrap(),
-                principal: guard::Principal::local(1000),
-                action: "guest.stop".to_owned(),
-                target: format!("lab/{number}"),
-                payload: serde_json::Value::Null,
-            };
-            store.append(record).await.unwrap();
-        }
-        let raw = raw(&path).await;
+async fn the_log_cannot_be_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let record = NewAuditRecord {
+        time: "2026-11-22T12:00:00Z".parse().unwrap(),
+        principal: guard::Principal::local(1000),
+        action: "guest.stop".to_owned(),
+        target: "lab/104".to_owned(),
+        payload: serde_json::Value::Null,
+    };
+    let record = store.append(record).await.unwrap();
+    let key = CheckpointKey::from_pkcs8(&CheckpointKey::generate().unwrap()).unwrap();
+    store.keep_checkpoint(&key.sign(&record)).await.unwrap();
+    let raw = raw(&path).await;
+    for change in [
+        "UPDATE audit SET target = 'lab/9'",
+        "DELETE FROM audit",
+        "UPDATE audit_checkpoints SET head = ''",
+        "DELETE FROM audit_checkpoints",
+    ] {
         let refused = raw.execute(change).await.unwrap_err().to_string();
         assert!(refused.contains("append-only"), "{refused}");
-        raw.execute("DROP TRIGGER audit_no_update").await.unwrap();
-        raw.execute("DROP TRIGGER audit_no_delete").await.unwrap();
-        raw.execute(change).await.unwrap();
-        assert_eq!(verify(&store).await.unwrap(), Verification::Broken { seq, reason }, "{change}");
-    };
-    let content = "its content is not what was hashed";
-    check("UPDATE audit SET target = 'lab/9' WHERE seq = 3", 3, content).await;
-    check("UPDATE audit SET principal = 'garbage' WHERE seq = 1", 1, content).await;
-    check("UPDATE audit SET time_us = time_us + 1 WHERE seq = 5", 5, content).await;
-    // A byte moved from one field into the next.
-    check("UPDATE audit SET action = 'guest.sto', target = 'plab/2' WHERE seq = 2", 2, content)
-        .await;
-    check("DELETE FROM audit WHERE seq = 3", 3, "it is missing").await;
-    check("DELETE FROM audit WHERE seq = 1", 1, "it is missing").await;
-    check(
-        "UPDATE audit SET prev_hash = hash WHERE seq = 4",
-        4,
-        "it does not follow the record before it",
-    )
-    .await;
+    }
 }
 
 #[tokio::test]

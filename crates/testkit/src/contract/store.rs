@@ -7,8 +7,10 @@ use futures::future::join_all;
 use guard::Principal;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use store::audit::GENESIS;
-use store::{AuditLog, JobId, JobState, JobStore, NewAuditRecord, NewJob, Store, Verification};
+use store::audit::{Expected, GENESIS};
+use store::{
+    AuditLog, CheckpointKey, JobId, JobState, JobStore, NewAuditRecord, NewJob, Store, Verification,
+};
 
 /// A moment with nanoseconds, which stores cut to microseconds.
 fn noon() -> Timestamp {
@@ -119,8 +121,12 @@ fn entry(number: i64) -> NewAuditRecord {
 ///
 /// Where the contract is broken.
 pub async fn audit(log: &dyn AuditLog) {
-    let empty = Verification::Intact { records: 0, head: GENESIS.to_owned() };
-    assert_eq!(store::verify(log).await.expect("verify"), empty);
+    let verify = async |log: &dyn AuditLog| -> Verification {
+        store::verify(log, &Expected::default()).await.expect("verify")
+    };
+    let empty = verify(log).await;
+    assert_eq!((empty.records, empty.head.as_str()), (0, GENESIS));
+    assert!(empty.is_intact(), "{empty:?}");
 
     let first = log.append(entry(1)).await.expect("append");
     let second = log.append(entry(2)).await.expect("append");
@@ -133,11 +139,33 @@ pub async fn audit(log: &dyn AuditLog) {
     assert!(appended.iter().all(Result::is_ok));
     let last = log.audit_records(599, 10).await.expect("read");
     assert_eq!(last.len(), 1);
-    let whole = Verification::Intact { records: 600, head: last[0].hash.clone() };
-    assert_eq!(store::verify(log).await.expect("verify"), whole);
+    let whole = verify(log).await;
+    assert_eq!((whole.records, &whole.head), (600, &last[0].hash));
+    assert!(whole.is_intact(), "{whole:?}");
 
     assert_eq!(log.audit_records(0, 2).await.expect("read"), [first, second]);
     assert_eq!(log.audit_records(600, 2).await.expect("read"), []);
+
+    // Checkpoints come back in order, and of one record the first stands.
+    let key = CheckpointKey::generate().expect("a key");
+    let key = CheckpointKey::from_pkcs8(&key).expect("a key");
+    let at = async |seq: u64| {
+        let records = log.audit_records(seq - 1, 1).await.expect("read");
+        key.sign(&records[0])
+    };
+    let (early, late) = (at(8).await, at(600).await);
+    log.keep_checkpoint(&late).await.expect("keep");
+    log.keep_checkpoint(&early).await.expect("keep");
+    let again = at(8).await;
+    log.keep_checkpoint(&again).await.expect("keep");
+    let kept = log.checkpoints(0, 10).await.expect("read");
+    assert_eq!(kept, [early.clone(), late.clone()]);
+    assert_eq!(log.checkpoints(0, 1).await.expect("read"), [early]);
+    assert_eq!(log.checkpoints(8, 10).await.expect("read"), [late]);
+    let expected = Expected { key: Some(key.public()), mark: None };
+    let signed = store::verify(log, &expected).await.expect("verify");
+    assert_eq!((signed.checkpoints, signed.signed_to), (2, Some(600)));
+    assert!(signed.is_intact(), "{signed:?}");
 }
 
 /// What every store that outlives its process does besides; `open` opens the same one each time.
@@ -163,6 +191,6 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     drop(handles);
     let reopened = open().await;
     assert_eq!(reopened.job(job.id, &owner).await.expect("read"), Some(job));
-    let verified = store::verify(&*reopened).await.expect("verify");
-    assert!(matches!(verified, Verification::Intact { records: 40, .. }), "{verified:?}");
+    let verified = store::verify(&*reopened, &Expected::default()).await.expect("verify");
+    assert_eq!((verified.records, verified.is_intact()), (40, true), "{verified:?}");
 }
