@@ -1,0 +1,292 @@
+//! The form of an event that is kept in the store, sent to webhooks and shown to programs.
+//!
+//! One JSON object with `"v": 1`. A field that is added later is optional and does not change `v`;
+//! readers pass over fields that they do not know, and refuse a `v` that they do not know.
+//! [`schema`] describes it, and a golden file holds it still.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use estate::GuestKind;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Event, Kind, Raw, Severity, Source, Subject};
+
+/// The version that this program writes.
+pub const VERSION: u32 = 1;
+
+/// An event cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// It is no JSON, or not of this shape.
+    #[error("read an event")]
+    Shape(#[source] serde_json::Error),
+    /// It is of a newer program.
+    #[error("read an event of version {0}: this program knows version {VERSION}, so update it")]
+    Version(u32),
+    /// A field holds what it cannot.
+    #[error("read the field `{field}` of an event: {reason}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireEvent {
+    v: u32,
+    id: String,
+    source_key: String,
+    time: String,
+    received: String,
+    source: WireSource,
+    kind: String,
+    severity: String,
+    #[serde(default, skip_serializing_if = "WireSubject::is_empty")]
+    subject: WireSubject,
+    title: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    message: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw: Option<WireRaw>,
+    fingerprint: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    correlation: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSource {
+    id: String,
+    kind: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRaw {
+    text: String,
+    size: u64,
+}
+
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct WireSubject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest_kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vmid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datastore: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+}
+
+/// The event as a JSON object.
+pub fn to_json(event: &Event) -> Value {
+    // Strings, numbers and times: it cannot fail.
+    serde_json::to_value(form(event)).expect("an event is JSON")
+}
+
+/// The event as JSON text, in one line.
+pub fn to_text(event: &Event) -> String {
+    // Strings, numbers and times: it cannot fail.
+    serde_json::to_string(&form(event)).expect("an event is JSON")
+}
+
+/// Reads an event from JSON text.
+///
+/// # Errors
+/// It is no JSON of this shape, of a version that is not known, or a field holds what it cannot.
+pub fn from_text(text: &str) -> Result<Event, WireError> {
+    read(serde_json::from_str(text).map_err(WireError::Shape)?)
+}
+
+/// Reads an event from a JSON object.
+///
+/// # Errors
+/// As [`from_text`].
+pub fn from_json(value: Value) -> Result<Event, WireError> {
+    read(serde_json::from_value(value).map_err(WireError::Shape)?)
+}
+
+fn form(event: &Event) -> WireEvent {
+    let subject = &event.subject;
+    WireEvent {
+        v: VERSION,
+        id: event.id.to_string(),
+        source_key: event.source_key.to_string(),
+        time: event.time.to_string(),
+        received: event.received.to_string(),
+        source: WireSource { id: event.source.id.to_string(), kind: event.source.kind.to_string() },
+        kind: event.kind.to_string(),
+        severity: event.severity.to_string(),
+        subject: WireSubject {
+            cluster: subject.cluster.as_ref().map(ToString::to_string),
+            node: subject.node.as_ref().map(ToString::to_string),
+            guest_kind: subject.guest_kind.map(|kind| kind.to_string()),
+            vmid: subject.vmid.map(estate::VmId::get),
+            guest_name: subject.guest_name.clone(),
+            storage: subject.storage.as_ref().map(ToString::to_string),
+            datastore: subject.datastore.as_ref().map(ToString::to_string),
+            namespace: subject.namespace.clone(),
+            upid: subject.upid.as_ref().map(ToString::to_string),
+            job: subject.job.clone(),
+            user: subject.user.clone(),
+        },
+        title: event.title.clone(),
+        message: event.message.clone(),
+        labels: event.labels.clone(),
+        raw: event.raw.as_ref().map(|raw| WireRaw { text: raw.text.clone(), size: raw.size }),
+        fingerprint: event.fingerprint.to_string(),
+        correlation: event.keys.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn read(wire: WireEvent) -> Result<Event, WireError> {
+    if wire.v != VERSION {
+        return Err(WireError::Version(wire.v));
+    }
+    let subject = wire.subject;
+    let keys: Result<BTreeSet<_>, WireError> =
+        wire.correlation.iter().map(|key| parse("correlation", key)).collect();
+    Ok(Event {
+        id: parse("id", &wire.id)?,
+        source_key: wire.source_key.into(),
+        time: parse("time", &wire.time)?,
+        received: parse("received", &wire.received)?,
+        source: Source { id: parse("source.id", &wire.source.id)?, kind: wire.source.kind.into() },
+        kind: parse("kind", &wire.kind)?,
+        severity: parse("severity", &wire.severity)?,
+        subject: Subject {
+            cluster: optional("subject.cluster", subject.cluster.as_deref())?,
+            node: optional("subject.node", subject.node.as_deref())?,
+            guest_kind: optional("subject.guest_kind", subject.guest_kind.as_deref())?,
+            vmid: subject.vmid.map(estate::VmId::try_new).transpose().map_err(|error| {
+                WireError::Field { field: "subject.vmid", reason: error.to_string() }
+            })?,
+            guest_name: subject.guest_name,
+            storage: optional("subject.storage", subject.storage.as_deref())?,
+            datastore: optional("subject.datastore", subject.datastore.as_deref())?,
+            namespace: subject.namespace,
+            upid: optional("subject.upid", subject.upid.as_deref())?,
+            job: subject.job,
+            user: subject.user,
+        },
+        title: wire.title,
+        message: wire.message,
+        labels: wire.labels,
+        raw: wire.raw.map(|raw| Raw { text: raw.text, size: raw.size }),
+        fingerprint: parse("fingerprint", &wire.fingerprint)?,
+        keys: keys?,
+    })
+}
+
+fn parse<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, WireError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| WireError::Field { field, reason: error.to_string() })
+}
+
+fn optional<T: std::str::FromStr>(
+    field: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, WireError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(|text| parse(field, text)).transpose()
+}
+
+impl WireSubject {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The JSON schema of the form, for those who write receivers.
+pub fn schema() -> Value {
+    let text = |meaning: &str| json!({"type": "string", "description": meaning});
+    let time =
+        |meaning: &str| json!({"type": "string", "format": "date-time", "description": meaning});
+    let kinds: Vec<Value> = Kind::LIST
+        .iter()
+        .map(|(word, meaning)| json!({"const": word, "description": meaning}))
+        .collect();
+    let other =
+        json!({"pattern": "^other\\.[a-z0-9_.]{1,60}$", "description": "what the list lacks"});
+    let severities = Severity::ALL.map(Severity::as_str);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "event",
+        "description": "One thing that happened in a Proxmox estate, as one report tells it.",
+        "type": "object",
+        "required": [
+            "v", "id", "source_key", "time", "received", "source", "kind", "severity", "title",
+            "fingerprint",
+        ],
+        "properties": {
+            "v": {"const": VERSION},
+            "id": text("UUID of version 7"),
+            "source_key": text("unique per source: the same key again is the same report again"),
+            "time": time("when it happened"),
+            "received": time("when it was heard"),
+            "source": {
+                "type": "object",
+                "required": ["id", "kind"],
+                "properties": {
+                    "id": text("the input's name in the settings"),
+                    "kind": text("the kind of input"),
+                },
+            },
+            "kind": {"type": "string", "anyOf": kinds.into_iter().chain([other]).collect::<Vec<_>>()},
+            "severity": {"enum": severities},
+            "subject": {
+                "type": "object",
+                "properties": {
+                    "cluster": text("the settings key of the cluster, node or backup server"),
+                    "node": text("the node"),
+                    "guest_kind": {"enum": [GuestKind::Qemu.as_str(), GuestKind::Lxc.as_str()]},
+                    "vmid": {"type": "integer", "minimum": 100, "maximum": 999_999_999},
+                    "guest_name": text("the guest's name"),
+                    "storage": text("the storage"),
+                    "datastore": text("the datastore of a backup server"),
+                    "namespace": text("the namespace in it"),
+                    "upid": text("the task"),
+                    "job": text("the job's id in Proxmox"),
+                    "user": text("the user"),
+                },
+            },
+            "title": text("one line; may hold what guests and mails wrote"),
+            "message": text("the rest, for people; the same holds"),
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "raw": {
+                "type": "object",
+                "required": ["text", "size"],
+                "properties": {
+                    "text": text("the original, cut"),
+                    "size": {"type": "integer", "minimum": 0, "description": "its bytes before it was cut"},
+                },
+            },
+            "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "correlation": {"type": "array", "items": {"type": "string", "pattern": "^v1:"}},
+        },
+    })
+}

@@ -1,0 +1,5 @@
+//! What others depend on: the wire form and its schema, and that nothing is acknowledged before it
+//! is kept.
+
+mod dispatch;
+mod wire;
