@@ -34,7 +34,7 @@ impl EventLog for Log {
         events: Vec<Event>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.0.lock().expect("not poisoned");
         if state.fails > 0 {
             state.fails -= 1;
             return Err(LogError::new(
@@ -59,7 +59,7 @@ impl EventLog for Log {
     }
 
     async fn cursor(&self, source: &ComponentId) -> Result<Option<Cursor>, LogError> {
-        let state = self.0.lock().unwrap();
+        let state = self.0.lock().expect("not poisoned");
         let mut cursors = state.cursors.iter().rev();
         Ok(cursors.find(|(id, _)| id == source).map(|(_, cursor)| cursor.clone()))
     }
@@ -69,12 +69,12 @@ impl EventLog for Log {
     }
 
     async fn head(&self) -> Result<Seq, LogError> {
-        Ok(Seq(self.0.lock().unwrap().events.len() as u64))
+        Ok(Seq(self.0.lock().expect("not poisoned").events.len() as u64))
     }
 }
 
 fn report(key: &str) -> (Report, AckReceiver) {
-    let source: ComponentId = "in".parse().unwrap();
+    let source: ComponentId = "in".parse().expect("a name");
     let event = Event::builder(&source, "syslog", key, Kind::TaskFailed, Timestamp::UNIX_EPOCH);
     let (ack, receiver) = Ack::pair();
     let event = event.build(Timestamp::UNIX_EPOCH);
@@ -90,7 +90,7 @@ struct Run {
 
 fn run(fails: u32) -> Run {
     let log = Arc::new(Log::default());
-    log.0.lock().unwrap().fails = fails;
+    log.0.lock().expect("not poisoned").fails = fails;
     let (sender, receiver) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let writer = dispatch::write(
@@ -118,7 +118,7 @@ async fn what_comes_together_is_kept_together() {
     }
     use Ruling::{Committed, Duplicate};
     assert_eq!(rulings, [Committed, Committed, Duplicate, Committed]);
-    assert_eq!(run.log.0.lock().unwrap().batches, [4]);
+    assert_eq!(run.log.0.lock().expect("not poisoned").batches, [4]);
     let cursor = run.log.cursor(&"in".parse().unwrap()).await.unwrap();
     assert_eq!(cursor, Some(Cursor::new("c")));
     drop(run.sender);

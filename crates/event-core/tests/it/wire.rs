@@ -8,24 +8,26 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 fn time(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
+    Timestamp::from_second(second).expect("valid")
 }
 
 fn full() -> Event {
     let subject = Subject {
-        cluster: Some("lab".parse().unwrap()),
-        node: Some("alder".parse().unwrap()),
+        cluster: Some("lab".parse().expect("valid")),
+        node: Some("alder".parse().expect("valid")),
         guest_kind: Some(estate::GuestKind::Qemu),
-        vmid: Some("104".parse().unwrap()),
+        vmid: Some("104".parse().expect("valid")),
         guest_name: Some("db-main".to_owned()),
-        storage: Some("vault".parse().unwrap()),
-        datastore: Some("main".parse().unwrap()),
+        storage: Some("vault".parse().expect("valid")),
+        datastore: Some("main".parse().expect("valid")),
         namespace: Some("prod".to_owned()),
-        upid: Some("UPID:alder:000002D6:000C8274:6B033EDA:vzdump:104:root@pam:".parse().unwrap()),
+        upid: Some(
+            "UPID:alder:000002D6:000C8274:6B033EDA:vzdump:104:root@pam:".parse().expect("valid"),
+        ),
         job: Some("backup-1a2b".to_owned()),
         user: Some("root@pam".to_owned()),
     };
-    let source = "hooks".parse().unwrap();
+    let source = "hooks".parse().expect("valid");
     Event::builder(&source, "webhook", "k1", Kind::BackupFailed, time(1_795_370_864))
         .severity(Severity::Error)
         .subject(subject)
@@ -98,7 +100,7 @@ fn what_a_later_program_adds_is_passed_over_and_what_it_changes_is_refused() {
 
 fn full_like(value: &serde_json::Value) -> Event {
     let mut event = full();
-    event.id = value["id"].as_str().unwrap().parse().unwrap();
+    event.id = value["id"].as_str().expect("a text").parse().expect("an id");
     event
 }
 
