@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use mcp_protocol::JsonObject;
 use serde_json::Value;
@@ -14,6 +15,15 @@ use crate::problem::{Kind, Problem};
 /// The whole body.
 pub(crate) async fn read(body: Body, options: &Options) -> Result<Bytes, Problem> {
     let most = options.max_body_bytes;
+    let too_large = || {
+        let detail = format!("the body is larger than {most} bytes");
+        let hint = "the operator sets the limit in http.max_body_bytes";
+        Problem::new(Kind::TooLarge, detail).hint(hint)
+    };
+    // What is announced need not be waited for.
+    if body.size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
     let read = Limited::new(body, most).collect();
     let read = tokio::time::timeout(options.body_timeout, read).await.map_err(|_| {
         let secs = options.body_timeout.as_secs();
@@ -21,11 +31,7 @@ pub(crate) async fn read(body: Body, options: &Options) -> Result<Bytes, Problem
     })?;
     match read {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("the body is larger than {most} bytes");
-            let hint = "the operator sets the limit in http.max_body_bytes";
-            Err(Problem::new(Kind::TooLarge, detail).hint(hint))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(_) => Err(Problem::new(Kind::Malformed, "the body broke off")),
     }
 }

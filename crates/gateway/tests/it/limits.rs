@@ -73,6 +73,12 @@ async fn bodies_have_a_largest_size() {
         let answer = ask.send(running.address).await;
         assert_eq!(answer.status, 413, "{answer:?}");
     }
+    // What is announced is refused without waiting for it.
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = format!("POST {ECHO} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1001\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (413, "too-large"));
     // Nor does it help to say nothing of the size.
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     let head = format!(
