@@ -85,7 +85,7 @@ pub(crate) struct SourceArgs {
 pub(crate) struct SurfaceArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Toolsets to offer, separated by commas: default, classic, all
+    /// Toolsets to offer, separated by commas: default, guests, backup, storage, network, cluster, api, classic, compact, all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) toolsets: Option<Vec<String>>,
     /// How far it goes: read-only hides actions, guarded refuses them, trusted runs reversible ones
@@ -151,7 +151,7 @@ pub(crate) struct ToolsArgs {
     /// Print the tools as clients get them
     #[arg(long)]
     pub(crate) json: bool,
-    /// Toolsets to list, separated by commas: default, classic, all
+    /// Toolsets to list, separated by commas: default, guests, backup, storage, network, cluster, api, classic, compact, all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) toolsets: Option<Vec<String>>,
     /// List as in this mode: read-only, guarded, trusted
@@ -300,5 +300,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_toolset() {
+        let mut all: Vec<&str> =
+            mcp_tools::tools::TOOLSETS.iter().map(|toolset| toolset.name).collect();
+        all.push("all");
+        let command = Cli::command();
+        for name in ["serve", "tools"] {
+            let command = command.find_subcommand(name).unwrap();
+            let flag = command.get_arguments().find(|flag| flag.get_id() == "toolsets").unwrap();
+            let help = flag.get_help().unwrap().to_string();
+            let (_, named) = help.split_once(": ").unwrap();
+            let mut named: Vec<&str> = named.split(", ").collect();
+            named.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(named, all, "the help of `{name} --toolsets`");
+        }
     }
 }
