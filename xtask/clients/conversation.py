@@ -4,8 +4,8 @@ Usage: conversation.py MODE LEVERS GOOD BAD COUNT URL
        conversation.py MODE LEVERS GOOD BAD COUNT COMMAND [ARG...]
 MODE is auto, legacy or 2026-07-28; LEVERS is the address of the simulator's levers, or `-` for an
 estate that is not ours, which leaves out what only the demo has. GOOD is a stopped guest that
-starts, BAD one that cannot, COUNT how many guests there are. Prints each step; ends with 1 if one is
-not as it should be.
+starts, BAD one that cannot, COUNT how many guests there are. Prints each step, and at the end how
+many of each feature's passed; ends with 1 if one is not as it should be.
 """
 
 import json
@@ -16,20 +16,38 @@ import anyio
 import mcp.types as types
 from mcp import Client, StdioServerParameters
 
-FAILED = []
+# What passed and how much there was, by feature.
+TALLY = {}
 
 
-def check(what, ok, seen=""):
+def check(feature, what, ok, seen=""):
     print(f"  {'ok ' if ok else 'NOT'} {what}{': ' + str(seen) if seen and not ok else ''}")
-    if not ok:
-        FAILED.append(what)
+    passed, total = TALLY.get(feature, (0, 0))
+    TALLY[feature] = (passed + bool(ok), total + 1)
+
+
+def failed():
+    return sum(total - passed for passed, total in TALLY.values())
 
 
 def pull(levers, **lever):
     request = urllib.request.Request(
         f"http://{levers}/levers", json.dumps(lever).encode(), {"content-type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=5).read()
+    return json.load(urllib.request.urlopen(request, timeout=5)).get("result")
+
+
+def polls(levers):
+    """How often the server has asked Proxmox how the shutdown is getting on."""
+    heads = pull(levers, lever="heads")
+    return sum("qmshutdown" in head and "/status" in head for head in heads)
+
+
+def cancelled_calls(url):
+    """How many calls the server counts as cancelled; over HTTP it says so."""
+    text = urllib.request.urlopen(url.replace("/mcp", "/metrics"), timeout=5).read().decode()
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if 'outcome="cancelled"' in line]
+    return sum(float(value) for name, value in lines if 'tool="guest_power"' in name)
 
 
 def text(result):
@@ -71,23 +89,45 @@ async def hear(message):
 async def consent(client, modern):
     DECISION[0] = "decline"
     result, error = await call(client, "guest_delete", guest=SPARE)
-    check("a deletion asks a person, who sees what goes", ASKED and "125" in ASKED[-1], ASKED)
-    check("who refuses, and nothing is done", error and "refused" in text(result), text(result))
+    check("ask", "a deletion asks a person, who sees what goes", ASKED and "125" in ASKED[-1], ASKED)
+    check("ask", "who refuses, and nothing is done", error and "refused" in text(result), text(result))
     DECISION[0] = "accept"
     result, error = await call(client, "guest_delete", guest=SPARE)
-    check("who agrees, and it is deleted", not error, text(result))
+    check("ask", "who agrees, and it is deleted", not error, text(result))
     result, error = await call(client, "guest_get", guest=SPARE)
-    check("and is gone", error, text(result))
+    check("ask", "and is gone", error, text(result))
 
 
-async def cancel(client):
-    began = anyio.current_time()
-    with anyio.move_on_after(1.5):
-        await call(client, "guest_power", guest=DEAF, action="shutdown", timeout_s=40)
+async def cancel(client, levers, url):
+    pull(levers, lever="keep_heads")
+    before = cancelled_calls(url) if url else 0
+    scope = anyio.CancelScope()
+
+    async def shut_down():
+        with scope:
+            await call(client, "guest_power", guest=DEAF, action="shutdown", timeout_s=40)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(shut_down)
+        with anyio.move_on_after(20):
+            while polls(levers) < 2:
+                await anyio.sleep(0.1)
+        check("cancel", "the server has begun, and follows the task", polls(levers) >= 2)
+        began = anyio.current_time()
+        scope.cancel()
     took = anyio.current_time() - began
-    check("a call that is cancelled ends at once", took < 5, took)
+    check("cancel", "the client is free at once", scope.cancelled_caught and took < 2, took)
+    # What was on its way when the server heard of it may still arrive.
+    await anyio.sleep(2)
+    settled = polls(levers)
+    await anyio.sleep(4)
+    later = polls(levers)
+    check("cancel", "the server follows the task no more", later == settled, (settled, later))
+    if url:
+        counted = cancelled_calls(url) - before
+        check("cancel", "and counts one cancelled call", counted == 1, counted)
     result, error = await call(client, "nodes_list")
-    check("and the next one is answered", not error, text(result))
+    check("cancel", "the next call is answered", not error, text(result))
 
 
 async def subscribe(client, levers, modern):
@@ -110,7 +150,7 @@ async def subscribe(client, levers, modern):
     heard = None
     with anyio.move_on_after(40):
         heard = await one_update()
-    check("a watched resource tells that it has changed", heard and WATCHED in heard, heard)
+    check("subscribe", "a watched resource tells that it has changed", heard and WATCHED in heard, heard)
     pull(levers, lever="node_offline", target="lab", node="birch", on=False)
 
 
@@ -125,7 +165,7 @@ async def main(mode, levers, good, bad, count, command, *args):
         print(f"protocol {client.protocol_version} over {'http' if over_http else 'stdio'}")
         tools = (await client.list_tools()).tools
         print(f"tools: {', '.join(tool.name for tool in tools)}")
-        check("every tool has title, schemas and all four hints", all(
+        check("list", "every tool has title, schemas and all four hints", all(
             tool.title and tool.input_schema["type"] == "object" and tool.output_schema
             and None not in (
                 tool.annotations.read_only_hint, tool.annotations.destructive_hint,
@@ -134,12 +174,12 @@ async def main(mode, levers, good, bad, count, command, *args):
             for tool in tools
         ))
         result, error = await call(client, "fleet_overview")
-        check("the overview answers", not error and "guests" in text(result))
-        check("it is within 900 bytes", len(text(result).encode()) <= 900, len(text(result)))
+        check("call", "the overview answers", not error and "guests" in text(result))
+        check("call", "it is within 900 bytes", len(text(result).encode()) <= 900, len(text(result)))
         result, error = await call(client, "guests_list")
         rows = result.structured_content["guests"]["rows"]
-        check("all guests are rows", len(rows) == int(count), len(rows))
-        check("they are within 3,500 bytes", len(text(result).encode()) <= 3500, len(text(result)))
+        check("structured", "all guests are rows", len(rows) == int(count), len(rows))
+        check("call", "they are within 3,500 bytes", len(text(result).encode()) <= 3500, len(text(result)))
 
         steps = []
 
@@ -149,35 +189,39 @@ async def main(mode, levers, good, bad, count, command, *args):
         result, error = await call(
             client, "guest_power", progress, guest=good, action="start"
         )
-        check("a start succeeds", not error and "running" in text(result))
-        check("progress grows", [s[0] for s in steps] == sorted({s[0] for s in steps}), steps)
+        check("call", "a start succeeds", not error and "running" in text(result))
+        done = [step[0] for step in steps]
+        check("progress", "progress comes, and grows", done and done == sorted(set(done)), steps)
         result, error = await call(client, "guest_power", guest=bad, action="start")
-        check("a start that fails is an error with cause and log", error
+        check("call", "a start that fails is an error with cause and log", error
               and "QEMU exited" in text(result) and "TASK ERROR" in text(result))
         if demo:
             result, error = await call(client, "guest_power", guest="104", action="stop")
-            check("an ambiguous id is refused with choices", error and "edge/104" in text(result))
+            check("call", "an ambiguous id is refused with choices", error and "edge/104" in text(result))
         result, error = await call(client, "guest_power", guest=good, action="explode")
-        check("a wrong argument is named", error and "action" in text(result))
+        check("call", "a wrong argument is named", error and "action" in text(result))
         if demo:
             pull(levers, lever="node_offline", target="lab", node="birch", on=True)
             result, error = await call(client, "guests_list", cluster="lab", status="unknown")
-            check("a node that is down is unreachable", "unreachable: lab/birch" in text(result))
+            check("call", "a node that is down is unreachable", "unreachable: lab/birch" in text(result))
             pull(levers, lever="node_offline", target="lab", node="birch", on=False)
         resources = (await client.list_resources()).resources
         print("resources:", ", ".join(str(resource.uri) for resource in resources))
+        check("list", "resources are listed", WATCHED in [str(it.uri) for it in resources])
         status = await client.read_resource("proxmox://status")
-        check("a resource reads", "guests" in status.contents[0].text)
+        check("read", "a resource reads", "guests" in status.contents[0].text)
         prompts = (await client.list_prompts()).prompts
         print("prompts:", ", ".join(prompt.name for prompt in prompts))
+        check("list", "prompts are listed", "proxmox_health_check" in [it.name for it in prompts])
         prompt = await client.get_prompt("proxmox_health_check", {"cluster": "lab"})
-        check("a prompt answers", "lab" in prompt.messages[0].content.text)
+        check("read", "a prompt answers", "lab" in prompt.messages[0].content.text)
         if demo:
             await subscribe(client, levers, modern)
             await consent(client, modern)
-            await cancel(client)
-    print(f"{mode}: {'all as it should be' if not FAILED else f'{len(FAILED)} steps are wrong'}")
+            await cancel(client, levers, command if over_http else None)
+    print(f"{mode}: {'all as it should be' if not failed() else f'{failed()} steps are wrong'}")
 
 
 anyio.run(main, *sys.argv[1:])
-sys.exit(1 if FAILED else 0)
+print("FEATURES", json.dumps(TALLY))
+sys.exit(1 if failed() else 0)

@@ -5,6 +5,8 @@
 // other. What a test needs besides what every issuer offers stands under <issuer>/control:
 //
 //   POST control/rotate            new keys, the old ones gone
+//   POST control/rotate?keep=1     new keys to sign with, the old ones still published
+//   POST control/ttl?seconds=…     for how long access tokens are good from now on
 //   POST control/login?resource=…  somebody logs in: the id token and the access token of that
 //   POST /control/stop             ends the process
 //
@@ -34,10 +36,19 @@ function key(alg) {
   return { ...privateKey.export({ format: 'jwk' }), kid: random(), alg, use: 'sig' };
 }
 
-function provider(issuer, alg) {
-  const keys = [key(alg)];
+function newKeys(alg) {
   // Id tokens are signed with RS256 whatever access tokens are signed with.
-  if (alg !== 'RS256') keys.push(key('RS256'));
+  return alg === 'RS256' ? [key(alg)] : [key(alg), key('RS256')];
+}
+
+/// One tenant. What it signs with are the first of its keys that fit.
+function tenant(issuer, alg, old = []) {
+  const made = { keys: [...newKeys(alg), ...old], ttl: 3600 };
+  made.provider = provider(issuer, alg, made);
+  return made;
+}
+
+function provider(issuer, alg, made) {
   return new Provider(issuer, {
     clients: [{
       client_id: CLIENT.id,
@@ -56,15 +67,22 @@ function provider(issuer, alg) {
           scope: SCOPES.join(' '),
           audience: resource,
           accessTokenFormat: 'jwt',
-          accessTokenTTL: 3600,
+          accessTokenTTL: made.ttl,
           jwt: { sign: { alg } },
         }),
         useGrantedResource: () => true,
       },
     },
-    jwks: { keys },
+    jwks: { keys: made.keys },
     scopes: ['openid', ...SCOPES],
-    ttl: { AccessToken: 3600, ClientCredentials: 3600, IdToken: 3600, Interaction: 600, Session: 600, Grant: 600 },
+    ttl: {
+      AccessToken: () => made.ttl,
+      ClientCredentials: () => made.ttl,
+      IdToken: 3600,
+      Interaction: 600,
+      Session: 600,
+      Grant: 600,
+    },
   });
 }
 
@@ -140,8 +158,13 @@ const server = createServer(async (request, response) => {
     }
     const issuer = base + path;
     const rest = url.pathname.slice(path.length);
-    if (!tenants.has(path) || rest === '/control/rotate') tenants.set(path, provider(issuer, alg));
+    if (!tenants.has(path)) tenants.set(path, tenant(issuer, alg));
     if (rest === '/control/rotate') {
+      const old = url.searchParams.has('keep') ? tenants.get(path).keys : [];
+      tenants.set(path, tenant(issuer, alg, old));
+      answer(response, 200, {});
+    } else if (rest === '/control/ttl') {
+      tenants.get(path).ttl = Number(url.searchParams.get('seconds'));
       answer(response, 200, {});
     } else if (rest === '/control/login') {
       answer(response, 200, await login(issuer, url.searchParams.get('resource')));
@@ -149,7 +172,7 @@ const server = createServer(async (request, response) => {
       // Mounted below a path, as frameworks do it.
       request.originalUrl = request.url;
       request.url = request.url.slice(path.length) || '/';
-      tenants.get(path).callback()(request, response);
+      tenants.get(path).provider.callback()(request, response);
     }
   } catch (error) {
     console.error(error);

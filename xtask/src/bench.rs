@@ -10,7 +10,6 @@ mod calls;
 mod http;
 mod load;
 mod memory;
-mod sim;
 mod start;
 mod stdio;
 
@@ -143,7 +142,7 @@ fn percentile(times: &[Duration], percent: usize) -> f64 {
 /// A line of `/proc/PID/status`. `VmRSS` is all that is mapped and in memory; the pages of the program
 /// itself, of which the kernel brings in more or fewer than are needed, are most of it. `RssAnon` is
 /// what the program allocated, `VmHWM` the most that `VmRSS` has been.
-fn memory_mib(pid: u32, what: &str) -> Result<f64> {
+pub(crate) fn memory_mib(pid: u32, what: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .context("read the server's memory")?;
     let line = status.lines().find(|line| line.starts_with(&format!("{what}:")));
@@ -175,8 +174,4 @@ fn row(what: &str, ours: f64, bare: Option<f64>, goal: f64) {
 /// As a goal in bytes is printed.
 fn byte_verdict(bytes: usize, goal: usize) -> String {
     format!("{goal} {}", if bytes <= goal { "reached" } else { "MISSED" })
-}
-
-fn path(path: &Path) -> Result<&str> {
-    path.to_str().context("the path is no text")
 }

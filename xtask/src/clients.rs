@@ -4,20 +4,24 @@
 //! They come from PyPI and npm at exact versions into folders below `target/`. Each conversation has a server of its
 //! own, on a simulated estate of its own. n8n takes ten minutes to install, so it has to be asked for.
 
+mod command_line;
 mod n8n;
+mod table;
 
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
+use self::table::{Feature, Row, Tally};
 use crate::npm;
-use crate::server::Server;
+use crate::server::{Server, free_port};
 use crate::workspace::{cargo, root, run};
 
 const PYTHON_CLIENT: &str = "mcp==2.3.0";
+const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 /// What the demo estate has: a stopped guest that starts, one that cannot, and how many there are
 /// with templates.
 const STARTS: &str = "lab/123";
@@ -37,16 +41,10 @@ pub(crate) enum Kind {
     Inspector,
     /// The command-line client `mcporter`.
     Mcporter,
+    /// A validator of OpenAPI documents, which holds ours against the standard and an answer against it.
+    Openapi,
     /// The automation tool n8n, with its MCP nodes.
     N8n,
-}
-
-/// One line of the table at the end.
-struct Row {
-    client: String,
-    transport: Transport,
-    mode: &'static str,
-    passed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +65,21 @@ pub(crate) fn run_all(build: bool, only: &[Kind]) -> Result<()> {
     if build {
         run(&mut cargo(&["build", "--package", "proxmox-mcp"]))?;
     }
-    let quick = [Kind::Python, Kind::Js, Kind::Inspector, Kind::Mcporter];
+    let quick = [Kind::Python, Kind::Js, Kind::Inspector, Kind::Mcporter, Kind::Openapi];
     let kinds = if only.is_empty() { &quick[..] } else { only };
     let mut rows = Vec::new();
     for kind in kinds {
         rows.extend(match kind {
             Kind::Python => python()?,
             Kind::Js => javascript()?,
-            Kind::Inspector => inspector()?,
-            Kind::Mcporter => mcporter()?,
+            Kind::Inspector => command_line::inspector()?,
+            Kind::Mcporter => command_line::mcporter()?,
+            Kind::Openapi => openapi()?,
             Kind::N8n => n8n::run_it()?,
         });
     }
-    println!("\n{:<36} {:<6} {:<12} result", "client", "over", "mode");
-    for row in &rows {
-        let result = if row.passed { "all as it should be" } else { "WRONG" };
-        println!("{:<36} {:<6} {:<12} {result}", row.client, row.transport.name(), row.mode);
-    }
-    let wrong = rows.iter().filter(|row| !row.passed).count();
+    println!("\n{}", table::render(&rows));
+    let wrong = rows.iter().filter(|row| !row.is_right()).count();
     ensure!(wrong == 0, "{wrong} of {} conversations went wrong", rows.len());
     Ok(())
 }
@@ -97,12 +92,27 @@ fn python() -> Result<Vec<Row>> {
         for mode in ["legacy", "2026-07-28", "auto"] {
             let peer = Peer::new(transport, None)?;
             let mut command = Command::new(&python);
-            command.arg(&script).args([mode, peer.levers.as_str(), STARTS, FAILS, GUESTS]);
-            let passed = peer.talk(command.args(peer.address()))?;
-            rows.push(Row { client: format!("Python {PYTHON_CLIENT}"), transport, mode, passed });
+            // It warns of what it does on purpose: what the older revisions had.
+            command.env("PYTHONWARNINGS", "ignore").arg("-u").arg(&script);
+            command.args([mode, peer.levers.as_str(), STARTS, FAILS, GUESTS]);
+            let tally = peer.talk(command.args(peer.address()))?;
+            let client = format!("Python {PYTHON_CLIENT}");
+            rows.push(Row { client, transport, mode, has: &Feature::ALL, tally });
         }
     }
     Ok(rows)
+}
+
+/// The document that describes REST, and an answer held against it.
+fn openapi() -> Result<Vec<Row>> {
+    let python = interpreter()?;
+    let peer = Peer::new(Transport::Http, Some("all"))?;
+    let mut command = Command::new(&python);
+    command.arg("-u").arg(root().join("xtask/clients/openapi.py"));
+    let tally = peer.talk(command.args(peer.address()))?;
+    let has = &[Feature::List, Feature::Call, Feature::Structured];
+    let client = OPENAPI_VALIDATOR.to_owned();
+    Ok(vec![Row { client, transport: Transport::Http, mode: "3.1, REST", has, tally }])
 }
 
 fn javascript() -> Result<Vec<Row>> {
@@ -121,71 +131,11 @@ fn javascript() -> Result<Vec<Row>> {
                 let peer = Peer::new(transport, None)?;
                 let mut command = Command::new(npm::node(&folder));
                 command.arg(&script).args([sdk, *mode, peer.levers.as_str()]);
-                let passed = peer.talk(command.args(peer.address()))?;
-                rows.push(Row { client: package.to_owned(), transport, mode, passed });
+                let tally = peer.talk(command.args(peer.address()))?;
+                let client = package.to_owned();
+                rows.push(Row { client, transport, mode, has: &Feature::ALL, tally });
             }
         }
-    }
-    Ok(rows)
-}
-
-/// The inspector lists with its strict look at the schemas, calls, and reads.
-fn inspector() -> Result<Vec<Row>> {
-    let folder = npm::install("xtask/clients/js", "clients/js")?;
-    let program = folder.join("node_modules/.bin/mcp-inspector");
-    let steps: [&[&str]; 3] = [
-        &["--method", "tools/list", "--strict"],
-        &["--method", "tools/call", "--tool-name", "guest_get", "--tool-arg", "guest=lab/104"],
-        &["--method", "resources/read", "--uri", "proxmox://status"],
-    ];
-    let mut rows = Vec::new();
-    for transport in Transport::BOTH {
-        for mode in ["legacy", "auto", "modern"] {
-            let peer = Peer::new(transport, Some("all"))?;
-            let mut passed = true;
-            for step in steps {
-                let mut command = Command::new(&program);
-                command.env("PATH", path_with(&folder)).arg("--cli").args(peer.address());
-                if transport == Transport::Http {
-                    command.args(["--transport", "http"]);
-                }
-                command.args(["--protocol-era", mode]).args(step).stdout(Stdio::null());
-                passed &= peer.talk(&mut command)?;
-            }
-            let client = "inspector --cli --strict, call, read".to_owned();
-            rows.push(Row { client, transport, mode, passed });
-        }
-    }
-    Ok(rows)
-}
-
-fn mcporter() -> Result<Vec<Row>> {
-    let folder = npm::install("xtask/clients/js", "clients/js")?;
-    let program = folder.join("node_modules/.bin/mcporter");
-    let mut rows = Vec::new();
-    for transport in Transport::BOTH {
-        let peer = Peer::new(transport, None)?;
-        let config = folder.join("mcporter.json");
-        let server = match &peer.server {
-            Some(server) => serde_json::json!({ "baseUrl": server.url }),
-            None => serde_json::json!({ "command": peer.command[0], "args": peer.command[1..] }),
-        };
-        let servers = serde_json::json!({ "mcpServers": { "px": server } });
-        std::fs::write(&config, servers.to_string())?;
-        let mut passed = true;
-        for step in
-            [&["list", "px"][..], &["call", "px.guest_get", "guest=lab/104", "--output", "json"]]
-        {
-            let mut command = Command::new(&program);
-            command.env("PATH", path_with(&folder)).arg("--config").arg(&config).args(step);
-            passed &= peer.talk(command.stdout(Stdio::null()))?;
-        }
-        rows.push(Row {
-            client: "mcporter list, call".to_owned(),
-            transport,
-            mode: "its own",
-            passed,
-        });
     }
     Ok(rows)
 }
@@ -197,30 +147,28 @@ fn path_with(folder: &Path) -> String {
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default())
 }
 
-/// The interpreter of the virtual environment that has the client.
+/// The interpreter of the virtual environment that has what is written in Python.
 fn interpreter() -> Result<PathBuf> {
     let folder = root().join("target/clients/python");
     let python = folder.join("bin/python");
-    if !installed(&python) {
+    let wanted = [PYTHON_CLIENT, OPENAPI_VALIDATOR];
+    if !wanted.iter().all(|package| is_installed(&python, package)) {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
             .context("make a virtual environment (Debian's package is python3-venv)")?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PYTHON_CLIENT]))?;
-        ensure!(installed(&python), "{PYTHON_CLIENT} is not what was installed");
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(wanted))?;
+        for package in wanted {
+            ensure!(is_installed(&python, package), "{package} is not what was installed");
+        }
     }
     Ok(python)
 }
 
-fn installed(python: &Path) -> bool {
-    let wanted = PYTHON_CLIENT.split("==").last().unwrap_or_default();
-    let ask = "from importlib.metadata import version; print(version('mcp'))";
-    let answer = Command::new(python).args(["-c", ask]).output();
-    answer.is_ok_and(|answer| String::from_utf8_lossy(&answer.stdout).trim() == wanted)
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
-    Ok(listener.local_addr()?.port())
+/// Whether the environment has this package in this version, written `name==version`.
+fn is_installed(python: &Path, package: &str) -> bool {
+    let Some((name, version)) = package.split_once("==") else { return false };
+    let ask = format!("from importlib.metadata import version; print(version('{name}'))");
+    let answer = Command::new(python).args(["-c", &ask]).output();
+    answer.is_ok_and(|answer| String::from_utf8_lossy(&answer.stdout).trim() == version)
 }
 
 // === impl Transport ===
@@ -239,8 +187,21 @@ impl Transport {
 // === impl Peer ===
 
 impl Peer {
-    /// A server over this transport; with these toolsets, or those that the conversations use.
+    /// A server over this transport, for anybody; with these toolsets, or those that the conversations use.
     fn new(transport: Transport, toolsets: Option<&str>) -> Result<Self> {
+        Self::start(transport, toolsets, &["--no-auth"])
+    }
+
+    /// A server over HTTP that wants a token, and the token.
+    fn guarded() -> Result<(Self, String)> {
+        let peer = Self::start(Transport::Http, None, &[])?;
+        let said = peer.server.as_ref().map(|server| server.said.as_str()).unwrap_or_default();
+        let token = said.split([' ', ',']).find(|word| word.starts_with("pmx_"));
+        let token = token.context("the server does not say its token")?.to_owned();
+        Ok((peer, token))
+    }
+
+    fn start(transport: Transport, toolsets: Option<&str>, flags_of_http: &[&str]) -> Result<Self> {
         let levers = format!("127.0.0.1:{}", free_port()?);
         let program = root().join("target/debug/proxmox-mcp").display().to_string();
         let flags = ["serve", "--demo", "--mode", "trusted", "--toolsets"];
@@ -254,7 +215,7 @@ impl Peer {
                 let log = root().join("target/clients/server.log");
                 std::fs::create_dir_all(root().join("target/clients"))?;
                 let mut process = Command::new(&command[0]);
-                process.args(&command[1..]).args(["--http", "127.0.0.1:0", "--no-auth"]);
+                process.args(&command[1..]).args(["--http", "127.0.0.1:0"]).args(flags_of_http);
                 Some(Server::start(&mut process, &log)?)
             }
         };
@@ -269,12 +230,23 @@ impl Peer {
         }
     }
 
-    /// Lets the client talk; whether it was content.
-    fn talk(&self, command: &mut Command) -> Result<bool> {
+    /// Lets the client talk, and reads what it says of each feature at the end.
+    fn talk(&self, command: &mut Command) -> Result<Tally> {
         // The server lives as long as the peer does.
         let _ = &self.server;
         let program = command.get_program().to_string_lossy().into_owned();
-        let status = command.stdin(Stdio::null()).status();
-        Ok(status.with_context(|| format!("start {program}"))?.success())
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child = started.with_context(|| format!("start {program}"))?;
+        let said = child.stdout.take().context("its output was not piped")?;
+        let mut tally = Tally::default();
+        for line in BufReader::new(said).lines() {
+            let line = line.with_context(|| format!("read what {program} says"))?;
+            match line.strip_prefix("FEATURES ") {
+                Some(features) => tally.add_json(features)?,
+                None => println!("{line}"),
+            }
+        }
+        tally.ended_well = child.wait()?.success();
+        Ok(tally)
     }
 }

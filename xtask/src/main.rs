@@ -9,6 +9,7 @@
     reason = "these talk to a person at a terminal"
 )]
 
+mod attacks;
 mod bench;
 mod ci;
 mod clients;
@@ -20,6 +21,7 @@ mod layers;
 mod npm;
 mod server;
 mod services;
+mod sim;
 #[cfg(test)]
 mod tidy;
 mod workspace;
@@ -97,6 +99,12 @@ enum Task {
         #[arg(long, value_name = "NAME")]
         scenario: Option<String>,
     },
+    /// Attack the real binary: tokens that are no good, sessions without end, foreign pages, odd bodies, slow clients.
+    Attacks {
+        /// Use what `cargo test` built.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
         /// Only this one: schema, path or rpc.
@@ -150,6 +158,7 @@ fn main() -> ExitCode {
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
         }
+        Task::Attacks { no_build } => attacks::run_all(!no_build),
         Task::Clients { no_build, only } => clients::run_all(!no_build, &only),
     };
     match done {

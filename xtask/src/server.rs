@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +13,14 @@ pub(crate) struct Server {
     child: Child,
     /// Where it listens.
     pub(crate) url: String,
+    /// The line in which it said so.
+    pub(crate) said: String,
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("find a free port")?;
+    Ok(listener.local_addr()?.port())
 }
 
 // === impl Server ===
@@ -27,7 +36,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {program}; without --no-build it is built"))?;
         let said = child.stderr.take().context("its standard error was not piped")?;
-        let mut server = Self { child, url: String::new() };
+        let mut server = Self { child, url: String::new(), said: String::new() };
         let mut lines = BufReader::new(said).lines();
         let mut log = File::create(log)?;
         for line in lines.by_ref() {
@@ -35,6 +44,7 @@ impl Server {
             writeln!(log, "{line}")?;
             if let Some(url) = line.split(' ').find(|word| word.starts_with("http://")) {
                 url.clone_into(&mut server.url);
+                server.said.clone_from(&line);
                 break;
             }
         }

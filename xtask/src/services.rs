@@ -5,7 +5,7 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
-mod issuer;
+pub(crate) mod issuer;
 mod postgres;
 
 /// A service that tests use.

@@ -10,6 +10,11 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands in the workspace")
 }
 
+/// A path as text, for an argument.
+pub(crate) fn path(path: &Path) -> Result<&str> {
+    path.to_str().context("the path is no text")
+}
+
 /// `cargo` in the workspace.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new("cargo");

@@ -19,6 +19,8 @@ use crate::levers::{Levers, TaskSpec};
 #[derive(Debug, Deserialize)]
 #[serde(tag = "lever", rename_all = "snake_case", deny_unknown_fields)]
 enum Lever {
+    KeepHeads,
+    Heads,
     NodeOffline {
         target: String,
         node: String,
@@ -192,6 +194,11 @@ async fn answer(
 fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
     let done = |()| Value::Null;
     match lever {
+        Lever::KeepHeads => {
+            levers.keep_heads();
+            Ok(Value::Null)
+        }
+        Lever::Heads => Ok(Value::from(levers.heads())),
         Lever::NodeOffline { target, node, on } => {
             levers.node_offline(&target, &node, on).map(done)
         }

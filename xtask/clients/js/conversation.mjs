@@ -4,7 +4,8 @@
 //        conversation.mjs SDK MODE LEVERS COMMAND [ARG...]
 // SDK is 1 (`@modelcontextprotocol/sdk`, which speaks the older revisions only) or 2
 // (`@modelcontextprotocol/client`); MODE is auto, legacy or a revision; LEVERS is the address of the
-// simulator's levers. Prints each step; ends with 1 if one is not as it should be.
+// simulator's levers. Prints each step, and at the end how many of each feature's passed; ends with 1 if
+// one is not as it should be.
 
 const [sdk, mode, levers, target, ...args] = process.argv.slice(2);
 const overHttp = target.startsWith('http');
@@ -12,14 +13,17 @@ const WATCHED = 'proxmox://nodes';
 const SPARE = 'lab/125';
 const DEAF = 'lab/107';
 
-let failed = 0;
+// What passed and how much there was, by feature.
+const tally = {};
 let decision = 'decline';
 const asked = [];
 const updates = [];
 
-function check(what, ok, seen) {
+function check(feature, what, ok, seen) {
   console.log(`  ${ok ? 'ok ' : 'NOT'} ${what}${ok || seen === undefined ? '' : `: ${JSON.stringify(seen)}`}`);
-  if (!ok) failed += 1;
+  tally[feature] ??= [0, 0];
+  tally[feature][0] += ok ? 1 : 0;
+  tally[feature][1] += 1;
 }
 
 async function pull(lever) {
@@ -29,6 +33,20 @@ async function pull(lever) {
     body: JSON.stringify(lever),
   });
   if (!answer.ok) throw new Error(`lever: ${answer.status} ${await answer.text()}`);
+  return (await answer.json()).result;
+}
+
+// How often the server has asked Proxmox how the shutdown is getting on.
+async function polls() {
+  const heads = await pull({ lever: 'heads' });
+  return heads.filter((head) => head.includes('qmshutdown') && head.includes('/status')).length;
+}
+
+// How many calls the server counts as cancelled; over HTTP it says so.
+async function cancelledCalls() {
+  const lines = (await (await fetch(target.replace('/mcp', '/metrics'))).text()).split('\n');
+  const counts = lines.filter((line) => line.includes('outcome="cancelled"') && line.includes('tool="guest_power"'));
+  return counts.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 
 const text = (result) => result.content.filter((part) => part.type === 'text').map((part) => part.text).join('\n');
@@ -91,28 +109,28 @@ const revision = client.getNegotiatedProtocolVersion?.() ?? client.transport?.pr
 console.log(`sdk ${sdk}, mode ${mode}, revision ${revision}, over ${overHttp ? 'http' : 'stdio'}`);
 
 const { tools } = await client.listTools();
-check('every tool has title, schemas and all four hints', tools.every((tool) =>
+check('list', 'every tool has title, schemas and all four hints', tools.every((tool) =>
   tool.title && tool.inputSchema.type === 'object' && tool.outputSchema &&
   ['readOnlyHint', 'destructiveHint', 'idempotentHint', 'openWorldHint'].every((hint) => hint in tool.annotations)));
 
 let result = await call(client, 'guests_list', {});
-check('structured content comes along', result.structuredContent?.guests?.rows?.length > 50);
+check('structured', 'structured content comes along', result.structuredContent?.guests?.rows?.length > 50);
 
 const steps = [];
 result = await call(client, 'guest_power', { guest: 'lab/123', action: 'start' }, {
   onprogress: (progress) => steps.push(progress.progress),
 });
-check('a start succeeds', !result.isError, text(result));
-check('progress grows', steps.length > 0 && steps.every((step, at) => at === 0 || step > steps[at - 1]), steps);
+check('call', 'a start succeeds', !result.isError, text(result));
+check('progress', 'progress grows', steps.length > 0 && steps.every((step, at) => at === 0 || step > steps[at - 1]), steps);
 result = await call(client, 'guest_power', { guest: 'lab/108', action: 'start' });
-check('a start that fails is an error with its cause', result.isError && text(result).includes('QEMU exited'));
+check('call', 'a start that fails is an error with its cause', result.isError && text(result).includes('QEMU exited'));
 
 const { resources } = await client.listResources();
-check('resources are listed', resources.some((resource) => resource.uri === WATCHED));
+check('list', 'resources are listed', resources.some((resource) => resource.uri === WATCHED));
 const read = await client.readResource({ uri: 'proxmox://status' });
-check('a resource reads', read.contents[0].text.includes('guests'));
+check('read', 'a resource reads', read.contents[0].text.includes('guests'));
 const prompt = await client.getPrompt({ name: 'proxmox_health_check', arguments: { cluster: 'lab' } });
-check('a prompt answers', prompt.messages[0].content.text.includes('lab'));
+check('read', 'a prompt answers', prompt.messages[0].content.text.includes('lab'));
 
 const isModern = String(revision) >= '2026';
 let subscription;
@@ -125,31 +143,45 @@ if (isModern) {
 await pause(2000);
 await pull({ lever: 'node_offline', target: 'lab', node: 'birch', on: true });
 for (let waited = 0; waited < 40 && updates.length === 0; waited += 1) await pause(1000);
-check('a watched resource tells that it has changed', updates.includes(WATCHED), updates);
+check('subscribe', 'a watched resource tells that it has changed', updates.includes(WATCHED), updates);
 await pull({ lever: 'node_offline', target: 'lab', node: 'birch', on: false });
 if (isModern) await subscription.close();
 else await client.unsubscribeResource({ uri: WATCHED });
 
 result = await call(client, 'guest_delete', { guest: SPARE });
-check('a deletion asks a person, who sees what goes', asked.length > 0 && asked.at(-1).includes('125'), asked);
-check('who refuses, and nothing is done', result.isError && text(result).includes('refused'), text(result));
+check('ask', 'a deletion asks a person, who sees what goes', asked.length > 0 && asked.at(-1).includes('125'), asked);
+check('ask', 'who refuses, and nothing is done', result.isError && text(result).includes('refused'), text(result));
 decision = 'accept';
 result = await call(client, 'guest_delete', { guest: SPARE });
-check('who agrees, and it is deleted', !result.isError, text(result));
+check('ask', 'who agrees, and it is deleted', !result.isError, text(result));
 
+await pull({ lever: 'keep_heads' });
+const before = overHttp ? await cancelledCalls() : 0;
 const giveUp = new AbortController();
-setTimeout(() => giveUp.abort('enough'), 1500);
+let ended = 'not yet';
+const shuttingDown = call(client, 'guest_power', { guest: DEAF, action: 'shutdown', timeout_s: 40 }, { signal: giveUp.signal })
+  .then(() => (ended = 'answered'), () => (ended = 'cancelled'));
+for (let waited = 0; waited < 200 && (await polls()) < 2; waited += 1) await pause(100);
+check('cancel', 'the server has begun, and follows the task', (await polls()) >= 2);
 const began = Date.now();
-let ended = 'answered';
-try {
-  await call(client, 'guest_power', { guest: DEAF, action: 'shutdown', timeout_s: 40 }, { signal: giveUp.signal });
-} catch (error) {
-  ended = 'cancelled';
+giveUp.abort('enough');
+await shuttingDown;
+check('cancel', 'the client is free at once', ended === 'cancelled' && Date.now() - began < 2000, ended);
+// What was on its way when the server heard of it may still arrive.
+await pause(2000);
+const settled = await polls();
+await pause(4000);
+const later = await polls();
+check('cancel', 'the server follows the task no more', later === settled, [settled, later]);
+if (overHttp) {
+  const counted = (await cancelledCalls()) - before;
+  check('cancel', 'and counts one cancelled call', counted === 1, counted);
 }
-check('a call that is cancelled ends at once', ended === 'cancelled' && Date.now() - began < 5000, ended);
 result = await call(client, 'nodes_list', {});
-check('and the next one is answered', !result.isError);
+check('cancel', 'the next call is answered', !result.isError);
 
 await client.close();
+const failed = Object.values(tally).reduce((sum, [passed, total]) => sum + total - passed, 0);
 console.log(`sdk ${sdk}, mode ${mode}: ${failed === 0 ? 'all as it should be' : `${failed} steps are wrong`}`);
+console.log(`FEATURES ${JSON.stringify(tally)}`);
 process.exit(failed === 0 ? 0 : 1);

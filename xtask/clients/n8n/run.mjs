@@ -3,29 +3,45 @@
 //
 // Usage: run.mjs FOLDER URL TOKEN
 // FOLDER has n8n installed; URL is the server's endpoint; TOKEN a bearer token for it. Prints each
-// step; ends with 1 if one is not as it should be.
+// step, and at the end how many of each feature's passed; ends with 1 if one is not as it should be.
 
 import { spawnSync, spawn } from 'node:child_process';
 import { createServer } from 'node:http';
+import { createServer as createListener } from 'node:net';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const [folder, url, token] = process.argv.slice(2);
 const home = join(folder, 'home');
 const script = join(folder, 'node_modules/n8n/bin/n8n');
-let failed = 0;
+// What passed and how much there was, by feature.
+const tally = {};
 
-function check(what, ok, seen) {
+function check(feature, what, ok, seen) {
   console.log(`  ${ok ? 'ok ' : 'NOT'} ${what}${ok || seen === undefined ? '' : `: ${JSON.stringify(seen).slice(0, 2000)}`}`);
-  if (!ok) failed += 1;
+  tally[feature] ??= [0, 0];
+  tally[feature][0] += ok ? 1 : 0;
+  tally[feature][1] += 1;
+}
+
+// A port that was free a moment ago.
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const listener = createListener();
+    listener.on('error', reject);
+    listener.listen(0, '127.0.0.1', () => {
+      const { port } = listener.address();
+      listener.close(() => resolve(String(port)));
+    });
+  });
 }
 
 const environment = {
   ...process.env,
   N8N_USER_FOLDER: home,
   N8N_LISTEN_ADDRESS: '127.0.0.1',
-  N8N_PORT: '15678',
-  N8N_RUNNERS_BROKER_PORT: '15679',
+  N8N_PORT: await freePort(),
+  N8N_RUNNERS_BROKER_PORT: await freePort(),
   N8N_DIAGNOSTICS_ENABLED: 'false',
   N8N_VERSION_NOTIFICATIONS_ENABLED: 'false',
   N8N_TEMPLATES_ENABLED: 'false',
@@ -116,6 +132,7 @@ const modelUrl = `http://127.0.0.1:${model.address().port}/v1`;
 
 const trigger = { id: 'start', name: 'Start', type: 'n8n-nodes-base.manualTrigger', typeVersion: 1, position: [0, 0], parameters: {} };
 const bearer = { httpBearerAuth: { id: 'bearer0000000001', name: 'bearer' } };
+const stranger = { httpBearerAuth: { id: 'bearer0000000002', name: 'stranger' } };
 const client = (name, tool, given, at) => ({
   id: name, name, type: '@n8n/n8n-nodes-langchain.mcpClient', typeVersion: 1.1, position: [at, 0],
   credentials: bearer,
@@ -161,11 +178,17 @@ const workflows = {
     ],
     connections: { Start: follows('Overview'), Overview: follows('Guests'), Guests: follows('Wrong') },
   },
+  stranger: {
+    id: 'mcpclient0000002', name: 'stranger', active: false, settings: {},
+    nodes: [trigger, { ...client('Stranger', 'fleet_overview', {}, 200), credentials: stranger }],
+    connections: { Start: follows('Stranger') },
+  },
   agent: agentOf('mcpagent00000001', 2.2),
   newest: agentOf('mcpagent00000002', 3.1),
 };
 const credentials = [
   { id: 'bearer0000000001', name: 'bearer', type: 'httpBearerAuth', data: { token, allowedHttpRequestDomains: 'all' } },
+  { id: 'bearer0000000002', name: 'stranger', type: 'httpBearerAuth', data: { token: `${token.slice(0, -4)}0000`, allowedHttpRequestDomains: 'all' } },
   { id: 'openai0000000001', name: 'model', type: 'openAiApi', data: { apiKey: 'none', url: modelUrl, header: false, allowedHttpRequestDomains: 'all' } },
 ];
 
@@ -183,26 +206,31 @@ try {
 
   const run = json(n8n('execute', '--id=mcpclient0000001', '--rawOutput'));
   const first = (name) => run.data.resultData.runData[name]?.[0]?.data?.main?.[0]?.[0]?.json;
-  check('MCP Client: the overview comes as an object', first('Overview')?.structuredContent?.guests?.running > 40, first('Overview'));
+  check('structured', 'MCP Client: the overview comes as an object', first('Overview')?.structuredContent?.guests?.running > 40, first('Overview'));
   const rows = first('Guests')?.structuredContent?.guests?.rows;
-  check('MCP Client: arguments reach the tool', rows?.length === 5, first('Guests'));
+  check('call', 'MCP Client: arguments reach the tool', rows?.length === 5, first('Guests'));
   const wrong = JSON.stringify(run.data.resultData.runData.Wrong?.[0] ?? {});
-  check('MCP Client: an ambiguous guest is an error with its choices', wrong.includes('edge/104'), wrong);
+  check('call', 'MCP Client: an ambiguous guest is an error with its choices', wrong.includes('edge/104'), wrong);
+
+  const refused = await n8nBeside('execute', '--id=mcpclient0000002').catch((error) => error.message);
+  check('call', 'MCP Client: a wrong token is refused', refused.includes('Authentication failed') && !refused.includes('nodes online'), refused);
 
   const agent = json(await n8nBeside('execute', '--id=mcpagent00000001', '--rawOutput'));
   const output = agent.data.resultData.runData.Agent?.[0]?.data?.main?.[0]?.[0]?.json?.output;
-  check('AI Agent: the tools reach the model, none with a name that was cut', seen.tools.length >= 17 && seen.tools.includes('px_fleet_overview'), seen.tools);
-  check('AI Agent: the model hears what the tool answered', seen.told.includes('guests'), seen.told);
-  check('AI Agent: and answers with it', output?.includes('guests'), output ?? agent.data.resultData.error);
+  check('list', 'AI Agent: the tools reach the model, none with a name that was cut', seen.tools.length >= 17 && seen.tools.includes('px_fleet_overview'), seen.tools);
+  check('call', 'AI Agent: the model hears what the tool answered', seen.told.includes('guests'), seen.told);
+  check('call', 'AI Agent: and answers with it', output?.includes('guests'), output ?? agent.data.resultData.error);
 
   // Its newest agent runs tools through the workflow engine. Started from the command line it hands the
   // model an empty observation, whatever the tool's node got; so what the node got is held here.
   const newest = json(await n8nBeside('execute', '--id=mcpagent00000002', '--rawOutput'));
   const node = newest.data.resultData.runData.px?.[0]?.data?.ai_tool?.[0]?.[0]?.json;
-  check('AI Agent 3.1: the tool node gets text and object', node?.response?.[0]?.text?.includes('guests') && node?.structuredContent?.guests?.running > 40, node);
+  check('structured', 'AI Agent 3.1: the tool node gets text and object', node?.response?.[0]?.text?.includes('guests') && node?.structuredContent?.guests?.running > 40, node);
 } catch (error) {
-  check(String(error.message ?? error), false);
+  check('call', String(error.message ?? error), false);
 }
 model.close();
+const failed = Object.values(tally).reduce((sum, [passed, total]) => sum + total - passed, 0);
 console.log(`n8n: ${failed === 0 ? 'all as it should be' : `${failed} steps are wrong`}`);
+console.log(`FEATURES ${JSON.stringify(tally)}`);
 process.exit(failed === 0 ? 0 : 1);

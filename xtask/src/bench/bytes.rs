@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::sim::Sim;
 use super::stdio::Client;
-use super::{byte_verdict, goal, path, server};
+use super::{byte_verdict, goal, server};
+use crate::sim::Sim;
+use crate::workspace::path;
 
 /// Guests, and nodes that they are on.
 const ESTATES: [(u32, u32); 3] = [(60, 3), (600, 10), (6000, 32)];

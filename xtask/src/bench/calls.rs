@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::bare::Bare;
-use super::sim::Sim;
 use super::stdio::Client;
-use super::{GUESTS, NODES, goal, guest_status, heading, median, memory_mib, path, row, server};
+use super::{GUESTS, NODES, goal, guest_status, heading, median, memory_mib, row, server};
+use crate::sim::Sim;
+use crate::workspace::path;
 
 const CALLS: usize = 400;
 const WARM_UP: usize = 20;

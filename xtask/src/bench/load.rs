@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 
 use super::bare::Bare;
 use super::http::{Http, serve};
-use super::sim::Sim;
 use super::stdio::Crowd;
-use super::{GUESTS, NODES, goal, guest_status, heading, path, percentile, row, server};
+use super::{GUESTS, NODES, goal, guest_status, heading, percentile, row, server};
+use crate::sim::Sim;
+use crate::workspace::path;
 
 /// How many are in flight, and how many calls a round has then.
 const LEVELS: [(usize, usize); 3] = [(1, 100), (8, 200), (64, 400)];

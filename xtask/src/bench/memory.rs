@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::bare::{Bare, Guest};
 use super::http::{Http, serve};
-use super::sim::Sim;
 use super::{guest_status, heading, memory_mib, row, server};
+use crate::sim::Sim;
 
 const SESSIONS: u32 = 500;
 const REQUESTS: u32 = 1000;

@@ -5,9 +5,10 @@ use std::{path::Path, time::Duration, time::Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::sim::Sim;
 use super::stdio::Client;
-use super::{GUESTS, NODES, goal, heading, median, memory_mib, path, row, server};
+use super::{GUESTS, NODES, goal, heading, median, memory_mib, row, server};
+use crate::sim::Sim;
+use crate::workspace::path;
 
 const STARTS: usize = 40;
 

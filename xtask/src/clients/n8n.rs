@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{Peer, Row, Transport};
+use super::table::{Feature, Row};
+use super::{Peer, Transport};
 use crate::npm;
 use crate::workspace::{root, run};
 
@@ -13,12 +14,13 @@ use crate::workspace::{root, run};
 pub(super) fn run_it() -> Result<Vec<Row>> {
     let folder = npm::install("xtask/clients/n8n", "clients/n8n")?;
     build_sqlite(&folder)?;
-    let peer = Peer::new(Transport::Http, None)?;
+    let (peer, token) = Peer::guarded()?;
     let mut command = Command::new(npm::node(&folder));
     command.arg(root().join("xtask/clients/n8n/run.mjs")).arg(&folder).args(peer.address());
-    let passed = peer.talk(command.arg("none"))?;
-    let client = "n8n 2.41.1 MCP Client, AI Agent".to_owned();
-    Ok(vec![Row { client, transport: Transport::Http, mode: "legacy", passed }])
+    let tally = peer.talk(command.arg(token))?;
+    let client = "n8n 2.41.1, client and agent".to_owned();
+    let has = &[Feature::List, Feature::Call, Feature::Structured];
+    Ok(vec![Row { client, transport: Transport::Http, mode: "legacy", has, tally }])
 }
 
 /// Its database driver has no binary for every machine, and install scripts are off.

@@ -19,6 +19,21 @@ const NODE: &str = "node@24.21.0";
 const SCRIPT: &str = "xtask/services/issuer.mjs";
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// A running issuer, which ends with this unless it ran before.
+pub(crate) struct Lease {
+    url: String,
+    ours: bool,
+}
+
+/// The issuer that runs, or one that is started for the time being.
+pub(crate) fn lease() -> Result<Lease> {
+    let ours = running().is_none();
+    if ours {
+        start()?;
+    }
+    Ok(Lease { url: running().context("the issuer does not answer")?, ours })
+}
+
 /// Installs where needed and starts it; nothing to do where it runs.
 pub(super) fn start() -> Result<()> {
     if let Some(url) = running() {
@@ -81,6 +96,24 @@ pub(super) fn status() {
     match running() {
         Some(url) => println!("the issuer runs, at {url}"),
         None => println!("the issuer does not run"),
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Its address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.ours {
+            // What does not stop is found by `cargo xtask services status`.
+            let _ = stop();
+        }
     }
 }
 

@@ -10,21 +10,21 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::path;
+use crate::workspace::path;
 
 /// A running simulator, ended when this is dropped.
-pub(super) struct Sim {
+pub(crate) struct Sim {
     child: Child,
     folder: TempDir,
     /// Where its levers are.
-    pub(super) control: String,
+    pub(crate) control: String,
 }
 
 // === impl Sim ===
 
 impl Sim {
     /// One cluster of this size; its target is called `lab`.
-    pub(super) fn start(binaries: &Path, nodes: u32, guests: u32) -> Result<Self> {
+    pub(crate) fn start(binaries: &Path, nodes: u32, guests: u32) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a folder for the run")?;
         let mut child = Command::new(binaries.join("proxmox-sim"))
             .args(["--estate", "scale", "--nodes", &nodes.to_string()])
@@ -54,13 +54,13 @@ impl Sim {
         Ok(sim)
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Settings for this simulator: `endpoint` is added to its table, `sections` after it. Whatever the
     /// server keeps goes into this run's folder.
-    pub(super) fn settings(&self, endpoint: &str, sections: &str) -> Result<PathBuf> {
+    pub(crate) fn settings(&self, endpoint: &str, sections: &str) -> Result<PathBuf> {
         let folder = self.folder.path();
         let mut settings: toml::Table =
             toml::from_str(&std::fs::read_to_string(folder.join("settings.toml"))?)?;
@@ -82,7 +82,7 @@ impl Sim {
     }
 
     /// Pulls a lever, such as `{"lever": "latency", "target": "lab", "ms": 100}`.
-    pub(super) async fn pull(&self, client: &stdx::http::Client, lever: &Value) -> Result<()> {
+    pub(crate) async fn pull(&self, client: &stdx::http::Client, lever: &Value) -> Result<()> {
         let answer = client.post(&self.control).body(lever.to_string()).send().await?;
         ensure!(answer.status().is_success(), "the simulator refused {lever}");
         Ok(())
