@@ -50,10 +50,12 @@ impl ConditionError {
             return Self::at(source, 0, "is no expression", hint);
         };
         let place = |value: isize| usize::try_from(value).unwrap_or(1).max(1);
-        let reason: String =
-            first.msg.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-        let reason = format!("does not parse: {}", reason.trim());
-        Self { line: place(first.pos.0), column: place(first.pos.1), reason, hint: hint.into() }
+        let (reason, hint) = plain(&first.msg).unwrap_or_else(|| {
+            let said = first.msg.chars().map(|c| if c.is_control() { ' ' } else { c });
+            let said: String = said.take(80).collect();
+            (format!("does not parse: {}", said.trim()), hint.to_owned())
+        });
+        Self { line: place(first.pos.0), column: place(first.pos.1), reason, hint }
     }
 
     /// The line, from 1.
@@ -75,6 +77,28 @@ impl ConditionError {
     pub fn hint(&self) -> &str {
         &self.hint
     }
+}
+
+/// The parser's commonest complaints in plain words, with what to do.
+fn plain(said: &str) -> Option<(String, String)> {
+    let quoted = |from: &str| {
+        let (_, rest) = said.split_once(from)?;
+        let (word, _) = rest.split_once('\'')?;
+        let word: String = word.chars().filter(|c| !c.is_control()).take(20).collect();
+        Some(word.trim().to_owned())
+    };
+    let word = quoted("input '").or_else(|| quoted("error at: '"))?;
+    Some(match word.as_str() {
+        "<EOF>" => {
+            let hint = "something must follow: a value, a name or a closing bracket";
+            ("ends too early".to_owned(), hint.to_owned())
+        }
+        "=" => ("has a single `=`".to_owned(), "compare with `==`".to_owned()),
+        word => {
+            let hint = "conditions are CEL, such as `tool == 'a' && size(tags) > 0`";
+            (format!("does not parse at `{word}`"), hint.to_owned())
+        }
+    })
 }
 
 impl fmt::Display for ConditionError {

@@ -23,6 +23,8 @@
 
 mod check;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod value;
 
 use std::{fmt, sync::Arc};

@@ -254,11 +254,25 @@ impl Policy {
         }
     }
 
-    /// Whether any line looks at the targets of a call of this tier: what changes anything is always
-    /// looked at, a read only where a line speaks of targets.
+    /// Whether a decision about a call of this tier can depend on its targets: about a change it
+    /// always can, about a read only where a line refuses some.
     pub fn weighs_targets(&self, access: Access) -> bool {
+        let reads = || self.rules.iter().filter(|rule| rule.speaks_of(Access::Read));
         access > Access::Read
-            || self.rules.iter().any(|rule| rule.speaks_of(Access::Read) && rule.weighs_targets())
+            || (reads().any(|rule| matches!(rule.effect, Effect::Deny { .. }))
+                && reads().any(Rule::weighs_targets))
+    }
+
+    /// The lines that were asked about one target and did not decide, each with the matcher that
+    /// did not fit, in their order.
+    pub fn passed_over(
+        &self,
+        asked: &Asked<'_>,
+        target: Option<&Target>,
+    ) -> Vec<(&str, &'static str)> {
+        let about = rule::About::new(asked, target);
+        let asked = self.rules.iter().map(|rule| (rule.name.as_str(), rule.why_not(&about)));
+        asked.map_while(|(name, matcher)| Some((name, matcher?))).collect()
     }
 
     /// The lines in their order.
@@ -476,7 +490,16 @@ impl Decided {
             Less => other,
             Equal => match (&self.decision, &other.decision) {
                 (Decision::Ask(one), Decision::Ask(two)) if one != two => match one.joined(two) {
-                    Some(ask) => Self { decision: Decision::Ask(ask), ..self },
+                    Some(ask) => Self {
+                        why: format!(
+                            "`{}` and `{}` both ask: together {}",
+                            self.line,
+                            other.line,
+                            ask.whom()
+                        ),
+                        decision: Decision::Ask(ask),
+                        ..self
+                    },
                     None => Self {
                         decision: Decision::Deny,
                         why: format!(

@@ -14,6 +14,7 @@ mod completion;
 mod consent;
 pub mod cursor;
 pub mod error;
+pub mod explain;
 pub mod facts;
 pub mod fleet;
 pub mod follow;

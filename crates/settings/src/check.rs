@@ -31,6 +31,10 @@ impl Loader<'_> {
         let server: Option<RawServer> = self.extract(merged, &["server"]);
         let http = self.http(merged);
         let oauth = self.oauth(merged);
+        let guard = self.guard(merged);
+        let approvers = self.approvers(merged);
+        let defaults = guard.as_ref().map(|guard| guard.defaults.clone()).unwrap_or_default();
+        let policy = self.policy(merged, defaults, &approvers);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
         if pve.is_empty() && pbs.is_empty() && self.findings.errors.is_empty() {
             let hint = "add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes \
@@ -39,7 +43,17 @@ impl Loader<'_> {
             self.findings.warn(&Origin::Default, "", complaint);
         }
         let server = server?.check(self.sources.default_state_dir());
-        Some(Settings { pve, pbs, server, http: http?, oauth, log: log?.check() })
+        Some(Settings {
+            pve,
+            pbs,
+            server,
+            http: http?,
+            oauth,
+            guard: guard?,
+            policy: policy?,
+            approvers,
+            log: log?.check(),
+        })
     }
 
     pub(crate) fn extract<T: DeserializeOwned>(

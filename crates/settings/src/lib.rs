@@ -31,6 +31,7 @@ mod document;
 pub mod env_file;
 mod environment;
 mod error;
+mod guard;
 mod http;
 mod keys;
 mod layer;
@@ -43,6 +44,7 @@ mod sources;
 mod table;
 mod text;
 
+pub use self::guard::{ApproverSettings, GuardSettings, OwnGuest};
 pub use api_core::endpoint::{Disk, FileContent, ReadFile};
 pub use document::{DEFAULT, default_toml, json_schema, reference, starter};
 pub use environment::{CONFIG_VARIABLE, ENV_FILE_VARIABLE, Flag, PREFIX};

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use estate::ClusterKey;
 use guard::Mode;
+use guard::policy::Policy;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::guard::{ApproverSettings, GuardSettings};
 use crate::http::HttpSettings;
 use crate::oauth::OAuthSettings;
 
@@ -28,6 +30,12 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The issuers whose access tokens are taken, by the names of their tables.
     pub oauth: BTreeMap<String, OAuthSettings>,
+    /// What is protected, and how much may change.
+    pub guard: GuardSettings,
+    /// Which calls run, ask or are refused; checked.
+    pub policy: Policy,
+    /// Who may agree to plans, by the names of their tables.
+    pub approvers: BTreeMap<String, ApproverSettings>,
     /// The log.
     pub log: LogSettings,
 }
@@ -201,6 +209,9 @@ impl fmt::Debug for Settings {
             .field("server", &self.server)
             .field("http", &self.http)
             .field("oauth", &self.oauth.keys())
+            .field("guard", &self.guard)
+            .field("policy", &self.policy.rules().len())
+            .field("approvers", &self.approvers.keys())
             .field("log", &self.log)
             .finish()
     }

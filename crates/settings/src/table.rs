@@ -1,5 +1,6 @@
 //! The table of settings: every section and key with its kind, default, example and meaning.
 
+mod guard;
 mod http;
 
 use crate::keys::{Key, Kind, Section};
@@ -47,6 +48,37 @@ pub static SECTIONS: &[Section] = &[
         doc: "One table per OAuth issuer whose access tokens are taken, besides the tokens that \
               `proxmox-mcp token new` makes.",
         keys: http::OAUTH,
+        words: ("", ""),
+    },
+    Section {
+        name: "guard",
+        named: false,
+        example: "",
+        doc: "What is protected, how much may change, and what consent takes where no line of the \
+              policy says otherwise.",
+        keys: guard::GUARD,
+        words: ("", ""),
+    },
+    Section {
+        name: "policy",
+        named: true,
+        example: "night",
+        doc: "One table per line of the policy: which calls run, which ask people first, which are \
+              refused. Lines are asked from the lowest `order` to the highest and the first that \
+              fits decides; behind them stand the built-in ones (`proxmox-mcp policy show`). Every \
+              matcher that is given must fit; of a list, one entry. `*` in a name stands for any \
+              characters.",
+        keys: guard::POLICY,
+        words: ("", ""),
+    },
+    Section {
+        name: "approver",
+        named: true,
+        example: "alice",
+        doc: "One table per person who may agree to plans. Each needs something that the account \
+              which calls the tools does not hold: another account, a key with a passphrase, \
+              one-time codes, or an identity on a channel. `proxmox-mcp approver add` writes it.",
+        keys: guard::APPROVER,
         words: ("", ""),
     },
     Section {

@@ -122,7 +122,7 @@ impl Rule {
                 }
                 let dupes = of.iter().enumerate().any(|(at, name)| of[..at].contains(name));
                 if dupes {
-                    return error(Some("ask"), "names somebody twice", "name each once");
+                    return error(Some("of"), "names somebody twice", "name each once");
                 }
                 None
             }

@@ -115,7 +115,9 @@ impl fmt::Display for Hours {
             }
             f.write_str("/")?;
         }
-        let [from, until] = [self.from, self.until];
+        let from = self.from;
+        // Midnight at the end is the 24th hour.
+        let until = if self.until == 0 { MINUTES_A_DAY } else { self.until };
         write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, until / 60, until % 60)?;
         match self.zone_name() {
             Some(zone) => write!(f, "@{zone}"),

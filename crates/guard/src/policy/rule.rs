@@ -123,9 +123,10 @@ pub(super) struct About<'a> {
 
 /// Whether a line's matchers fit.
 enum Fit {
-    No,
+    /// The matcher that does not.
+    No(&'static str),
     Yes,
-    /// It is denied because what the line looks at is not known.
+    /// It counts because what it looks at is not known.
     Unknown(String),
 }
 
@@ -236,7 +237,7 @@ impl Rule {
     /// What it decides about this call, if it speaks of it.
     pub(super) fn decide(&self, about: &About<'_>, defaults: &Defaults) -> Option<Decided> {
         let unknown = match self.fit(about) {
-            Fit::No => return None,
+            Fit::No(_) => return None,
             Fit::Yes => None,
             Fit::Unknown(why) => Some(why),
         };
@@ -275,40 +276,62 @@ impl Rule {
         Some(Decided { decision, line: self.name.clone(), why, unasked_per_hour: per_hour })
     }
 
+    /// The matcher that keeps it from speaking of this call; `None` if it does.
+    pub(super) fn why_not(&self, about: &About<'_>) -> Option<&'static str> {
+        match self.fit(about) {
+            Fit::No(matcher) => Some(matcher),
+            Fit::Yes | Fit::Unknown(_) => None,
+        }
+    }
+
     fn fit(&self, about: &About<'_>) -> Fit {
         let (it, asked) = (&self.matchers, about.asked);
         let any = |patterns: &[Pattern], name: &str| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.fits(name))
         };
-        if !self.speaks_of(asked.access)
-            || !(it.transports.is_empty() || it.transports.contains(&asked.transport))
-            || !any(&it.tools, asked.tool)
-            || !(it.toolsets.is_empty() || asked.toolsets.iter().any(|set| any(&it.toolsets, set)))
-            || !(it.principals.is_empty() || any(&it.principals, about.principal()))
-            || !(it.hours.is_empty() || it.hours.iter().any(|hours| hours.contain(asked.now)))
-            || (about.is_protected() && !self.speaks_of_protected())
-        {
-            return Fit::No;
+        if !self.speaks_of(asked.access) {
+            return Fit::No("tier");
         }
-        let strict = !matches!(self.effect, Effect::Allow { .. });
+        if !(it.transports.is_empty() || it.transports.contains(&asked.transport)) {
+            return Fit::No("transport");
+        }
+        if !any(&it.tools, asked.tool) {
+            return Fit::No("tool");
+        }
+        if !(it.toolsets.is_empty() || asked.toolsets.iter().any(|set| any(&it.toolsets, set))) {
+            return Fit::No("toolset");
+        }
+        if !(it.principals.is_empty() || any(&it.principals, about.principal())) {
+            return Fit::No("principal");
+        }
+        if !(it.hours.is_empty() || it.hours.iter().any(|hours| hours.contain(asked.now))) {
+            return Fit::No("hours");
+        }
+        if about.is_protected() && !self.speaks_of_protected() {
+            return Fit::No("protected");
+        }
         match about.target {
-            Some(target) if !it.fit_target(target) => return Fit::No,
+            Some(target) => {
+                if let Some(matcher) = it.unfit_for(target) {
+                    return Fit::No(matcher);
+                }
+            }
             None if self.weighs_targets() => {
                 // A change that touches nothing that is known may touch what this line protects.
                 if matches!(self.effect, Effect::Deny { .. }) && about.is_change() {
                     return Fit::Unknown("nothing is known of what the call touches".to_owned());
                 }
-                return Fit::No;
+                return Fit::No("target");
             }
-            _ => {}
+            None => {}
         }
         let Some(when) = &it.when else { return Fit::Yes };
         match when.holds(about.values()) {
             Ok(true) => Fit::Yes,
-            Ok(false) => Fit::No,
+            Ok(false) => Fit::No("when"),
             // What cannot be told makes a line that refuses or asks count, and one that allows not.
-            Err(error) if strict => Fit::Unknown(error.to_string()),
-            Err(_) => Fit::No,
+            Err(_) if matches!(self.effect, Effect::Allow { .. }) => Fit::No("when"),
+            Err(error) => Fit::Unknown(error.to_string()),
         }
     }
 }
@@ -316,7 +339,8 @@ impl Rule {
 // === impl Matchers ===
 
 impl Matchers {
-    fn fit_target(&self, target: &Target) -> bool {
+    /// The matcher that does not fit the target.
+    fn unfit_for(&self, target: &Target) -> Option<&'static str> {
         let fits = |patterns: &[Pattern], name: Option<&str>| {
             patterns.is_empty()
                 || name.is_some_and(|name| patterns.iter().any(|pattern| pattern.fits(name)))
@@ -325,11 +349,14 @@ impl Matchers {
             || target.tags.iter().any(|tag| self.tags.iter().any(|pattern| pattern.fits(tag)));
         let numbered = self.vmids.is_empty()
             || target.vmid.is_some_and(|id| self.vmids.iter().any(|ids| ids.contains(id)));
-        fits(&self.clusters, Some(&target.cluster))
-            && fits(&self.nodes, target.node.as_deref())
-            && fits(&self.pools, target.pool.as_deref())
-            && tagged
-            && numbered
+        let matchers = [
+            ("cluster", fits(&self.clusters, Some(&target.cluster))),
+            ("node", fits(&self.nodes, target.node.as_deref())),
+            ("pool", fits(&self.pools, target.pool.as_deref())),
+            ("tag", tagged),
+            ("vmid", numbered),
+        ];
+        matchers.into_iter().find(|(_, fits)| !fits).map(|(name, _)| name)
     }
 
     /// Whether it names exactly one guest.

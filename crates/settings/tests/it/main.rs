@@ -4,4 +4,5 @@ mod documents;
 mod env_file;
 mod errors;
 mod layers;
+mod policy;
 mod support;
