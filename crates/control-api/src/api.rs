@@ -5,8 +5,8 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::types::{
     Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage, Confirm,
-    DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, Toolbox,
-    ToolCallParams, ToolEvent, Welcome,
+    DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, ToolCallParams,
+    ToolEvent, Toolbox, Welcome,
 };
 
 /// What a manager can be asked.

@@ -16,8 +16,8 @@ use crate::api::ControlClient as _;
 use crate::error::{Error, ErrorKind};
 use crate::types::{
     Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage, Confirm,
-    DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, Toolbox,
-    ToolCallParams, ToolEvent, Welcome,
+    DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, ToolCallParams,
+    ToolEvent, Toolbox, Welcome,
 };
 
 /// The address in the handshake: a Unix socket has none, and nobody resolves it.
@@ -58,7 +58,8 @@ impl Client {
     /// [`ErrorKind::Absent`] where nobody listens, [`ErrorKind::Closed`] where this account is not let in,
     /// [`ErrorKind::Version`] where the manager is of another version.
     pub async fn connect(socket: &Path, version: &str) -> Result<Self, Error> {
-        let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
+        let stream =
+            UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
         let url = Url::parse(ADDRESS).expect("a constant address");
         let transport = WsTransportClientBuilder::default()
             .max_request_size(u32::try_from(MESSAGE).unwrap_or(u32::MAX))
@@ -243,7 +244,8 @@ async fn next<T: serde::de::DeserializeOwned>(
     match subscription.next().await {
         Some(Ok(item)) => Some(Ok(item)),
         Some(Err(error)) => {
-            let message = "read what the manager sent: it has another form; run both in one version";
+            let message =
+                "read what the manager sent: it has another form; run both in one version";
             Some(Err(Error::new(ErrorKind::Version, message).because(error)))
         }
         None if matches!(subscription.close_reason(), Some(SubscriptionCloseReason::Lagged)) => {

@@ -97,7 +97,12 @@ impl Deciding {
     /// # Errors
     /// It is no link of this manager, or not good any more. All of them look the same.
     pub async fn by_link(&self, claim: &Claim) -> Result<(Approval, Entry), Error> {
-        let bad = || Error::new(ErrorKind::NotFound, "find what the link is for: it is no link of this manager, or its time is over");
+        let bad = || {
+            Error::new(
+                ErrorKind::NotFound,
+                "find what the link is for: it is no link of this manager, or its time is over",
+            )
+        };
         let links: &Arc<Links> = self.engine.links().ok_or_else(bad)?;
         let approval = self.approval(claim.id).await.map_err(|_| bad())?;
         let entry = self.engine.book().entry(&claim.approver).ok_or_else(bad)?;
@@ -180,10 +185,12 @@ impl Deciding {
         note: &str,
         proof: &Proof,
     ) -> Result<guard::ports::Action, Error> {
-        let missing = || Error::new(ErrorKind::NotFound, format!("settle action {id}: there is none"));
+        let missing =
+            || Error::new(ErrorKind::NotFound, format!("settle action {id}: there is none"));
         let action = self.actions.action(id).await.map_err(port)?.ok_or_else(missing)?;
         if action.state != ActionState::Unknown {
-            let message = format!("settle action {id}: its end is known, it is {}", action.state.as_str());
+            let message =
+                format!("settle action {id}: its end is known, it is {}", action.state.as_str());
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         let statement = Statement::Settle { id: id.to_string(), done };
@@ -205,7 +212,9 @@ impl Deciding {
 
     async fn approval(&self, id: ApprovalId) -> Result<Approval, Error> {
         let found = self.engine.approvals().approval(id).await.map_err(port)?;
-        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("find approval {id}: there is none")))
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("find approval {id}: there is none"))
+        })
     }
 
     /// Finds out who somebody is.
@@ -217,7 +226,8 @@ impl Deciding {
         may: impl Fn(&Entry) -> bool,
     ) -> Result<Proven, Error> {
         let book = self.engine.book();
-        let refused = |why: String| Error::new(ErrorKind::Forbidden, format!("take the decision: {why}"));
+        let refused =
+            |why: String| Error::new(ErrorKind::Forbidden, format!("take the decision: {why}"));
         let now = self.engine.now();
         let principal = peer.principal();
         match proof {
@@ -236,9 +246,8 @@ impl Deciding {
             Proof::Signature { approver, at, signature } => {
                 let signature = Signature::from_base64(*at, signature)
                     .ok_or_else(|| refused("the signature is not Base64".to_owned()))?;
-                let entry = book
-                    .check_signature(statement, approver, &signature, now)
-                    .map_err(refused)?;
+                let entry =
+                    book.check_signature(statement, approver, &signature, now).map_err(refused)?;
                 Ok(Proven { entry, principal, way: Way::Passphrase, signature: Some(signature) })
             }
             Proof::Code { approver, code } => {
@@ -276,7 +285,10 @@ impl Deciding {
             None => book.attested(approval, record),
         };
         book.may_decide(approval, &record).map_err(|why| {
-            Error::new(ErrorKind::Forbidden, format!("decide about approval {}: {why}", approval.id))
+            Error::new(
+                ErrorKind::Forbidden,
+                format!("decide about approval {}: {why}", approval.id),
+            )
         })?;
         let decided = self.engine.approvals().decide(approval.id, record.clone(), now).await;
         let decided = decided.map_err(port)?;
@@ -354,7 +366,10 @@ fn check_digest(approval: &Approval, digest: &str) -> Result<(), Error> {
     if approval.digest.as_str() == digest {
         return Ok(());
     }
-    let message = format!("decide about approval {}: it is for another plan than the one that was looked at", approval.id);
+    let message = format!(
+        "decide about approval {}: it is for another plan than the one that was looked at",
+        approval.id
+    );
     Err(Error::new(ErrorKind::Conflict, message))
 }
 

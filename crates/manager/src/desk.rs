@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_api::{
-    Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage, Component,
-    ComponentState, Confirm, ControlServer, DecisionParams, Error, ErrorKind, Freeze, FreezeParams,
-    Hello, LiftParams, REVISION, SettleParams, Standing, Status, ToolCallParams, Toolbox, Welcome,
+    Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage,
+    Component, ComponentState, Confirm, ControlServer, DecisionParams, Error, ErrorKind, Freeze,
+    FreezeParams, Hello, LiftParams, REVISION, SettleParams, Standing, Status, ToolCallParams,
+    Toolbox, Welcome,
 };
-use guard::ports::{
-    ActionState, Actions, ApprovalState, Approvals, Approvers as _, ConfirmId, Confirms,
-};
+use guard::ports::{ActionState, Actions, ApprovalState, Approvals, ConfirmId, Confirms};
 use guard::{Grant, Principal, Scope, ports};
 use jiff::{SignedDuration, Timestamp};
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
@@ -102,7 +101,8 @@ impl Desk {
         match self.sees(peer) {
             None => Ok(()),
             Some(own) => {
-                let message = format!("{what}: {own} is neither an approver nor the manager's own account");
+                let message =
+                    format!("{what}: {own} is neither an approver nor the manager's own account");
                 Err(Error::new(ErrorKind::Forbidden, message))
             }
         }
@@ -125,7 +125,8 @@ impl Desk {
     /// The approval, if the peer may see it; another's looks like none.
     async fn find(&self, peer: &Peer, id: &str) -> Result<ports::Approval, Error> {
         let shown: String = id.chars().filter(|c| c.is_ascii_alphanumeric()).take(40).collect();
-        let missing = || Error::new(ErrorKind::NotFound, format!("find approval {shown}: there is none"));
+        let missing =
+            || Error::new(ErrorKind::NotFound, format!("find approval {shown}: there is none"));
         let id = id.parse().map_err(|_| missing())?;
         let found = self.approvals().approval(id).await.map_err(port)?.ok_or_else(missing)?;
         match self.sees(peer) {
@@ -158,12 +159,17 @@ impl Desk {
 /// Who is at the other end of this connection.
 fn peer(extensions: &Extensions) -> Result<Peer, Error> {
     // Put there for every connection; without it nobody is let in.
-    extensions.get::<Peer>().cloned().ok_or_else(|| {
-        Error::new(ErrorKind::Forbidden, "tell who calls: the system did not say")
-    })
+    extensions
+        .get::<Peer>()
+        .cloned()
+        .ok_or_else(|| Error::new(ErrorKind::Forbidden, "tell who calls: the system did not say"))
 }
 
-fn words<T>(given: &[String], what: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Error> {
+fn words<T>(
+    given: &[String],
+    what: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Error> {
     let states = given.iter().map(|word| read(word).ok_or(word));
     states.collect::<Result<_, _>>().map_err(|word| {
         let word = stdx::untrusted::line(word, 40).into_owned();
@@ -176,7 +182,11 @@ impl ControlServer for Desk {
     async fn hello(&self, extensions: &Extensions, hello: Hello) -> RpcResult<Welcome> {
         let peer = peer(extensions)?;
         if hello.version != self.about.version || hello.revision != REVISION {
-            tracing::warn!(theirs = hello.version, pid = peer.pid, "a program of another version called");
+            tracing::warn!(
+                theirs = hello.version,
+                pid = peer.pid,
+                "a program of another version called"
+            );
         }
         Ok(Welcome {
             version: self.about.version.clone(),
@@ -227,9 +237,8 @@ impl ControlServer for Desk {
         };
         let found = self.approvals().approvals(&filter).await.map_err(port)?;
         let now = self.now();
-        let is_wanted = |it: &&ports::Approval| {
-            wanted.is_empty() || wanted.contains(&it.state_at(now))
-        };
+        let is_wanted =
+            |it: &&ports::Approval| wanted.is_empty() || wanted.contains(&it.state_at(now));
         Ok(found.iter().filter(is_wanted).map(|it| view::approval(it, now)).collect())
     }
 
@@ -246,11 +255,10 @@ impl ControlServer for Desk {
         let peer = peer(extensions)?;
         let DecisionParams { id, digest, approve, proof, note } = decision;
         // Whoever decides need not be one who sees everything: what counts is the proof.
-        let id = id.parse().map_err(|_| {
-            Error::new(ErrorKind::NotFound, "decide: that is no approval's id")
-        })?;
-        let decided =
-            self.books.deciding.decide(&peer, id, &digest, approve, &proof, note).await?;
+        let id = id
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::NotFound, "decide: that is no approval's id"))?;
+        let decided = self.books.deciding.decide(&peer, id, &digest, approve, &proof, note).await?;
         Ok(view::approval(&decided, self.now()))
     }
 
@@ -328,9 +336,8 @@ impl ControlServer for Desk {
     async fn confirms(&self, extensions: &Extensions) -> RpcResult<Vec<Confirm>> {
         let sees = self.sees(&peer(extensions)?);
         let open = self.books.confirms.open_confirms().await.map_err(port)?;
-        let own = |it: &&ports::Confirm| {
-            sees.as_ref().is_none_or(|own| it.principal.actor() == *own)
-        };
+        let own =
+            |it: &&ports::Confirm| sees.as_ref().is_none_or(|own| it.principal.actor() == *own);
         Ok(open.iter().filter(own).map(view::confirm).collect())
     }
 
@@ -347,7 +354,11 @@ impl ControlServer for Desk {
         Ok(view::confirm(&confirmed))
     }
 
-    async fn actions(&self, extensions: &Extensions, filter: ActionFilter) -> RpcResult<Vec<Action>> {
+    async fn actions(
+        &self,
+        extensions: &Extensions,
+        filter: ActionFilter,
+    ) -> RpcResult<Vec<Action>> {
         let peer = peer(extensions)?;
         let filter = ports::ActionFilter {
             principal: self.sees(&peer),
@@ -362,9 +373,9 @@ impl ControlServer for Desk {
     async fn settle(&self, extensions: &Extensions, params: SettleParams) -> RpcResult<Action> {
         let peer = peer(extensions)?;
         let SettleParams { id, done, note, proof } = params;
-        let id = id.parse().map_err(|_| {
-            Error::new(ErrorKind::NotFound, "settle: that is no action's id")
-        })?;
+        let id = id
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::NotFound, "settle: that is no action's id"))?;
         let settled = self.books.deciding.settle(&peer, id, done, &note, &proof).await?;
         Ok(view::action(&settled))
     }

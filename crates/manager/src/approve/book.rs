@@ -96,7 +96,9 @@ impl Book {
             ));
         };
         if now.duration_since(signature.at).abs() > FRESH {
-            return Err("the signature is not of now; compare the clocks of both machines".to_owned());
+            return Err(
+                "the signature is not of now; compare the clocks of both machines".to_owned()
+            );
         }
         if !statement.is_signed(approver, key, signature) {
             return Err(format!("the signature is not {approver}'s for this"));
@@ -153,7 +155,9 @@ impl Approvers for Book {
     fn may_decide(&self, approval: &Approval, decision: &DecisionRecord) -> Result<(), String> {
         let DecisionRecord { way, principal, .. } = decision;
         if *way == Way::Client {
-            return Err("an answer in the client is good for the call that asked it, not later".to_owned());
+            return Err(
+                "an answer in the client is good for the call that asked it, not later".to_owned()
+            );
         }
         let entry = self.need(&decision.approver)?;
         let decider = Decider { approver: &entry.approver, principal, way: *way };

@@ -173,9 +173,15 @@ mod tests {
         let before = secret.code(29).unwrap();
         let older = codes.take("ada", &secret, &before, at(59)).unwrap_err();
         assert!(older.contains("used already"), "an older one after a newer one");
-        assert!(codes.take("ada", &secret, &secret.code(90).unwrap(), at(65)).is_ok(), "a fast clock");
+        assert!(
+            codes.take("ada", &secret, &secret.code(90).unwrap(), at(65)).is_ok(),
+            "a fast clock"
+        );
         assert!(codes.take("ada", &secret, "287082", at(1000)).is_err());
-        assert!(codes.take("bob", &secret, "287082", at(59)).is_ok(), "each has codes of their own");
+        assert!(
+            codes.take("bob", &secret, "287082", at(59)).is_ok(),
+            "each has codes of their own"
+        );
     }
 
     #[test]

@@ -58,7 +58,9 @@ pub enum KeyError {
     #[error("the passphrase is not the right one")]
     WrongPassphrase,
     /// It is too easily found.
-    #[error("a passphrase has at least {SHORTEST} characters; a few words that belong to nobody's sentence do well")]
+    #[error(
+        "a passphrase has at least {SHORTEST} characters; a few words that belong to nobody's sentence do well"
+    )]
     TooShort,
     /// The machine gives no memory or no random bytes.
     #[error("the machine gives no memory or no random bytes for it")]
@@ -202,7 +204,8 @@ fn place(name: &str, public: &PublicKey) -> String {
 }
 
 fn derive(passphrase: &SecretString, salt: [u8; 16], cost: Cost) -> Result<SealKey, KeyError> {
-    let params = Params::new(cost.kib, cost.rounds, 1, Some(32)).map_err(|_| KeyError::NotAKeyFile)?;
+    let params =
+        Params::new(cost.kib, cost.rounds, 1, Some(32)).map_err(|_| KeyError::NotAKeyFile)?;
     let mut key = [0; 32];
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase.expose_secret().as_bytes(), &salt, &mut key)
@@ -223,7 +226,10 @@ mod tests {
         assert!(!text.contains("horse"));
         let read = SealedKey::from_text(&text).unwrap();
         assert_eq!(read, made);
-        assert_eq!(read.unlock(&"wrong horse battery".into()).unwrap_err(), KeyError::WrongPassphrase);
+        assert_eq!(
+            read.unlock(&"wrong horse battery".into()).unwrap_err(),
+            KeyError::WrongPassphrase
+        );
         let key = read.unlock(&passphrase).unwrap();
         assert_eq!(&key.public(), made.public());
 
@@ -249,7 +255,9 @@ mod tests {
         for text in ["", "ed25519:", "ed25519:AAAA", &public[8..]] {
             assert_eq!(text.parse::<PublicKey>(), Err(KeyError::NotPublic), "{text}");
         }
-        let hungry = format!("{HEAD}\nname a\npublic {public}\nargon2id 4194304 3 AAAAAAAAAAAAAAAAAAAAAA==\nsealed AA\n");
+        let hungry = format!(
+            "{HEAD}\nname a\npublic {public}\nargon2id 4194304 3 AAAAAAAAAAAAAAAAAAAAAA==\nsealed AA\n"
+        );
         for text in ["", HEAD, &hungry] {
             assert_eq!(SealedKey::from_text(text), Err(KeyError::NotAKeyFile));
         }

@@ -1,8 +1,6 @@
 //! From the guard's types to what goes over the wire.
 
-use control_api::{
-    Action, Approval, ApprovalDetail, AuditEntry, Confirm, Decided, Freeze,
-};
+use control_api::{Action, Approval, ApprovalDetail, AuditEntry, Confirm, Decided, Freeze};
 use guard::ports;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -26,7 +24,8 @@ pub(super) fn approval(it: &ports::Approval, now: Timestamp) -> Approval {
         expires_at: it.expires_at,
         rule: it.rule.clone(),
         tool: it.form.tool.clone(),
-        summary: stdx::untrusted::line(it.summary.lines().next().unwrap_or_default(), LINE).into_owned(),
+        summary: stdx::untrusted::line(it.summary.lines().next().unwrap_or_default(), LINE)
+            .into_owned(),
         state: it.state_at(now).as_str().to_owned(),
         needed: it.needed,
         of: it.of.clone(),
