@@ -93,8 +93,6 @@ pub(crate) fn app(dropped: Arc<Notify>) -> App {
         .expect("nothing contradicts itself")
 }
 
-/// The passphrase of every test's approver.
-pub(crate) const PASSPHRASE: &str = "three words nobody says";
 /// RFC 6238's secret; its code at second 59 is 287082.
 pub(crate) const CODE_SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
@@ -109,7 +107,7 @@ pub(crate) struct Inside {
     pub(crate) channel: Arc<Heard>,
     pub(crate) engine: Engine,
     pub(crate) deciding: Deciding,
-    pub(crate) ada: SigningKey,
+    pub(crate) ada: &'static SigningKey,
 }
 
 /// Runs nothing but the books: what was approved is claimed and done at once.
@@ -187,6 +185,15 @@ impl ConsentChannel for Heard {
     }
 }
 
+/// Ada's key, unlocked once for all tests: that is slow on purpose.
+fn ada() -> &'static SigningKey {
+    static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| {
+        let passphrase = "three words nobody says".into();
+        SealedKey::make("ada", &passphrase).unwrap().unlock(&passphrase).unwrap()
+    })
+}
+
 /// Noon of a day; tests move the clock.
 pub(crate) fn noon() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
@@ -197,7 +204,7 @@ pub(crate) fn inside() -> Inside {
     let clock = ManualClock::at(noon());
     let audit = LazyStore::new(StoreUrl::Memory);
     let store = GuardStore::new(audit.clone(), Arc::new(SealKey::new(&[3; 32])));
-    let sealed = SealedKey::make("ada", &PASSPHRASE.into()).unwrap();
+    let signing = ada();
     let mut ada = Approver::new("ada");
     ada.principals =
         [Principal::local(2001), Principal::channel("discord", "4711").unwrap()].into();
@@ -209,7 +216,7 @@ pub(crate) fn inside() -> Inside {
     group.gid = Some(900);
     let code = Arc::new(CodeSecret::try_new(&CODE_SECRET.into()).unwrap());
     let entries = vec![
-        Entry { approver: ada, key: Some(sealed.public().clone()), code: Some(code) },
+        Entry { approver: ada, key: Some(signing.public()), code: Some(code) },
         Entry { approver: bob, key: None, code: None },
         Entry { approver: group, key: None, code: None },
     ];
@@ -234,8 +241,7 @@ pub(crate) fn inside() -> Inside {
     });
     let (freezes, actions) = (Arc::new(store.clone()), Arc::new(store.clone()));
     let deciding = Deciding::new(engine.clone(), freezes, actions, audit.clone());
-    let ada = sealed.unlock(&PASSPHRASE.into()).unwrap();
-    Inside { clock, store, audit, book, links, worker, channel, engine, deciding, ada }
+    Inside { clock, store, audit, book, links, worker, channel, engine, deciding, ada: signing }
 }
 
 impl Inside {
