@@ -240,7 +240,7 @@ fn variables_and_flags_are_named() {
         .variable("PROXMOX_MCP_EVENTS__X", "3")
         .flag("--mode", "server.mode", "everything");
     expect![[r#"
-        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, manager, log
+        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, manager, log
         error: variable PROXMOX_MCP_PVE__HOME: pve.home: names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency: is text; it takes a whole number from 1 to 64
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x: goes too deep; did you mean `concurrency`?
@@ -369,7 +369,7 @@ audience = "https://mcp.example.lan/mcp"
             error: /etc/proxmox-mcp/config.toml:3: oauth.a.audience: is empty; tokens for anybody are for nobody
             error: /etc/proxmox-mcp/config.toml:4: oauth.a.jwks_url: holds a login; keys are public: leave the login out
             error: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes."a b": is not the name of an OAuth scope; it holds no space, quote or backslash
-            error: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes."proxmox.read": is no scope: `reed` is not a scope: use read, operate, destroy, toolset:NAME or cluster:KEY; for example "read" or "operate,toolset:backup,cluster:home"
+            error: /etc/proxmox-mcp/config.toml:5: oauth.a.scopes."proxmox.read": is no scope: `reed` is not a scope: use read, operate, destroy, toolset:NAME, cluster:KEY, node:NAME, pool:NAME, tag:NAME, vmid:100-199, hours:mon-fri/08:00-18:00@ZONE, rate:60, changes:5 or guests:10; for example "read" or "operate,toolset:backup,cluster:home"
             error: /etc/proxmox-mcp/config.toml:6: oauth.a.required_scope: is not the name of an OAuth scope; it holds no space, quote or backslash
             error: /etc/proxmox-mcp/config.toml:7: oauth.a.algorithms: lists "HS256"; whoever can check such a token can make one: let the issuer sign with a key pair
             error: /etc/proxmox-mcp/config.toml:7: oauth.a.algorithms: lists "RS265"; did you mean `RS256`?
