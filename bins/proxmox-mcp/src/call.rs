@@ -38,7 +38,9 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
     estate.options.task_wait = FOLLOW;
     let app = estate.app()?;
     let arguments = parse(&args.args)?;
-    let (answer, failed) = ask(&app, &args.tool, arguments).await?;
+    let asked = ask(&app, &args.tool, arguments).await;
+    estate.audit.finish().await;
+    let (answer, failed) = asked?;
     if args.json {
         let structured = answer.structured.unwrap_or_default();
         output::line(&serde_json::to_string_pretty(&structured)?)?;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::actions::ActionsCommand;
+use crate::audit::AuditCommand;
 use crate::token::TokenCommand;
 
 /// Runs a Proxmox estate through the Model Context Protocol.
@@ -45,6 +47,12 @@ pub(crate) enum Command {
     /// Make, list and revoke the bearer tokens of `serve --http`.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Show what was done, check that the audit log is as it was written, and export it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// List actions without a known end, and say how one ended.
+    #[command(subcommand)]
+    Actions(ActionsCommand),
 }
 
 const SERVE_EXAMPLES: &str = "\

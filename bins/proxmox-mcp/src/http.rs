@@ -47,6 +47,7 @@ pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitC
         () = async { impatient.cancelled().await; tokio::signal::ctrl_c().await.ok(); } => {}
     }
     probe.abort();
+    estate.audit.finish().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,12 +2,15 @@
 //!
 //! *Invariant:* assembly only: parse arguments, load settings, build, run, map the exit code.
 
+mod actions;
+mod audit;
 mod call;
 mod cli;
 mod config;
 mod demo;
 mod estate;
 mod http;
+mod kept;
 mod output;
 #[cfg(test)]
 mod reference;
@@ -51,6 +54,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test(args) => test::run(args, log).await,
         Command::Config(command) => config::run(command).await,
         Command::Token(command) => token::run(command),
+        Command::Audit(command) => audit::run(command).await,
+        Command::Actions(command) => actions::run(command).await,
     }
 }
 

@@ -28,9 +28,10 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     warn_of_trust(estate.options.mode);
     // Reads nothing as long as the client watches nothing.
     tokio::spawn(watch::watch(app.clone(), watch::PERIOD));
-    mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown)
-        .await
-        .context("serve on standard input and output")?;
+    let served =
+        mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
+    estate.audit.finish().await;
+    served.context("serve on standard input and output")?;
     Ok(ExitCode::SUCCESS)
 }
 

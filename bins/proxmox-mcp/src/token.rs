@@ -2,8 +2,6 @@
 //!
 //! *Invariant:* a token is written to standard output once, when it is made, and nowhere else.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,7 +18,8 @@ use settings::Loaded;
 use stdx::{Clock, SystemClock};
 
 use crate::cli::SourceArgs;
-use crate::{estate, output};
+use crate::estate;
+use crate::output::{self, Said};
 
 /// A call failed: no token has that name.
 const FAILED: u8 = 1;
@@ -94,25 +93,9 @@ struct Place {
     loaded: Option<Loaded>,
 }
 
-/// What a command says to whom.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Said {
-    /// For standard output.
-    out: String,
-    /// For the person.
-    err: String,
-    code: u8,
-}
-
 /// Runs a command on the streams of this process.
 pub(crate) fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
-    let said = execute(command, &SystemClock, &TimeZone::system())?;
-    // Whoever closed standard error does not want to know.
-    let _ = std::io::stderr().write_all(said.err.as_bytes());
-    if !said.out.is_empty() {
-        output::line(&said.out)?;
-    }
-    Ok(ExitCode::from(said.code))
+    execute(command, &SystemClock, &TimeZone::system())?.print()
 }
 
 fn execute(command: TokenCommand, clock: &dyn Clock, zone: &TimeZone) -> anyhow::Result<Said> {
@@ -243,17 +226,7 @@ fn table(tokens: &[TokenInfo], now: Timestamp, zone: &TimeZone) -> String {
         let used = info.last_used.map_or("never".to_owned(), |day| day.to_string());
         [info.name.clone(), info.scope.to_string(), day(info.created, zone), ends, used]
     });
-    let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
-    let mut text = String::new();
-    for row in &rows {
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-            let is_last = column + 1 == row.len();
-            let _ = if is_last { write!(text, "{cell}") } else { write!(text, "{cell:<width$}  ") };
-        }
-        text.push('\n');
-    }
-    text
+    output::columns(std::iter::once(head).chain(rows).collect())
 }
 
 /// A moment as people here write it, to the minute.
@@ -263,6 +236,8 @@ fn day(time: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use clap::Parser as _;
     use expect_test::expect;
     use stdx::ManualClock;

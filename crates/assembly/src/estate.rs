@@ -13,11 +13,13 @@ use mcp_tools::{
     tools::api::Library,
 };
 use proxmox_sim::{Sim, SimConfig};
-use secrecy::ExposeSecret;
 use settings::{Flag, Loaded, Sources};
-use store::{InvalidStoreUrl, LazyStore, ProtocolJobs, StoreUrl};
+use store::{LazyStore, ProtocolJobs, StoreUrl};
 
-use crate::journal::AuditJournal;
+use crate::{
+    journal::AuditJournal,
+    kept::{self, Audit},
+};
 
 /// What a program wants to run.
 #[derive(Clone, Default)]
@@ -53,6 +55,8 @@ pub struct Estate {
     pub options: mcp_tools::Options,
     /// What survives.
     pub store: LazyStore,
+    /// What was done.
+    pub audit: Audit,
     demo: Option<Demo>,
 }
 
@@ -81,23 +85,15 @@ impl Estate {
             tracing::warn!(%warning, "settings");
         }
         let server = &loaded.settings.server;
-        let url = match (&demo, &server.store_url) {
+        let url = match &demo {
             // Nothing of a demo is kept.
-            (Some(_), _) => StoreUrl::Memory,
-            (None, Some(url)) => {
-                url.expose_secret().parse().map_err(|error: InvalidStoreUrl| {
-                    let hint = "it takes postgres://… or sqlite:///path/to/file";
-                    anyhow::anyhow!(
-                        "{}",
-                        loaded.error_at("server.store_url", error.to_string(), hint)
-                    )
-                })?
-            }
-            (None, None) => StoreUrl::Sqlite(server.state_dir.join("store.db")),
+            Some(_) => StoreUrl::Memory,
+            None => kept::store_url(&loaded)?,
         };
         let store = LazyStore::new(url);
         // What a simulator publishes must not be taken for a real server's of the same version.
         let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
+        let audit = Audit::new(&store, state, &loaded.settings.audit)?;
         let principal = local_principal();
         let options = mcp_tools::Options {
             mode: server.mode,
@@ -107,7 +103,7 @@ impl Estate {
             version: wanted.version,
             principal,
             redaction: Redaction::new(loaded.settings.secrets()),
-            journal: Some(Arc::new(AuditJournal::new(store.clone()))),
+            journal: Some(Arc::new(AuditJournal::new(audit.log().clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
             scope: None,
             process: Process::in_folder(state.join("programs")),
@@ -115,7 +111,7 @@ impl Estate {
             exec_allow: server.exec_allow.clone(),
         };
         let fleet = Arc::new(connect(&loaded, state)?);
-        Ok(Self { loaded, fleet, options, store, demo })
+        Ok(Self { loaded, fleet, options, store, audit, demo })
     }
 
     /// The private folder of a demo.

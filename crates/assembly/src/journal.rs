@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use mcp_tools::journal::{Entry, Journal};
-use store::{LazyStore, NewAuditRecord};
+use store::{NewAuditRecord, SignedLog};
 
 /// The journal that survives.
-pub struct AuditJournal(LazyStore);
+pub struct AuditJournal(SignedLog);
 
 impl AuditJournal {
-    /// Over this store.
-    pub fn new(store: LazyStore) -> Self {
-        Self(store)
+    /// Into this log.
+    pub fn new(log: SignedLog) -> Self {
+        Self(log)
     }
 }
 
@@ -24,8 +24,7 @@ impl Journal for AuditJournal {
             target: entry.target,
             payload: entry.payload,
         };
-        let store = self.0.get().await.map_err(|error| stdx::Chain(&error).to_string())?;
-        store.append(record).await.map_err(|error| stdx::Chain(&error).to_string())?;
+        self.0.append(record).await.map_err(|error| stdx::Chain(&error).to_string())?;
         Ok(())
     }
 }

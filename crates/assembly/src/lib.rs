@@ -15,11 +15,14 @@
 //!
 //! *Invariant:* no command line, and nothing is printed: programs speak, this assembles.
 
+mod copies;
 mod estate;
 mod journal;
+mod kept;
 mod scopes;
 pub mod web;
 
 pub use crate::estate::{DemoWanted, Estate, Wanted, local_principal, start_log};
 pub use crate::journal::AuditJournal;
+pub use crate::kept::{Audit, store_url};
 pub use crate::scopes::{check as check_scope, errors as scope_errors};

@@ -26,6 +26,7 @@
 //!
 //! For details, see: `docs/guide/settings.md` and the generated `docs/reference/config.md`.
 
+mod audit;
 mod check;
 mod document;
 pub mod env_file;
@@ -37,7 +38,6 @@ mod keys;
 mod layer;
 mod layers;
 mod load;
-mod manager;
 mod oauth;
 mod origins;
 mod settings;
@@ -47,13 +47,13 @@ mod text;
 
 pub use self::guard::{ApproverSettings, GuardSettings, OwnGuest};
 pub use api_core::endpoint::{Disk, FileContent, ReadFile};
+pub use audit::AuditSettings;
 pub use document::{DEFAULT, default_toml, json_schema, reference, starter};
 pub use environment::{CONFIG_VARIABLE, ENV_FILE_VARIABLE, Flag, PREFIX};
 pub use error::{ConfigError, ConfigErrors, Origin, Warning};
 pub use http::{HttpSettings, TlsFiles};
 pub use keys::{Key, Kind, Section};
 pub use load::{Loaded, load, load_from};
-pub use manager::ManagerSettings;
 pub use oauth::OAuthSettings;
 pub use origins::OriginEntry;
 pub use settings::{LogFormat, LogLevel, LogSettings, ServerSettings, Settings, Topology};

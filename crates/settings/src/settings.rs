@@ -12,9 +12,9 @@ use guard::policy::Policy;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::audit::AuditSettings;
 use crate::guard::{ApproverSettings, GuardSettings};
 use crate::http::HttpSettings;
-use crate::manager::ManagerSettings;
 use crate::oauth::OAuthSettings;
 
 /// Everything that is set, checked, with every secret at hand.
@@ -37,8 +37,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Who may agree to plans, by the names of their tables.
     pub approvers: BTreeMap<String, ApproverSettings>,
-    /// The daemon and its control socket.
-    pub manager: ManagerSettings,
+    /// Where copies of audit records go.
+    pub audit: AuditSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -195,11 +195,12 @@ impl Settings {
         self.pve.is_empty() && self.pbs.is_empty()
     }
 
-    /// Every secret of every endpoint, for the redactor.
+    /// Every secret in the settings, for the redactor.
     pub fn secrets(&self) -> Vec<SecretString> {
         let pve = self.pve.values().flat_map(|options| options.secrets());
         let pbs = self.pbs.values().flat_map(|options| options.secrets());
-        pve.chain(pbs).chain(self.server.store_url.clone()).collect()
+        let of_endpoints = pve.chain(pbs).chain(self.server.store_url.clone());
+        of_endpoints.chain(self.audit.webhook_url.clone()).collect()
     }
 }
 
@@ -215,7 +216,7 @@ impl fmt::Debug for Settings {
             .field("guard", &self.guard)
             .field("policy", &self.policy.rules().len())
             .field("approvers", &self.approvers.keys())
-            .field("manager", &self.manager)
+            .field("audit", &self.audit)
             .field("log", &self.log)
             .finish()
     }

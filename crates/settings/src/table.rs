@@ -1,8 +1,8 @@
 //! The table of settings: every section and key with its kind, default, example and meaning.
 
+mod audit;
 mod guard;
 mod http;
-mod manager;
 
 use crate::keys::{Key, Kind, Section};
 
@@ -83,11 +83,12 @@ pub static SECTIONS: &[Section] = &[
         words: ("", ""),
     },
     Section {
-        name: "manager",
+        name: "audit",
         named: false,
         example: "",
-        doc: "The manager (`proxmox-manager`): its control socket, and what it serves.",
-        keys: manager::MANAGER,
+        doc: "Copies of the audit log, for whoever must not trust this machine alone. A copy never \
+              holds up an action and never fails one; what cannot be delivered is counted and said.",
+        keys: audit::AUDIT,
         words: ("", ""),
     },
     Section {

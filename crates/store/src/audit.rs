@@ -20,7 +20,7 @@ use crate::rows::storable;
 use crate::{Error, ErrorKind};
 
 pub use checkpoint::{Checkpoint, CheckpointKey, InvalidKey, PublicKey};
-pub use signed::{AuditCopies, SignedLog, read_mark};
+pub use signed::{AuditCopies, AuditFiles, SignedLog, read_mark};
 pub use verify::{Damage, Expected, Verification, verify};
 
 /// The hash before the first record's.
@@ -110,6 +110,27 @@ impl AuditRecord {
             Error::new(ErrorKind::Corrupt, message)
         })?;
         Ok(Self::chained(new, seq, &hash))
+    }
+
+    /// The record as one line of JSON; its payload is in it as the very text that was hashed, unless
+    /// somebody made it something else than JSON.
+    pub fn to_line(&self) -> String {
+        let payload = match serde_json::value::RawValue::from_string(self.payload.clone()) {
+            // A line is a line.
+            Ok(raw) if !raw.get().contains(['\n', '\r']) => raw.get().to_owned(),
+            _ => serde_json::Value::from(self.payload.as_str()).to_string(),
+        };
+        let head = serde_json::json!({
+            "seq": self.seq,
+            "time": self.time.to_string(),
+            "principal": self.principal,
+            "action": self.action,
+            "target": self.target,
+        });
+        let tail = serde_json::json!({ "prev_hash": self.prev_hash, "hash": self.hash });
+        let (head, tail) = (head.to_string(), tail.to_string());
+        // Joined by hand, so that the payload's text stays what it is.
+        format!("{},\"payload\":{payload},{}", &head[..head.len() - 1], &tail[1..])
     }
 
     /// The hash of this content under that number.

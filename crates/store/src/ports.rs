@@ -16,12 +16,14 @@ mod freezes;
 mod undos;
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use guard::ports::{KeptCall, PortError, PortErrorKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stdx::Chain;
+use stdx::keyfile;
 use stdx::seal::{SealKey, Sealed};
 
 use crate::records::{Filter, Record, Row};
@@ -31,15 +33,33 @@ use crate::{Error, ErrorKind, LazyStore, Store};
 #[derive(Clone, Debug)]
 pub struct GuardStore {
     store: LazyStore,
-    key: Arc<SealKey>,
+    key: Arc<Key>,
+}
+
+/// The key that seals calls.
+#[derive(Debug)]
+enum Key {
+    Given(SealKey),
+    /// Read, or made, with the first call: who only looks needs none.
+    File {
+        path: PathBuf,
+        key: OnceLock<SealKey>,
+    },
 }
 
 // === impl GuardStore ===
 
 impl GuardStore {
     /// Keeps records in this store, and seals calls with this key.
-    pub fn new(store: LazyStore, key: Arc<SealKey>) -> Self {
-        Self { store, key }
+    pub fn new(store: LazyStore, key: SealKey) -> Self {
+        Self { store, key: Arc::new(Key::Given(key)) }
+    }
+
+    /// Keeps records in this store, and seals calls with the key in `seal.key` in this folder, which
+    /// is made with the first call.
+    pub fn in_folder(store: LazyStore, folder: &Path) -> Self {
+        let key = Key::File { path: folder.join("seal.key"), key: OnceLock::new() };
+        Self { store, key: Arc::new(key) }
     }
 
     async fn rows(&self) -> Result<Arc<dyn Store>, PortError> {
@@ -52,7 +72,7 @@ impl GuardStore {
             .map(|call| json!({ "tool": call.tool, "arguments": call.arguments }))
             .collect();
         let plain = Value::from(calls).to_string();
-        self.key.seal(place, plain.as_bytes()).map_err(|error| unavailable(&error))
+        self.key.get()?.seal(place, plain.as_bytes()).map_err(|error| unavailable(&error))
     }
 
     fn open(&self, place: &str, sealed: &Sealed) -> Result<Vec<KeptCall>, PortError> {
@@ -63,7 +83,7 @@ impl GuardStore {
             );
             PortError::new(PortErrorKind::Unavailable, message)
         };
-        let plain = self.key.open(place, sealed).map_err(|error| failed(&error))?;
+        let plain = self.key.get()?.open(place, sealed).map_err(|error| failed(&error))?;
         // What opens was written by this program.
         let calls: Vec<Value> = serde_json::from_slice(&plain).map_err(|error| failed(&error))?;
         let call = |call: &Value| {
@@ -114,6 +134,23 @@ impl GuardStore {
             let also = also.map(R::to_row);
             if store.replace(R::TABLE, changed, also).await.map_err(refused)? {
                 return Ok(record);
+            }
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    fn get(&self) -> Result<&SealKey, PortError> {
+        match self {
+            Self::Given(key) => Ok(key),
+            Self::File { path, key } => {
+                if let Some(key) = key.get() {
+                    return Ok(key);
+                }
+                let bytes = keyfile::random_key(path).map_err(|error| unavailable(&error))?;
+                Ok(key.get_or_init(|| SealKey::new(&bytes)))
             }
         }
     }

@@ -1,6 +1,4 @@
-//! The manager's own tests: its door over real sockets, whose decisions count, and what runs.
+//! The manager's own tests: its door, over real sockets.
 
-mod decide;
 mod door;
-mod engine;
 mod support;

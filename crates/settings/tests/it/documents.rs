@@ -34,8 +34,15 @@ fn uncommented(text: &str) -> String {
 
 /// The secrets and files of tables are alternatives: one of each is kept.
 fn without_alternatives(text: &str) -> String {
-    let dropped =
-        ["token = ", "operate_token = ", "username", "password", "totp_secret", "fingerprint"];
+    let dropped = [
+        "token = ",
+        "operate_token = ",
+        "webhook_url = ",
+        "username",
+        "password",
+        "totp_secret",
+        "fingerprint",
+    ];
     let dropped = dropped.iter().chain(&["server_name", "ca_file"]);
     // What belongs to other decisions of a line, and to more approvers than one.
     let dropped = dropped.chain(&["per_hour", "reason", "count"]);
@@ -52,6 +59,7 @@ fn with_files(setup: Setup) -> Setup {
     let setup = setup.file("/etc/group", "root:x:0:\nproxmox-approvers:x:900:alice\n");
     let setup =
         setup.file("/etc/proxmox-mcp/tls.crt", CA).file("/etc/proxmox-mcp/tls.key", "secret");
+    let setup = setup.file("/etc/proxmox-mcp/audit.url", "https://hooks.example.lan/audit");
     names.iter().fold(setup, |setup, name| {
         setup
             .file(&format!("/etc/proxmox-mcp/{name}.token"), "secret")

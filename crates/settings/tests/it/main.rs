@@ -1,5 +1,6 @@
 //! Settings from every layer, every class of error with its place, and the earlier `.env`.
 
+mod audit;
 mod documents;
 mod env_file;
 mod errors;

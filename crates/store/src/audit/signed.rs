@@ -5,9 +5,10 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use stdx::Chain;
+use stdx::keyfile::{self, KeyFileError};
 
 use super::{AuditRecord, Checkpoint, CheckpointKey, NewAuditRecord};
 use crate::{Error, LazyStore};
@@ -25,8 +26,23 @@ pub trait AuditCopies: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct SignedLog {
     store: LazyStore,
-    signer: Option<Arc<Signer>>,
+    signer: Option<Arc<LazySigner>>,
     copies: Option<Arc<dyn AuditCopies>>,
+}
+
+/// The files beside a log: the key that signs, and the mark of the log's end.
+#[derive(Clone, Debug)]
+pub struct AuditFiles {
+    /// Where the key is.
+    pub key: PathBuf,
+    /// Where the last checkpoint is.
+    pub mark: PathBuf,
+}
+
+/// A signer that reads, or makes, its key with the first record: who only reads needs none.
+struct LazySigner {
+    files: AuditFiles,
+    signer: OnceLock<Option<Signer>>,
 }
 
 struct Signer {
@@ -34,6 +50,42 @@ struct Signer {
     mark: PathBuf,
     /// The number in the file, as far as this program knows.
     marked: Mutex<u64>,
+}
+
+// === impl AuditFiles ===
+
+impl AuditFiles {
+    /// `audit.key` and `audit.mark` in this folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { key: folder.join("audit.key"), mark: folder.join("audit.mark") }
+    }
+
+    /// The key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be used, or holds something else.
+    pub fn read_key(&self) -> Result<Option<CheckpointKey>, KeyFileError> {
+        keyfile::read(&self.key)?.map(|bytes| self.key_of(&bytes)).transpose()
+    }
+
+    /// The key, made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditFiles::read_key`], and when it cannot be made.
+    pub fn read_or_make_key(&self) -> Result<CheckpointKey, KeyFileError> {
+        let no_randomness = |_| KeyFileError::NoRandomness { path: self.key.clone() };
+        let make = || CheckpointKey::generate().map_err(no_randomness);
+        self.key_of(&keyfile::read_or_make(&self.key, make)?)
+    }
+
+    fn key_of(&self, bytes: &[u8]) -> Result<CheckpointKey, KeyFileError> {
+        CheckpointKey::from_pkcs8(bytes).map_err(|_| KeyFileError::Malformed {
+            path: self.key.clone(),
+            wanted: "an Ed25519 key (PKCS #8)",
+        })
+    }
 }
 
 // === impl SignedLog ===
@@ -44,11 +96,11 @@ impl SignedLog {
         Self { store, signer: None, copies: None }
     }
 
-    /// Signs with this key, and keeps the last checkpoint in the file `mark`: whoever can write in
-    /// the store but not there cannot cut the end off unseen.
+    /// Signs with the key in these files, and keeps the last checkpoint there, too: whoever can
+    /// write in the store but not there cannot cut the end off unseen.
     #[must_use]
-    pub fn with_signer(mut self, key: CheckpointKey, mark: PathBuf) -> Self {
-        self.signer = Some(Arc::new(Signer { key, mark, marked: Mutex::new(0) }));
+    pub fn signed_with(mut self, files: AuditFiles) -> Self {
+        self.signer = Some(Arc::new(LazySigner { files, signer: OnceLock::new() }));
         self
     }
 
@@ -68,16 +120,16 @@ impl SignedLog {
     pub async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
         let store = self.store.get().await?;
         let record = store.append(record).await?;
-        if let Some(signer) = &self.signer {
-            let checkpoint = signer.key.sign(&record);
-            if record.seq.is_multiple_of(EVERY)
+        if let Some(lazy) = &self.signer {
+            let (lazy, signed) = (Arc::clone(lazy), record.clone());
+            let sign = move || lazy.get().map(|signer| signer.sign(&signed));
+            // A panic there is a bug that has been printed; the record is written all the same.
+            let checkpoint = tokio::task::spawn_blocking(sign).await.ok().flatten();
+            if let Some(checkpoint) = checkpoint.filter(|it| it.seq.is_multiple_of(EVERY))
                 && let Err(error) = store.keep_checkpoint(&checkpoint).await
             {
                 tracing::warn!(error = %Chain(&error), "a checkpoint of the audit log is not kept");
             }
-            let signer = Arc::clone(signer);
-            // A panic there is a bug that has been printed; the record is written all the same.
-            let _ = tokio::task::spawn_blocking(move || signer.mark(&checkpoint)).await;
         }
         if let Some(copies) = &self.copies {
             copies.copy(&record);
@@ -92,9 +144,31 @@ impl std::fmt::Debug for SignedLog {
     }
 }
 
+// === impl LazySigner ===
+
+impl LazySigner {
+    fn get(&self) -> Option<&Signer> {
+        let make = || match self.files.read_or_make_key() {
+            Ok(key) => Some(Signer { key, mark: self.files.mark.clone(), marked: Mutex::new(0) }),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the audit log is not signed");
+                None
+            }
+        };
+        self.signer.get_or_init(make).as_ref()
+    }
+}
+
 // === impl Signer ===
 
 impl Signer {
+    /// Signs for this record, and marks it as the end.
+    fn sign(&self, record: &AuditRecord) -> Checkpoint {
+        let checkpoint = self.key.sign(record);
+        self.mark(&checkpoint);
+        checkpoint
+    }
+
     fn mark(&self, checkpoint: &Checkpoint) {
         let mut marked = self.marked.lock().unwrap_or_else(PoisonError::into_inner);
         // Another program on the same log may have come further.

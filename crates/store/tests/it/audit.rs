@@ -1,12 +1,13 @@
 //! The audit log against somebody who can write in the database: what each damage looks like.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{Executor as _, Row as _};
-use store::audit::{AuditCopies, Expected, GENESIS, PublicKey, read_mark};
+use store::audit::{AuditCopies, AuditFiles, Expected, GENESIS, PublicKey, read_mark};
 use store::{
     AuditLog as _, AuditRecord, CheckpointKey, LazyStore, NewAuditRecord, SignedLog, SqliteStore,
     StoreUrl, verify,
@@ -34,9 +35,10 @@ struct Raw {
 impl Chain {
     async fn of_twenty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = CheckpointKey::from_pkcs8(&CheckpointKey::generate().unwrap()).unwrap();
-        let chain = Self { folder, key: key.public() };
-        let log = chain.log().with_signer(key, chain.mark());
+        let files = AuditFiles::in_folder(folder.path());
+        let key = files.read_or_make_key().unwrap().public();
+        let chain = Self { folder, key };
+        let log = SignedLog::new(LazyStore::new(url(&chain.path()))).signed_with(files);
         for number in 1..=20 {
             log.append(entry(number)).await.unwrap();
         }
@@ -49,10 +51,6 @@ impl Chain {
 
     fn mark(&self) -> PathBuf {
         self.folder.path().join("audit.mark")
-    }
-
-    fn log(&self) -> SignedLog {
-        SignedLog::new(LazyStore::new(url(&self.path())))
     }
 
     async fn says(&self) -> String {
@@ -437,12 +435,12 @@ async fn the_mark_and_the_copies_follow_the_log() {
     let mark = folder.path().join("audit.mark");
     let url = url(&folder.path().join("store.db"));
     let seen = std::sync::Arc::new(Seen(std::sync::Mutex::default()));
-    let pkcs8 = CheckpointKey::generate().unwrap();
+    let files = AuditFiles::in_folder(folder.path());
     let program = || {
-        let key = CheckpointKey::from_pkcs8(&pkcs8).unwrap();
         let log = SignedLog::new(LazyStore::new(url.clone()));
-        log.with_signer(key, mark.clone()).with_copies(seen.clone())
+        log.signed_with(files.clone()).with_copies(seen.clone())
     };
+    assert!(files.read_key().unwrap().is_none(), "the first record makes it");
     assert_eq!(read_mark(&mark).unwrap(), None);
     let (one, two) = (program(), program());
     for number in 0..10 {
@@ -455,8 +453,13 @@ async fn the_mark_and_the_copies_follow_the_log() {
     std::fs::write(&mark, "garbage").unwrap();
     assert!(read_mark(&mark).unwrap_err().to_string().contains("does not hold a checkpoint"));
     // A folder that cannot be written to does not hold up the record.
-    let key = CheckpointKey::from_pkcs8(&pkcs8).unwrap();
-    let nowhere = SignedLog::new(LazyStore::new(url.clone()))
-        .with_signer(key, folder.path().join("none/audit.mark"));
-    assert_eq!(nowhere.append(entry(11)).await.unwrap().seq, 11);
+    let nowhere = AuditFiles { mark: folder.path().join("none/audit.mark"), ..files.clone() };
+    let log = SignedLog::new(LazyStore::new(url.clone())).signed_with(nowhere);
+    assert_eq!(log.append(entry(11)).await.unwrap().seq, 11);
+    // Nor does a key that is none.
+    let garbage = AuditFiles { key: mark.clone(), ..files };
+    std::fs::set_permissions(&mark, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(garbage.read_key().unwrap_err().to_string().ends_with("Ed25519 key (PKCS #8)"));
+    let log = SignedLog::new(LazyStore::new(url)).signed_with(garbage);
+    assert_eq!(log.append(entry(12)).await.unwrap().seq, 12);
 }

@@ -20,7 +20,7 @@ pub(crate) fn over(url: &StoreUrl) -> GuardStore {
 }
 
 fn with_key(url: &StoreUrl, byte: u8) -> GuardStore {
-    GuardStore::new(LazyStore::new(url.clone()), Arc::new(SealKey::new(&[byte; 32])))
+    GuardStore::new(LazyStore::new(url.clone()), SealKey::new(&[byte; 32]))
 }
 
 /// Every contract of the ports; `empty` gives the URL of a new empty store each time.
@@ -188,4 +188,13 @@ async fn records_are_storable_and_calls_open_with_their_key_alone() {
     assert!(other.to_string().contains("another key or place"), "{other}");
     assert!(!other.to_string().contains("hunter2"));
     assert!(ports.kept_call(ApprovalId::from_bits(1)).await.unwrap_err().is_not_found());
+
+    // The key's file is made by the first call that is kept, and not by looking.
+    let state = folder.path().join("state");
+    let ports = GuardStore::in_folder(LazyStore::new(url.clone()), &state);
+    assert!(ports.approval(asked.id).await.unwrap().is_some());
+    assert!(!state.exists());
+    let kept = ports.ask(question(), now).await.unwrap().id;
+    let again = GuardStore::in_folder(LazyStore::new(url), &state);
+    assert_eq!(again.kept_call(kept).await.unwrap(), question().call);
 }
