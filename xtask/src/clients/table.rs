@@ -47,7 +47,7 @@ pub(super) struct Row {
 }
 
 const LEGEND: &str = "\
-Each figure is checks passed of checks made; for cancel and subscribe they are made at the server or at Proxmox, too.
+Each figure is checks passed of checks made; those of cancel look at Proxmox and, over HTTP, at the server's metrics, too.
 –  the client has no such thing: the command lines of inspector and mcporter end with one answer and ask nobody;
    n8n's nodes call tools only; OpenAPI describes REST, where a call is one request and one answer.
 ";
