@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::codegen;
-use crate::services::{self, Service};
+use crate::services;
 use crate::workspace::{self, cargo};
 
 /// A step of `cargo xtask ci`.
@@ -46,7 +46,7 @@ pub(crate) fn run(steps: &[Step], skip: &[Step]) -> Result<()> {
 
 /// Runs all tests with the services that they use, which must then be there.
 pub(crate) fn test(args: &[String]) -> Result<()> {
-    services::start(&[Service::Postgres])?;
+    services::start(&[])?;
     let mut command = cargo(&["test", "--workspace"]);
     workspace::run(command.args(args).env("REQUIRE_SERVICES", "1"))
 }

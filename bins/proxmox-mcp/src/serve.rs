@@ -27,7 +27,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     );
     warn_of_trust(estate.options.mode);
     // Reads nothing as long as the client watches nothing.
-    tokio::spawn(watch::watch(app.clone(), watch::PERIOD));
+    tokio::spawn(watch::watch(&app, watch::PERIOD));
     let served =
         mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
     estate.audit.finish().await;

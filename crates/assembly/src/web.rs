@@ -234,8 +234,9 @@ impl Catalogue for Surface {
             apps.clear();
         }
         let app = self.build(&grant.scope);
-        // Reads nothing as long as nobody watches anything; sessions may hold the app for longer than this map does.
-        tokio::spawn(watch::watch(app.clone(), watch::PERIOD));
+        // Reads nothing as long as nobody watches anything, and ends with the app, which sessions may hold for longer than
+        // this map does.
+        tokio::spawn(watch::watch(&app, watch::PERIOD));
         apps.insert(grant.scope.clone(), app.clone());
         app
     }

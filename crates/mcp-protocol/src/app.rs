@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 use serde_json::Value;
 use stdx::{Clock, SystemClock};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::JsonObject;
 use crate::completion::Completer;
@@ -32,6 +33,13 @@ pub struct App {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// An app that somebody else keeps: for what looks after it as long as it is served.
+#[derive(Clone)]
+pub struct WeakApp {
+    inner: Weak<Inner>,
+    gone: CancellationToken,
+}
+
 pub(crate) struct Inner {
     pub(crate) implementation: Implementation,
     pub(crate) instructions: String,
@@ -50,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) list_ttl: Duration,
     pub(crate) end_grace: Duration,
     pub(crate) ask_timeout: Duration,
+    /// Ends its token when the last clone of the app is gone.
+    alive: DropGuard,
 }
 
 pub(crate) struct Entry {
@@ -181,6 +191,7 @@ impl App {
                 list_ttl: Duration::from_mins(5),
                 end_grace: Duration::from_millis(500),
                 ask_timeout: Duration::from_mins(5),
+                alive: CancellationToken::new().drop_guard(),
             },
         }
     }
@@ -242,6 +253,11 @@ impl App {
             Some(tasks) => tasks.cancel(owner, id, self.inner.clock.now()).await,
             None => Ok(None),
         }
+    }
+
+    /// The same app, without keeping it.
+    pub fn downgrade(&self) -> WeakApp {
+        WeakApp { inner: Arc::downgrade(&self.inner), gone: self.inner.alive.token().clone() }
     }
 
     /// Tells clients what has changed; only what [`AppBuilder::notifier`] announces is heard.
@@ -339,6 +355,20 @@ impl App {
         // A name of any length may come from outside; what goes back is bounded.
         let name = name.chars().take(MAX_NAME).collect();
         Err(CallError::UnknownTool { name, hint })
+    }
+}
+
+// === impl WeakApp ===
+
+impl WeakApp {
+    /// The app, if anybody still has it.
+    pub fn upgrade(&self) -> Option<App> {
+        self.inner.upgrade().map(|inner| App { inner })
+    }
+
+    /// Waits until nobody has the app any more.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 }
 

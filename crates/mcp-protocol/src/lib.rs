@@ -77,7 +77,9 @@ mod tool;
 
 pub use async_trait::async_trait;
 
-pub use crate::app::{App, AppBuilder, BuildError, CallError, Implementation, Listing, Observer};
+pub use crate::app::{
+    App, AppBuilder, BuildError, CallError, Implementation, Listing, Observer, WeakApp,
+};
 pub use crate::ask::{Answers, InputAnswer, InputKind, InputRequest, Root};
 pub use crate::completion::{Completer, Completion, CompletionRef};
 pub use crate::content::{Audience, Content, ContentBody};

@@ -122,6 +122,11 @@ impl ToolError {
         report
     }
 
+    /// A fact, if it is a text.
+    pub(crate) fn fact(&self, name: &str) -> Option<&str> {
+        self.report.facts.get(name).and_then(Value::as_str)
+    }
+
     /// The sentence.
     pub fn message(&self) -> &str {
         &self.report.lead

@@ -4,7 +4,6 @@
 //! status. So every action follows its task to the end, or to the caller's deadline and then says
 //! how to go on.
 
-mod change;
 pub(crate) mod ha;
 pub(crate) mod state;
 
@@ -19,7 +18,6 @@ use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
-pub(crate) use self::change::{Change, known_tasks, run};
 use crate::{
     fleet::{Pbs, Pve},
     report::Report,
@@ -70,8 +68,6 @@ pub(crate) struct Followed {
     pub(crate) tail: Vec<String>,
     /// How long it was watched.
     pub(crate) watched: Duration,
-    /// Whether it was found by looking, since the answer that named it was lost.
-    pub(crate) was_lost: bool,
 }
 
 // === impl Until ===
@@ -103,11 +99,6 @@ impl Until {
     /// How long it has been.
     pub fn elapsed(&self) -> Duration {
         self.since.elapsed()
-    }
-
-    /// The same end, but at least `wait` from now.
-    pub(crate) fn or_at_least(self, wait: Duration) -> Self {
-        Self { end: self.end.max(Instant::now() + wait), ..self }
     }
 
     /// The same beginning, but no longer than `wait` from now.
@@ -234,7 +225,7 @@ pub(crate) async fn follow(
         () = tell(cx, &until, newest) => unreachable!("telling progress never ends by itself"),
     };
     let (upid, end, tail) = (outcome.upid, outcome.state, outcome.log_tail);
-    Ok(Followed { upid, end, tail, watched: until.elapsed(), was_lost: false })
+    Ok(Followed { upid, end, tail, watched: until.elapsed() })
 }
 
 /// Tells the newest line of the log again and again, with the seconds as progress.
@@ -255,11 +246,6 @@ impl Followed {
     /// Whether it still runs, as far as is known.
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.end, TaskEnd::Running { .. })
-    }
-
-    /// Whether the work was done, warnings or not.
-    pub(crate) fn is_success(&self) -> bool {
-        matches!(self.end, TaskEnd::Ok | TaskEnd::Warnings(_))
     }
 
     /// Why it failed, if it did, in the server's own words.
@@ -293,9 +279,6 @@ impl Followed {
     /// Puts task, status and, unless all is well, the end of the log into a report.
     pub(crate) fn tell(&self, report: Report) -> Report {
         let mut report = report.fact("upid", self.upid.as_str()).fact("status", self.word());
-        if self.was_lost {
-            report = report.note("the answer was lost; this is what the task's own status says");
-        }
         match &self.end {
             TaskEnd::Failed(cause) => report = report.fact("cause", clean_cause(cause)),
             TaskEnd::Running { unreachable: Some(why) } => {
@@ -352,7 +335,7 @@ mod tests {
         let followed = |end, tail: &[&str]| {
             let tail = tail.iter().map(|line| (*line).to_owned()).collect();
             let watched = Duration::from_secs(3);
-            Followed { upid: upid.clone(), end, tail, watched, was_lost: false }
+            Followed { upid: upid.clone(), end, tail, watched }
         };
         let cause = "start failed:\n QEMU exited with code 1\n";
         let tail = ["kvm: busy", "TASK ERROR: start failed"];

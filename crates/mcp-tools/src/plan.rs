@@ -35,7 +35,7 @@ mod say;
 #[cfg(test)]
 mod tests;
 
-use std::{any::Any, collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
 
 use api_core::Request;
 use async_trait::async_trait;
@@ -137,8 +137,9 @@ pub struct Plan {
     /// Facts of the answer, good or bad, such as the guest's address.
     pub facts: JsonObject,
     settle: Option<Settle>,
+    explain: Option<Explain>,
+    patience: Option<Duration>,
     nothing: Option<Box<Report>>,
-    carried: Option<Box<dyn Any + Send>>,
 }
 
 /// One value that changes.
@@ -186,6 +187,8 @@ pub struct Step {
     pub(crate) judged: bool,
     /// How its task is recognised where the answer that names it is lost.
     pub(crate) trace: Option<Trace>,
+    /// What is done before and after its call.
+    pub(crate) around: Option<Around>,
     /// Parameters that are secret although their names do not say so.
     pub(crate) secrets: Vec<String>,
 }
@@ -209,9 +212,15 @@ pub(crate) enum Doing {
     Wait(Work),
 }
 
-type Settle = Box<
-    dyn FnOnce(Cx, Done) -> Pin<Box<dyn Future<Output = Result<Report, ToolError>> + Send>> + Send,
->;
+/// What is done around the one call of a step, as part of it.
+pub(crate) struct Around {
+    before: Box<dyn FnOnce() -> Boxed<()> + Send>,
+    after: Box<dyn FnOnce(Running, StepOutcome) -> Boxed<Result<StepOutcome, ToolError>> + Send>,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Settle = Box<dyn FnOnce(Cx, Done) -> Boxed<Result<Report, ToolError>> + Send>;
+type Explain = Box<dyn FnOnce(ToolError) -> Boxed<ToolError> + Send>;
 
 // === impl Plan ===
 
@@ -231,8 +240,9 @@ impl Plan {
             notes: Vec::new(),
             facts: JsonObject::new(),
             settle: None,
+            explain: None,
+            patience: None,
             nothing: None,
-            carried: None,
         }
     }
 
@@ -339,16 +349,21 @@ impl Plan {
         self
     }
 
-    /// Takes along what a tool with its own [`ActionTool::run`] has read already.
+    /// What to do when a step has failed, after all that cleans up: look at what is there, and say so.
     #[must_use]
-    pub fn carry<T: Any + Send>(mut self, value: T) -> Self {
-        self.carried = Some(Box::new(value));
+    pub fn explain<F>(mut self, explain: impl FnOnce(ToolError) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ToolError> + Send + 'static,
+    {
+        self.explain = Some(Box::new(move |error| Box::pin(explain(error))));
         self
     }
 
-    /// What was taken along.
-    pub fn take<T: Any + Send>(&mut self) -> Option<T> {
-        self.carried.take()?.downcast().ok().map(|value| *value)
+    /// The longest that the call waits, where that is less than the server is willing to.
+    #[must_use]
+    pub fn within(mut self, patience: Option<Duration>) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Whether there is nothing to do.
@@ -405,6 +420,7 @@ impl Step {
             stoppable: false,
             judged: false,
             trace: None,
+            around: None,
             secrets: Vec::new(),
         }
     }
@@ -436,6 +452,25 @@ impl Step {
     #[must_use]
     pub fn judged(mut self) -> Self {
         self.judged = true;
+        self
+    }
+
+    /// Reads something before its call is sent, and goes on after its task has ended well: for calls
+    /// that only ask for what somebody else does then.
+    #[must_use]
+    pub(crate) fn around<B, A>(
+        mut self,
+        before: impl FnOnce() -> B + Send + 'static,
+        after: impl FnOnce(Running, StepOutcome) -> A + Send + 'static,
+    ) -> Self
+    where
+        B: Future<Output = ()> + Send + 'static,
+        A: Future<Output = Result<StepOutcome, ToolError>> + Send + 'static,
+    {
+        self.around = Some(Around {
+            before: Box::new(move || Box::pin(before())),
+            after: Box::new(move |running, outcome| Box::pin(after(running, outcome))),
+        });
         self
     }
 

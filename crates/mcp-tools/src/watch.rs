@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mcp_protocol::{App, CallContext, ResourceBody};
+use mcp_protocol::{App, CallContext, Notifier, ResourceBody, WeakApp};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tracing::debug;
@@ -41,12 +41,20 @@ const RESTLESS: &[&str] = &[
     "wait",
 ];
 
-/// Watches for as long as it is polled; ends never.
+/// Watches for as long as anybody else has the app.
 ///
 /// Costs nothing while no client watches anything.
-pub async fn watch(app: App, period: Duration) {
-    let notifier = app.notifier();
-    let Some(resources) = app.resources().cloned() else { return };
+pub fn watch(app: &App, period: Duration) -> impl Future<Output = ()> + Send + use<> {
+    let (notifier, weak) = (app.notifier(), app.downgrade());
+    async move {
+        tokio::select! {
+            () = look_after(&weak, &notifier, period) => {}
+            () = weak.gone() => {}
+        }
+    }
+}
+
+async fn look_after(app: &WeakApp, notifier: &Notifier, period: Duration) {
     let mut known: BTreeMap<String, [u8; 32]> = BTreeMap::new();
     loop {
         let watched = notifier.watched();
@@ -56,6 +64,9 @@ pub async fn watch(app: App, period: Duration) {
             continue;
         }
         known.retain(|uri, _| watched.contains(uri));
+        // Kept for the time of the reading only.
+        let Some(app) = app.upgrade() else { return };
+        let Some(resources) = app.resources() else { return };
         for uri in &watched {
             let cx = CallContext::detached(app.caller().clone());
             // A document that cannot be read is neither changed nor unchanged.
@@ -78,6 +89,7 @@ pub async fn watch(app: App, period: Duration) {
                 notifier.resource_updated(uri);
             }
         }
+        drop(app);
         tokio::select! {
             () = tokio::time::sleep(period) => {}
             // What is watched from now on needs its first reading at once.

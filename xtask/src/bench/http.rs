@@ -96,6 +96,21 @@ impl Http {
         Ok(id)
     }
 
+    /// Calls a tool within a session; the answer as it came: JSON, or events where there was progress
+    /// to tell before it.
+    pub(super) async fn call_in_session(&self, session: &str, call: &Value) -> Result<String> {
+        let body = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call});
+        let request = self.client.post(&self.url).header("accept", EITHER);
+        let request = request.header("content-type", "application/json");
+        let request = request.header("mcp-session-id", session);
+        let request = request.header("mcp-protocol-version", LEGACY).body(body.to_string());
+        let answer = request.send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{call}: {status}: {text}");
+        Ok(text)
+    }
+
     /// Opens a session's stream.
     pub(super) async fn listen(&self, session: &str) -> Result<Stream> {
         let request = self.client.get(&self.url).header("accept", "text/event-stream");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::bare::Bare;
@@ -15,8 +16,12 @@ use super::{GUESTS, NODES, goal, guest_status, heading, percentile, row, server}
 use crate::sim::Sim;
 use crate::workspace::path;
 
+/// Changes run unasked.
+const MODE: &str = "[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]";
 /// How many are in flight, and how many calls a round has then.
 const LEVELS: [(usize, usize); 3] = [(1, 100), (8, 200), (64, 400)];
+/// So many changes are told as streams, one after the other.
+const STREAMS: usize = 100;
 /// Ours and the bare client take turns this often.
 const ROUNDS: usize = 6;
 
@@ -30,7 +35,7 @@ struct Lap {
 pub(super) fn run(binaries: &Path) -> Result<()> {
     let sim = Sim::start(binaries, NODES, GUESTS)?;
     // As many requests go on to the endpoint as the bare client has under way; by default eight do.
-    let config = sim.settings("concurrency = 64", "")?;
+    let config = sim.settings("concurrency = 64", MODE)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(measure(&server(binaries), &config, sim.folder()))
 }
@@ -55,6 +60,15 @@ async fn measure(server: &Path, config: &Path, folder: &Path) -> Result<()> {
         };
         against("http", in_flight, calls, ours, upstream).await?;
     }
+    let session: Arc<str> = http.open_session().await?.into();
+    for (in_flight, calls) in LEVELS {
+        let ours = || {
+            let (http, call, session) = (http.clone(), Arc::clone(&call), Arc::clone(&session));
+            async move { accept(&http.call_in_session(&session, &call).await?) }
+        };
+        against("http session", in_flight, calls, ours, upstream).await?;
+    }
+    streams(&http, &session, &guest.address).await?;
     drop(process);
 
     let crowd = Crowd::start(server, &["serve", "--config", path(config)?]).await?;
@@ -64,6 +78,29 @@ async fn measure(server: &Path, config: &Path, folder: &Path) -> Result<()> {
             async move { accept(&crowd.call("tools/call", &call).await?) }
         };
         against("stdio", in_flight, calls, ours, upstream).await?;
+    }
+    Ok(())
+}
+
+/// Changes that tell progress, so that their answers are streams: an event that is held back for what
+/// follows it, as by Nagle's algorithm, costs 40 ms and would show here.
+async fn streams(http: &Http, session: &str, guest: &str) -> Result<()> {
+    let mut lap = Lap::default();
+    for round in 0..STREAMS {
+        let call = json!({
+            "name": "guest_configure",
+            "arguments": {"guest": guest, "set": {"description": format!("round {round}")}},
+            "_meta": {"progressToken": round},
+        });
+        let started = Instant::now();
+        let answer = http.call_in_session(session, &call).await?;
+        lap.times.push(started.elapsed());
+        accept(&answer)?;
+        ensure!(answer.contains("notifications/progress"), "it was no stream: {answer}");
+    }
+    for (name, percent) in [("p50", 50), ("p99", 99)] {
+        let what = format!("http session, a change told as a stream: {name}, ms");
+        row(&what, percentile(&lap.times, percent), None, f64::NAN);
     }
     Ok(())
 }

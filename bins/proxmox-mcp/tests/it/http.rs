@@ -9,27 +9,36 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use stdx::{
+    http::HttpOptions,
+    tls::{TlsOptions, TlsPolicy},
+};
 use testkit::{Progress, wait_for};
 
 /// A running server and where it said that it is.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     errors: BufReader<ChildStderr>,
     /// Its first line.
-    said: String,
+    pub(crate) said: String,
 }
 
 /// An answer: status, head, body.
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Server {
     fn start(args: &[&str]) -> Self {
+        Self::with(&[&["--demo"], args].concat())
+    }
+
+    /// One that these flags alone make.
+    pub(crate) fn with(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
-            .args(["serve", "--demo"])
+            .arg("serve")
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -45,31 +54,43 @@ impl Server {
         Self { child, errors, said }
     }
 
-    fn address(&self) -> &str {
-        let rest = self.said.split_once("http://").unwrap().1;
+    pub(crate) fn address(&self) -> &str {
+        let rest = self.said.split_once("://").unwrap().1;
         rest.split_once("/mcp").unwrap().0
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         exchange(TcpStream::connect(self.address()).unwrap(), method, path, headers, body)
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
     }
 
-    fn tool(&self, name: &str, args: &Value) -> Answer {
+    pub(crate) fn tool(&self, name: &str, args: &Value) -> Answer {
         let json = [("content-type", "application/json")];
         self.send("POST", &format!("/api/v1/tools/{name}"), &json, &args.to_string())
     }
 
-    fn mcp(&self, headers: &[(&str, &str)], message: &Value) -> Answer {
+    pub(crate) fn mcp(&self, headers: &[(&str, &str)], message: &Value) -> Answer {
         let mut all = vec![
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ];
         all.extend(headers);
         self.send("POST", "/mcp", &all, &message.to_string())
+    }
+
+    /// Ends it as a crash would: it is told nothing, and says nothing.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to end, and says how it did and what it still said.
@@ -90,12 +111,12 @@ impl Drop for Server {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The JSON-RPC answer, whichever way it came.
-    fn message(&self) -> Value {
+    pub(crate) fn message(&self) -> Value {
         if !self.head.contains("text/event-stream") {
             return self.json();
         }
@@ -258,6 +279,93 @@ fn a_socket_serves_its_owner() {
     assert_eq!(exchange(stream, "GET", "/api/v1/tools", &[], "").status, 200);
     let (status, _) = server.end();
     assert!(status.success() && !path.exists());
+}
+
+#[tokio::test]
+async fn https_with_a_certificate_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Server::start(&[
+        "--http",
+        "127.0.0.1:0",
+        "--no-auth",
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ]);
+    assert!(server.said.contains("https://127.0.0.1:"), "{}", server.said);
+    let client = |policy| {
+        let tls = TlsOptions { policy, server_name: None };
+        stdx::http::client(&HttpOptions::with_tls(tls)).unwrap()
+    };
+    let url = format!("https://{}/api/v1/tools/guests_list", server.address());
+    let call = |client: stdx::http::Client| {
+        let request = client.post(&url).header("content-type", "application/json");
+        request.body(r#"{"cluster": "lab", "limit": 1}"#).send()
+    };
+    let answer = call(client(TlsPolicy::CaPem(made.cert.pem().into()))).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.text().await.unwrap().contains("guests"));
+    // Whoever does not trust it does not talk to it.
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    call(client(TlsPolicy::CaPem(other.cert.pem().into()))).await.unwrap_err();
+}
+
+#[test]
+fn a_watched_guest_that_starts_is_told_on_a_stream() {
+    let server = Server::start(&["--http", "0", "--no-auth", "--mode", "trusted"]);
+    let guest = "proxmox://guest/lab/125";
+    let listen = |uris: &[&str]| {
+        let params = json!({
+            "notifications": {"resourceSubscriptions": uris},
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        });
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",
+            "params": params});
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        write!(
+            stream,
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n\
+             mcp-method: subscriptions/listen\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        BufReader::new(stream)
+    };
+    /// Reads until a line has it; `false` if none comes for a while.
+    fn hears(stream: &mut BufReader<TcpStream>, what: &str) -> bool {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            if !stream.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                return false;
+            }
+        }
+        true
+    }
+    let mut stream = listen(&[guest]);
+    assert!(hears(&mut stream, "notifications/subscriptions/acknowledged"));
+    // A change before the first reading is none, so it is turned on and off until one is seen.
+    let told = ["start", "stop"].into_iter().cycle().take(20).any(|action| {
+        let args = json!({"guest": "lab/125", "action": action});
+        let done = server.tool("guest_power", &args);
+        assert_eq!(done.status, 200, "{}", done.body);
+        // What else somebody begins to watch makes it look again, before its time.
+        let mut other = listen(&["proxmox://guest/lab/100"]);
+        assert!(hears(&mut other, "notifications/subscriptions/acknowledged"));
+        hears(&mut stream, "notifications/resources/updated")
+    });
+    assert!(told);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose program cannot be started has failed")]
 
 mod http;
+mod jobs;
 mod serve;
 mod tester;
 mod tokens;

@@ -8,14 +8,14 @@ use std::{
 use serde_json::{Value, json};
 
 /// A running server and its streams.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
             .arg("serve")
             .args(args)
@@ -29,18 +29,18 @@ impl Server {
         Self { child, input, output }
     }
 
-    fn send(&mut self, line: &str) {
+    pub(crate) fn send(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// The next line; what is on standard output is always one JSON message.
-    fn receive(&mut self) -> Value {
+    pub(crate) fn receive(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    fn ask(&mut self, request: &Value) -> Value {
+    pub(crate) fn ask(&mut self, request: &Value) -> Value {
         self.send(&request.to_string());
         loop {
             let message = self.receive();
@@ -51,7 +51,7 @@ impl Server {
         }
     }
 
-    fn initialize(&mut self, version: &str) -> Value {
+    pub(crate) fn initialize(&mut self, version: &str) -> Value {
         let params = json!({
             "protocolVersion": version, "capabilities": {},
             "clientInfo": {"name": "test", "version": "0"},
@@ -63,7 +63,7 @@ impl Server {
         answer
     }
 
-    fn call(&mut self, id: u32, tool: &str, args: &Value) -> Value {
+    pub(crate) fn call(&mut self, id: u32, tool: &str, args: &Value) -> Value {
         let params = json!({"name": tool, "arguments": args});
         let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
         self.ask(&request)["result"].clone()
@@ -77,7 +77,7 @@ impl Drop for Server {
     }
 }
 
-fn text(result: &Value) -> &str {
+pub(crate) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {result}"))
 }
 
@@ -161,6 +161,72 @@ fn the_end_of_input_is_the_end() {
     let mut rest = String::new();
     server.output.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "", "nothing follows the last answer");
+}
+
+#[test]
+fn names_are_completed_while_they_are_typed() {
+    let mut server = Server::start(&["--demo"]);
+    server.initialize("2025-11-25");
+    let mut complete = |id: u32, argument: &str, value: &str, known: Value| {
+        let params = json!({
+            "ref": {"type": "ref/resource", "uri": "proxmox://guest/{cluster}/{vmid}"},
+            "argument": {"name": argument, "value": value},
+            "context": {"arguments": known},
+        });
+        let method = "completion/complete";
+        let answer =
+            server.ask(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        answer["result"]["completion"]["values"].clone()
+    };
+    assert_eq!(complete(1, "cluster", "la", json!({})), json!(["lab"]));
+    let ids = complete(2, "vmid", "10", json!({"cluster": "lab"}));
+    let ids = ids.as_array().unwrap();
+    assert!(ids.contains(&json!("104")), "{ids:?}");
+    assert!(ids.iter().all(|id| id.as_str().unwrap().starts_with("10")), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_token_can_use_is_not_listed_and_said_to_be_so() {
+    let sim = proxmox_sim::Sim::start(proxmox_sim::SimConfig::fast()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = String::new();
+    for target in sim.targets() {
+        let product = match target.product {
+            proxmox_sim::Product::Pve => "pve",
+            proxmox_sim::Product::Pbs => "pbs",
+        };
+        let ca = folder.path().join(format!("{}.pem", target.key));
+        std::fs::write(&ca, &target.ca_pem).unwrap();
+        let urls: Vec<_> = target.nodes.iter().map(|node| &node.url).collect();
+        let token = target.token("readonly");
+        settings.push_str(&format!(
+            "[{product}.{}]\nendpoints = {urls:?}\ntoken_id = {:?}\ntoken = {:?}\nca_file = {ca:?}\n",
+            target.key, token.id, token.secret,
+        ));
+    }
+    let state = folder.path().join("state");
+    settings.push_str(&format!("[server]\nmode = \"trusted\"\nstate_dir = {state:?}\n"));
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, settings).unwrap();
+    let mut server = Server::start(&["--config", config.to_str().unwrap()]);
+    server.initialize("2025-11-25");
+    let read = |id: u32| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "resources/read",
+        "params": {"uri": "proxmox://capabilities"}})
+    };
+    // Which asks all members, however long that takes; the list does not wait for it.
+    let capabilities = server.ask(&read(1));
+    let document = capabilities["result"]["contents"][0]["text"].as_str().unwrap();
+    let capabilities: Value = serde_json::from_str(document).unwrap();
+    let why = capabilities["tools_not_listed"]["guest_power"].as_str().unwrap();
+    assert!(why.contains("lab lacks VM.PowerMgmt on /vms"), "{why}");
+    let list = server.ask(&json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}));
+    let tools = list["result"]["tools"].as_array().unwrap();
+    let has = |name: &str| tools.iter().any(|tool| tool["name"] == name);
+    assert!(has("guests_list") && !has("guest_power"), "{list}");
+    // Called nevertheless, it says itself why it does not work.
+    let result = server.call(3, "guest_power", &json!({"guest": "lab/125", "action": "start"}));
+    assert!(text(&result).contains("VM.PowerMgmt"), "{result}");
 }
 
 #[test]

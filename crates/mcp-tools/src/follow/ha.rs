@@ -14,7 +14,7 @@ use pve_client::{cluster::ClusterTask, ha::HaStatus};
 use super::{Followed, Holder, Pace, Until, follow, state::State};
 use crate::{
     fleet::Pve,
-    tool::Cx,
+    plan::Running,
     view::{Guest, GuestStatus},
 };
 
@@ -72,15 +72,17 @@ pub(crate) fn kinds(kind: GuestKind, up: bool) -> &'static [&'static str] {
     }
 }
 
-/// Watches until the guest runs (`up`) or does not, HA has failed, or `until` is over. `known` are
-/// the guest's tasks before the wish.
+/// Watches until the guest runs (`up`) or does not, HA has failed, `until` is over or nobody wants
+/// it any more. `known` are the guest's tasks before the wish; `tell` is told how HA has the guest,
+/// and which task is at it.
 pub(crate) async fn watch(
-    cx: &Cx,
+    running: &Running,
     member: &Arc<Pve>,
     guest: &Guest,
     up: bool,
     known: Option<&HashSet<Upid>>,
     until: Until,
+    tell: impl Fn(&str, Option<&Upid>),
 ) -> Wish {
     let kinds = kinds(guest.kind, up);
     let sid = sid(guest);
@@ -101,15 +103,15 @@ pub(crate) async fn watch(
             && failed.as_ref().is_none_or(|(old, _)| old.upid != task.upid)
         {
             let holder = Holder::Pve(Arc::clone(member), member.client.clone());
-            if let Ok(followed) = follow(cx, &holder, &task.upid, until).await {
+            if let Ok(followed) = follow(&running.cx, &holder, &task.upid, until).await {
                 failed = Some((followed, until.at_most(SECOND_CHANCE)));
             }
         }
-        let running = task.as_ref().filter(|task| outcome(task).is_none());
+        let at_work = task.as_ref().filter(|task| outcome(task).is_none());
         if let Ok(state) = state
             && is_so(&state, up)
             // A start that is under way already counts as running; its task may still fail.
-            && running.is_none()
+            && at_work.is_none()
         {
             let task = task.map(|task| task.upid);
             return Wish::Done { state, task, failed: failed.map(|(task, _)| task) };
@@ -121,23 +123,22 @@ pub(crate) async fn watch(
             _ => false,
         };
         if let Some((task, patience)) = &failed
-            && running.is_none()
+            && at_work.is_none()
             && (gave_up || patience.is_over())
         {
             return Wish::Failed { task: task.clone(), ha_state };
         }
-        if gave_up && failed.is_none() && running.is_none() && until.elapsed() > SECOND_CHANCE {
+        if gave_up && failed.is_none() && at_work.is_none() && until.elapsed() > SECOND_CHANCE {
             return Wish::Stuck { ha_state: ha_state.unwrap_or_default() };
         }
-        if until.is_over() || cx.call.cancellation().is_cancelled() {
+        if until.is_over() || running.stop.is_cancelled() {
             return match failed {
                 Some((task, _)) => Wish::Failed { task, ha_state },
-                None => Wish::Open { ha_state, task: running.map(|task| task.upid.clone()) },
+                None => Wish::Open { ha_state, task: at_work.map(|task| task.upid.clone()) },
             };
         }
         let word = ha_state.as_deref().unwrap_or("unknown");
-        let message = format!("HA: {word}");
-        cx.call.progress(until.elapsed().as_secs_f64(), None, Some(&message)).await;
+        tell(word, at_work.map(|task| &task.upid));
         if let Some(moved) = service.and_then(|row| row.node) {
             node = moved;
         }

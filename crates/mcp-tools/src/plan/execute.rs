@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use super::{
     Plan, StepOutcome,
-    run::{Running, Stage},
+    run::{LOST, Running, Stage},
 };
 use crate::{error::ToolError, jobs::BEAT, report::Report, tool::Cx};
 
@@ -49,6 +49,9 @@ impl Done {
         report = report.fact("status", if warnings > 0 { "warnings" } else { "ok" });
         if let Some(upid) = self.last_upid() {
             report = report.fact("upid", upid.as_str());
+        }
+        if self.steps.iter().any(|(_, step)| step.was_lost) {
+            report = report.note(LOST);
         }
         for (what, step) in self.steps.iter().filter(|(_, step)| step.warnings > 0) {
             report = report.note(format!("{what} ended with {} warnings", step.warnings));
@@ -101,7 +104,11 @@ impl Plan {
     pub async fn execute(self, cx: &Cx) -> Result<Report, ToolError> {
         let count = self.steps.len();
         let what = self.what.clone();
-        let facts = self.facts.clone();
+        let (facts, notes) = (self.facts.clone(), self.notes.clone());
+        let knows_tasks = cx.call.capabilities().tasks && cx.jobs.is_some();
+        let patience = self.patience.map_or(cx.task_wait, |patience| patience.min(cx.task_wait));
+        let patience = if knows_tasks { QUICK.min(patience) } else { patience };
+        let began = Instant::now();
         let stop = CancellationToken::new();
         let first = self.steps.first().map(|step| step.what.clone()).unwrap_or_default();
         let stage = Stage { what: first.clone(), line: first, ..Stage::default() };
@@ -112,9 +119,6 @@ impl Plan {
         let mut work = tokio::spawn(work(self, running).in_current_span());
         // Whoever drops this call gives up: nothing further is begun.
         let gives_up = stop.clone().drop_guard();
-        let began = Instant::now();
-        let knows_tasks = cx.call.capabilities().tasks && cx.jobs.is_some();
-        let patience = if knows_tasks { QUICK.min(cx.task_wait) } else { cx.task_wait };
         let ended = tokio::select! {
             ended = &mut work => Some(ended),
             () = tell(cx, count, began, stage.clone()) => None,
@@ -124,13 +128,13 @@ impl Plan {
             gives_up.disarm();
             return ended.unwrap_or_else(|_| Err(fault(&what)));
         }
-        gives_up.disarm();
         let now = stage.borrow().clone();
         let label = what.clone();
         let claim = match &cx.jobs {
             Some(jobs) => jobs.claim(cx, &label, count, stage, stop).await,
             None => None,
         };
+        gives_up.disarm();
         let job = claim.as_ref().map(|claim| claim.id());
         if let Some(claim) = claim {
             tokio::spawn(
@@ -152,6 +156,7 @@ impl Plan {
         }
         let mut report = still_running(&what, count, &now, began.elapsed(), job.as_deref());
         report.facts.extend(facts);
+        report.notes.extend(notes);
         Ok(report)
     }
 }
@@ -215,13 +220,17 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
     done.took = began.elapsed();
     let notes = plan.notes;
     if let Some(error) = failure {
-        return Err(error.map(|mut report| {
+        let error = error.map(|mut report| {
             if !cleaned.is_empty() {
                 report = report.note(format!("afterwards: {}", cleaned.join("; ")));
             }
             report.notes.extend(notes);
             report
-        }));
+        });
+        return Err(match plan.explain {
+            Some(explain) => explain(error).await,
+            None => error,
+        });
     }
     let settled = match plan.settle {
         Some(settle) => settle(running.cx.clone(), done).await,
@@ -286,8 +295,10 @@ fn still_running(
     } else {
         format!("{what} is still running after {seconds} s")
     };
-    let mut report = Report::new(lead);
-    report = report.fact("status", "running");
+    let mut report = match &now.meanwhile {
+        Some(said) => Report::clone(said),
+        None => Report::new(lead).fact("status", "running"),
+    };
     let task = now.tasks.last();
     if let Some(task) = task {
         report = report.fact("upid", task.upid.as_str());

@@ -30,6 +30,9 @@ use crate::{
 /// How much a node's clock may differ from ours when its tasks are told apart by time alone.
 const SKEW_SECS: i64 = 120;
 
+/// What is said of a task that was found by looking.
+pub(super) const LOST: &str = "the answer was lost; this is what the task's own status says";
+
 /// How long a task whose naming answer was lost is looked for.
 const SEARCH: Duration = Duration::from_secs(8);
 
@@ -62,6 +65,8 @@ pub(crate) struct Stage {
     pub(crate) line: String,
     /// The tasks that were begun.
     pub(crate) tasks: Vec<TaskRef>,
+    /// What is answered to whoever stops waiting now, where the usual words do not fit.
+    pub(crate) meanwhile: Option<Arc<Report>>,
 }
 
 /// How a step ended well.
@@ -75,6 +80,8 @@ pub struct StepOutcome {
     pub said: Option<String>,
     /// How many warnings the task ended with.
     pub warnings: u64,
+    /// Whether its task was found by looking, since the answer that named it was lost.
+    pub was_lost: bool,
     /// Why its task failed, where the step leaves that to be judged.
     pub failed: Option<String>,
     /// The end of the task's log, if it ended with warnings.
@@ -88,6 +95,11 @@ impl Running {
     pub fn tell(&self, line: impl fmt::Display) {
         let line = stdx::untrusted::line(&line.to_string(), 200).into_owned();
         self.stage.send_modify(|stage| stage.line = line);
+    }
+
+    /// Says what is answered to whoever stops waiting from now on: for what is not simply at work.
+    pub(crate) fn meanwhile(&self, report: Report) {
+        self.stage.send_modify(|stage| stage.meanwhile = Some(Arc::new(report)));
     }
 
     /// Follows a task of a cluster or node to its end.
@@ -175,6 +187,7 @@ impl Running {
             stage.step = index;
             what.clone_into(&mut stage.what);
             what.clone_into(&mut stage.line);
+            stage.meanwhile = None;
         });
         self.note().await;
     }
@@ -203,10 +216,9 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
     Ok(StepOutcome {
         value: Value::String(followed.upid.as_str().to_owned()),
         upid: Some(followed.upid),
-        said: None,
         warnings,
-        failed: None,
         tail,
+        ..StepOutcome::default()
     })
 }
 
@@ -214,9 +226,18 @@ fn outcome_of(what: &str, followed: Followed) -> Result<StepOutcome, ToolError> 
 
 impl Step {
     /// Does it.
-    pub(super) async fn run(self, running: &Running) -> Result<StepOutcome, ToolError> {
+    pub(super) async fn run(mut self, running: &Running) -> Result<StepOutcome, ToolError> {
         let judged = self.judged;
-        match self.attempt(running).await {
+        let mut after = None;
+        if let Some(around) = self.around.take() {
+            (around.before)().await;
+            after = Some(around.after);
+        }
+        let ended = match (self.attempt(running).await, after) {
+            (Ok(outcome), Some(after)) => after(running.clone(), outcome).await,
+            (ended, _) => ended,
+        };
+        match ended {
             Err(error) if judged => judge(error),
             ended => ended,
         }
@@ -233,10 +254,15 @@ impl Step {
                     trace: self.trace.as_ref(),
                     sent: running.cx.now(),
                 };
-                let value = send(&member, &what, &lost, request).await?;
-                match upid_in(&value) {
+                let (value, was_lost) = send(&member, &what, &lost, request).await?;
+                let ended = match upid_in(&value) {
                     Some(upid) => running.follow_pve(&member, &what, &upid, self.stoppable).await,
                     None => Ok(StepOutcome { value, ..StepOutcome::default() }),
+                };
+                match ended {
+                    Ok(outcome) => Ok(StepOutcome { was_lost, ..outcome }),
+                    Err(error) if was_lost => Err(error.map(|report| report.note(LOST))),
+                    Err(error) => Err(error),
                 }
             }
             Doing::Pbs(member, request) => {
@@ -278,20 +304,21 @@ struct Lost<'a> {
     sent: Timestamp,
 }
 
-/// Sends a call once. Where its answer is lost, the task that it may have begun is looked for.
+/// Sends a call once. Where its answer is lost, the task that it may have begun is looked for; with
+/// the answer comes whether that was so.
 async fn send(
     member: &Arc<Pve>,
     what: &str,
     lost: &Lost<'_>,
     request: Request<Value>,
-) -> Result<Value, ToolError> {
+) -> Result<(Value, bool), ToolError> {
     let search = lost.node.zip(lost.trace);
     let known = match search {
         Some((node, _)) => tasks_of(member, node).await.ok(),
         None => None,
     };
     let error = match member.operator.call(request).await {
-        Ok(value) => return Ok(value),
+        Ok(value) => return Ok((value, false)),
         Err(error) => error,
     };
     let Some((node, trace)) = search.filter(|_| error.may_have_run()) else {
@@ -300,7 +327,7 @@ async fn send(
     let why = stdx::Chain(&error).to_string();
     warn!(what, error = why, "the answer is lost; looking for the task");
     match find(member, node, trace, known.as_ref(), lost.sent).await {
-        Some(upid) => Ok(Value::String(upid.as_str().to_owned())),
+        Some(upid) => Ok((Value::String(upid.as_str().to_owned()), true)),
         None => Err(refused(what, member.key.as_str(), &error)),
     }
 }
@@ -325,19 +352,12 @@ async fn find(
     sent: Timestamp,
 ) -> Option<Upid> {
     let known: Option<HashSet<&Upid>> = known.map(|known| known.iter().collect());
+    let known = known.as_ref();
     let until = Until::patient().at_most(SEARCH);
     let mut pace = Pace::new();
     loop {
         let tasks = tasks_of(member, node).await.unwrap_or_default();
-        let fits = tasks.into_iter().filter(|upid| {
-            let is_new = match &known {
-                Some(known) => !known.contains(upid),
-                // The node's clock and ours may differ.
-                None => upid.started().as_second() >= sent.as_second() - SKEW_SECS,
-            };
-            is_new && upid.id() == trace.id && trace.kinds.contains(&upid.kind())
-        });
-        if let Some(upid) = fits.max_by_key(Upid::started) {
+        if let Some(upid) = newest_match(tasks, trace, known, sent) {
             return Some(upid);
         }
         if until.is_over() {
@@ -347,12 +367,30 @@ async fn find(
     }
 }
 
+/// The task that the call began: of its types, about its id, and not there before.
+fn newest_match(
+    tasks: Vec<Upid>,
+    trace: &Trace,
+    known: Option<&HashSet<&Upid>>,
+    sent: Timestamp,
+) -> Option<Upid> {
+    let fits = tasks.into_iter().filter(|upid| {
+        let is_new = match known {
+            Some(known) => !known.contains(upid),
+            // The node's clock and ours may differ.
+            None => upid.started().as_second() >= sent.as_second() - SKEW_SECS,
+        };
+        is_new && upid.id() == trace.id && trace.kinds.contains(&upid.kind())
+    });
+    fits.max_by_key(Upid::started)
+}
+
 fn refused(what: &str, member: &str, error: &Error) -> ToolError {
     if !error.may_have_run() {
         return ToolError::api(what, error);
     }
     let lead = format!(
-        "outcome of {what} is unknown: the answer was lost ({})",
+        "outcome of the {what} is unknown: the answer was lost ({}) and no task of it is found",
         clean_cause(&stdx::Chain(error).to_string())
     );
     ToolError::from_report(
@@ -361,4 +399,43 @@ fn refused(what: &str, member: &str, error: &Error) -> ToolError {
             .note("it was not sent again: look at what it was about, and at the tasks, first")
             .next("tasks_list", json!({"cluster": member})),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upid(start: u32, kind: &str, id: &str) -> Upid {
+        format!("UPID:alder:00000001:00000001:{start:08X}:{kind}:{id}:mcp@pve!agent:")
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_lost_task_is_told_from_older_and_other_ones() {
+        let sent = Timestamp::from_second(10_000).unwrap();
+        let trace = |kinds| Trace { kinds, id: "100".to_owned() };
+        let tasks = || {
+            vec![
+                upid(10_001, "qmstart", "101"),
+                upid(10_001, "qmstop", "100"),
+                upid(9_990, "qmstart", "100"),
+                upid(9_995, "qmstart", "100"),
+                upid(5_000, "qmstart", "100"),
+            ]
+        };
+        let starts = trace(&["qmstart", "hastart"]);
+        // What was there before is not it, even if a clock is off; 5000 was beyond the list's end.
+        let before = upid(9_990, "qmstart", "100");
+        let known = HashSet::from([&before]);
+        let found = |trace, known, sent| newest_match(tasks(), trace, known, sent);
+        assert_eq!(found(&starts, Some(&known), sent), Some(upid(9_995, "qmstart", "100")));
+        let all = tasks();
+        let all = all.iter().collect();
+        assert_eq!(found(&starts, Some(&all), sent), None);
+        let stops = trace(&["qmstop"]);
+        assert_eq!(found(&stops, None, sent), Some(upid(10_001, "qmstop", "100")));
+        let later = Timestamp::from_second(20_000).unwrap();
+        assert_eq!(found(&stops, None, later), None);
+    }
 }

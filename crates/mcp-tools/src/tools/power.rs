@@ -2,12 +2,15 @@
 
 pub(super) mod decide;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use api_core::Request;
 use async_trait::async_trait;
 use estate::{Access, GuestKind, Upid};
-use futures::join;
 use mcp_protocol::JsonObject;
 use pve_client::{lxc, qemu};
 use serde::Deserialize;
@@ -19,11 +22,11 @@ use crate::{
     error::ToolError,
     fleet::Pve,
     follow::{
-        self, Change, Followed, Pace, Until, clean_cause,
+        Followed, Pace, Until, clean_cause,
         ha::{self, Wish},
         state::State,
     },
-    plan::{ActionTool, Plan, Step},
+    plan::{ActionTool, Done, Plan, Running, Step, StepOutcome},
     report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
@@ -36,6 +39,9 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// The same for a guest that was shut down to be started again.
 const RESTART: Duration = Duration::from_secs(20);
 
+/// How long HA is watched after it took the wish down. What it has not done by then it may still do.
+const HA_PATIENCE: Duration = Duration::from_mins(10);
+
 /// Turns a guest on or off.
 pub struct GuestPower;
 
@@ -46,31 +52,22 @@ struct Args {
     timeout_s: Option<u64>,
 }
 
-/// One action on one guest, on its way.
-struct Run<'a> {
-    cx: &'a Cx,
-    member: &'a Arc<Pve>,
-    guest: &'a Guest,
-    action: Action,
-    until: Until,
-    /// For sentences: `lab/108 gpu-render`.
-    name: String,
-    /// For sentences: `start of lab/108 gpu-render`.
-    what: String,
-    before: State,
-}
-
-/// What was read for the plan.
-struct Ready {
+/// One action on one guest.
+#[derive(Clone)]
+struct Power {
     member: Arc<Pve>,
     guest: Guest,
     action: Action,
     before: State,
-    known: Option<HashSet<Upid>>,
-    managed: bool,
-    notes: Vec<String>,
-    timeout_s: Option<u64>,
+    /// For sentences: `lab/108 gpu-render`.
+    name: String,
+    /// For sentences: `start of lab/108 gpu-render`.
+    what: String,
 }
+
+/// What HA made of the wish, once that is known.
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Option<Wish>>>);
 
 #[async_trait]
 impl ActionTool for GuestPower {
@@ -108,10 +105,7 @@ impl ActionTool for GuestPower {
         let notes = found.notes.clone();
         match prepare(found, &args).await {
             Ok(mut plan) => {
-                // `run` tells them: they belong to every answer, good or bad.
-                if plan.is_nothing() {
-                    plan.notes = notes;
-                }
+                plan.notes.extend(notes);
                 Ok(plan)
             }
             Err(error) => Err(error.map(|mut report| {
@@ -120,37 +114,18 @@ impl ActionTool for GuestPower {
             })),
         }
     }
-
-    async fn run(&self, cx: &Cx, _args: JsonObject, mut plan: Plan) -> Result<Report, ToolError> {
-        let Some(ready) = plan.take::<Ready>() else {
-            return Err(ToolError::new("the plan has lost what it was made of"));
-        };
-        let notes = ready.notes.clone();
-        let told = |mut report: Report| {
-            report.notes.extend(notes);
-            report
-        };
-        match act(cx, &ready).await {
-            Ok(report) => Ok(told(report)),
-            Err(error) => Err(error.map(told)),
-        }
-    }
 }
 
 /// Reads the state, and decides whether and how the action goes.
 async fn prepare(found: FoundGuest, args: &Args) -> Result<Plan, ToolError> {
-    let FoundGuest { member, guest, notes, .. } = found;
+    let FoundGuest { member, guest, .. } = found;
     let action = args.action;
     let name = named(&guest);
     let what = format!("{} of {name}", action.as_str());
     if guest.is_template() {
         return Err(refusal(&what, "it is a template", "clone it and start the clone"));
     }
-    // One round trip: the state, and the tasks that a new one must be told from.
-    let (state, known) = join!(
-        State::read(&member.client, guest.kind, &guest.node, guest.at.vmid),
-        follow::known_tasks(&member.operator, &guest.node, guest.at.vmid),
-    );
+    let state = State::read(&member.client, guest.kind, &guest.node, guest.at.vmid).await;
     let before = state.map_err(|error| {
         ToolError::api(format!("read the state of {name} before the {}", action.as_str()), &error)
     })?;
@@ -187,56 +162,31 @@ async fn prepare(found: FoundGuest, args: &Args) -> Result<Plan, ToolError> {
         }
     }
     let at = guest.at.to_string();
-    let step = Step::pve(&member, what.as_str(), request(action, &guest));
-    let mut plan = Plan::new(what)
+    let mut plan = Plan::new(what.as_str())
         .target(at.as_str(), [("node", guest.node.as_str()), ("status", before.status.as_str())])
         .fact("guest", at.as_str())
         .fact("action", action.as_str())
-        .step(step)
-        .undo(action.undo(&at));
+        .undo(action.undo(&at))
+        .within(args.timeout_s.map(Duration::from_secs));
     if managed {
         plan = plan.effect("HA manages the guest: it is asked, and carries it out when it can");
     }
     if action.cuts() {
         plan = plan.warn("power_cut", "what the guest has not written to disk is lost");
     }
-    let timeout_s = args.timeout_s;
-    Ok(plan.carry(Ready { member, guest, action, before, known, managed, notes, timeout_s }))
-}
-
-async fn act(cx: &Cx, ready: &Ready) -> Result<Report, ToolError> {
-    let Ready { member, guest, action, .. } = ready;
-    let (action, name) = (*action, named(guest));
-    let what = format!("{} of {name}", action.as_str());
-    let until = Until::within(cx, ready.timeout_s);
-    let run = Run { cx, member, guest, action, until, name, what, before: ready.before.clone() };
-    let wish = action.through_ha().filter(|_| ready.managed);
-    let ha_known = match wish {
-        Some(_) => ha::known_tasks(member, guest).await,
-        None => None,
-    };
-    let change = Change {
-        what: run.what.clone(),
-        guest: guest.at.to_string(),
-        node: &guest.node,
-        vmid: guest.at.vmid,
-        kinds: action.task_kinds(guest.kind),
-        known: ready.known.clone(),
-    };
-    let followed = follow::run(cx, member, &change, request(action, guest), until).await?;
-    // The place may be another one now.
-    if followed.cause().is_some_and(is_gone) {
-        member.forget(guest.at.vmid);
-    }
-    match wish {
-        Some(up) if is_wish(&followed) => run.after_wish(followed, up, ha_known.as_ref()).await,
-        _ => run.after_task(followed).await,
-    }
-}
-
-/// Whether the task only wrote down what HA shall do.
-fn is_wish(followed: &Followed) -> bool {
-    matches!(followed.upid.kind(), "hastart" | "hastop") && followed.is_success()
+    let power = Power { member, guest, action, before, name, what };
+    let wish = Slot::default();
+    let step = power.step(action.through_ha().filter(|_| managed), &wish);
+    let failed = power.clone();
+    Ok(plan
+        .step(step)
+        .settle(move |_, done| async move {
+            match wish.take() {
+                Some(wish) => Ok(power.after_wish(wish, &done)),
+                None => power.after_task(done).await,
+            }
+        })
+        .explain(move |error| async move { failed.explain(error) }))
 }
 
 /// Whether a cause says that the guest is not on this node.
@@ -292,92 +242,68 @@ pub(super) fn request(action: Action, guest: &Guest) -> Request<Upid> {
     }
 }
 
-// === impl Run ===
+// === impl Slot ===
 
-impl Run<'_> {
-    /// What every answer carries.
-    fn facts(&self, report: Report) -> Report {
-        report.fact("guest", self.guest.at.to_string()).fact("action", self.action.as_str())
+impl Slot {
+    fn put(&self, wish: Wish) {
+        *self.lock() = Some(wish);
     }
 
-    /// The task has ended or not; a guest that HA does not manage.
-    async fn after_task(self, followed: Followed) -> Result<Report, ToolError> {
-        if let Some(report) = followed.failure(&self.what) {
-            return Err(self.failed(report, &followed));
-        }
-        if followed.is_running() {
-            let cluster = self.member.key.as_str();
-            return Ok(self.facts(followed.still_running(&self.what, cluster)));
-        }
-        let state = match self.settled().await {
-            Ok(state) => state,
-            Err(error) => {
-                let report = Report::new(format!(
-                    "{}: the task ended {}, but the guest's state cannot be read: {}",
-                    self.what,
-                    followed.ended(),
-                    stdx::Chain(&error)
-                ));
-                return Err(ToolError::from_report(self.facts(followed.tell(report))));
-            }
+    fn take(&self) -> Option<Wish> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Wish>> {
+        // Every change is one assignment: a panic cannot leave it half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Power ===
+
+impl Power {
+    /// The call, and what HA makes of it where it only takes down a wish.
+    fn step(&self, up: Option<bool>, slot: &Slot) -> Step {
+        let Self { member, guest, action, what, .. } = self;
+        let step = Step::pve(member, what.as_str(), request(*action, guest))
+            .task(action.task_kinds(guest.kind), guest.at.vmid.to_string());
+        let Some(up) = up else { return step };
+        let known = Arc::new(Mutex::new(None));
+        let (power, noted, slot) = (self.clone(), Arc::clone(&known), slot.clone());
+        let (member, guest) = (Arc::clone(member), guest.clone());
+        let before = async move || {
+            let tasks = ha::known_tasks(&member, &guest).await;
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
         };
-        let word = state.status.as_str();
-        if self.contradicts(&state) {
-            let report = Report::new(format!(
-                "{}: the task ended {}, but the guest {}",
-                self.what,
-                followed.ended(),
-                self.contradiction(&state)
-            ));
-            let report = self.facts(followed.tell(report)).fact("state", word);
-            return Err(ToolError::from_report(
-                report.next("guest_get", json!({"guest": self.guest.at.to_string()})),
-            ));
-        }
-        let took = followed.watched.as_secs_f64().round();
-        let lead = format!(
-            "{} is {word} ({}: {}, {took} s)",
-            self.name,
-            self.action.as_str(),
-            followed.ended()
-        );
-        let mut report = self.facts(followed.tell(Report::new(lead))).fact("state", word);
-        if self.action == Action::Suspend && self.guest.kind == GuestKind::Lxc {
-            report = report.note("suspending containers is experimental in Proxmox");
-        }
-        Ok(report)
+        let after = async move |running: Running, outcome: StepOutcome| {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner).take();
+            power.watch_ha(&running, up, known, outcome, &slot).await
+        };
+        step.around(before, after)
     }
 
-    /// HA has the wish.
-    async fn after_wish(
-        self,
-        asked: Followed,
+    /// Follows the wish, if the task has only taken one down.
+    async fn watch_ha(
+        &self,
+        running: &Running,
         up: bool,
-        known: Option<&HashSet<Upid>>,
-    ) -> Result<Report, ToolError> {
-        let (cx, member, guest) = (self.cx, self.member, self.guest);
-        let at = guest.at.to_string();
-        match ha::watch(cx, member, guest, up, known, self.until).await {
-            Wish::Done { state, task, failed } => {
-                let word = state.status.as_str();
-                let took = self.until.elapsed().as_secs_f64().round();
-                let lead = format!(
-                    "{} is {word} ({} through HA, {took} s)",
-                    self.name,
-                    self.action.as_str()
-                );
-                let upid = task.unwrap_or_else(|| asked.upid.clone());
-                let mut report = self
-                    .facts(Report::new(lead))
-                    .fact("status", "ok")
-                    .fact("state", word)
-                    .fact("upid", upid.as_str());
-                if let Some(cause) = failed.as_ref().and_then(Followed::cause) {
-                    report =
-                        report.note(format!("an attempt before failed: {}", clean_cause(cause)));
-                }
-                Ok(report)
-            }
+        known: Option<HashSet<Upid>>,
+        outcome: StepOutcome,
+        slot: &Slot,
+    ) -> Result<StepOutcome, ToolError> {
+        let asked = outcome.upid.clone();
+        let Some(asked) = asked.filter(|upid| matches!(upid.kind(), "hastart" | "hastop")) else {
+            return Ok(outcome);
+        };
+        let until = Until::patient().at_most(HA_PATIENCE);
+        let tell = |state: &str, task: Option<&Upid>| {
+            running.tell(format_args!("HA: {state}"));
+            let upid = Some(task.unwrap_or(&asked));
+            running.meanwhile(self.requested(Report::default(), state, upid));
+        };
+        tell("queued", None);
+        let (member, guest) = (&self.member, &self.guest);
+        match ha::watch(running, member, guest, up, known.as_ref(), until, tell).await {
             Wish::Failed { task, ha_state } => {
                 let mut report = task.failure(&self.what).unwrap_or_default();
                 if let Some(state) = ha_state {
@@ -390,7 +316,7 @@ impl Run<'_> {
                         format!("HA has it in state {state} and may try again")
                     });
                 }
-                Err(self.failed(report, &task))
+                Err(ToolError::from_report(report))
             }
             Wish::Stuck { ha_state } => {
                 let report = Report::new(format!(
@@ -398,51 +324,117 @@ impl Run<'_> {
                     self.what
                 ));
                 Err(ToolError::from_report(
-                    self.facts(report)
+                    report
                         .fact("status", "requested")
                         .fact("ha_state", ha_state)
-                        .fact("upid", asked.upid.as_str())
+                        .fact("upid", asked.as_str())
                         .note("a guest in HA state error must be disabled there first")
                         .next("cluster_status", json!({"cluster": member.key.as_str()})),
                 ))
             }
-            Wish::Open { ha_state, task } => {
+            Wish::Open { ha_state, task } if running.stop.is_cancelled() => {
                 let state = ha_state.as_deref().unwrap_or("unknown");
-                let seconds = self.until.elapsed().as_secs();
-                let report = Report::new(format!(
-                    "{} is requested, not done: after {seconds} s HA has it in state {state}",
-                    self.what
-                ));
-                let report = self
-                    .facts(report)
-                    .fact("status", "requested")
-                    .fact("ha_state", ha_state.as_deref())
-                    .fact("upid", task.as_ref().unwrap_or(&asked.upid).as_str());
-                Ok(match task {
-                    Some(task) => report.next(
-                        "task_wait",
-                        json!({"upid": task.as_str(), "cluster": member.key.as_str()}),
-                    ),
-                    None => report.next("guest_get", json!({"guest": at})),
-                })
+                let upid = Some(task.as_ref().unwrap_or(&asked));
+                let report = self.requested(Report::default(), state, upid);
+                let report = report.fact("status", "cancelled");
+                let why = "nobody watches it any more; HA keeps the wish";
+                Err(ToolError::from_report(report.note(why)))
+            }
+            wish => {
+                slot.put(wish);
+                Ok(outcome)
             }
         }
     }
 
-    /// Completes a failure: which guest, and what can be done about well-known causes.
-    fn failed(&self, report: Report, followed: &Followed) -> ToolError {
-        let report = self.facts(report);
-        let Some(cause) = followed.cause() else {
-            return ToolError::from_report(
-                report.next("guest_get", json!({"guest": self.guest.at.to_string()})),
-            );
+    /// What is said while HA has not done it.
+    fn requested(&self, mut report: Report, state: &str, upid: Option<&Upid>) -> Report {
+        report.lead = format!("{} is requested, not done: HA has it in state {state}", self.what);
+        report
+            .fact("status", "requested")
+            .fact("ha_state", state)
+            .fact("upid", upid.map(Upid::as_str))
+            .next("guest_get", json!({"guest": self.guest.at.to_string()}))
+    }
+
+    /// HA has done it, or has not by the time that it was watched.
+    fn after_wish(&self, wish: Wish, done: &Done) -> Report {
+        match wish {
+            Wish::Done { state, task, failed } => {
+                let word = state.status.as_str();
+                let took = done.took.as_secs_f64().round();
+                let action = self.action.as_str();
+                let lead = format!("{} is {word} ({action} through HA, {took} s)", self.name);
+                let mut report = done.report(lead).fact("state", word);
+                if let Some(task) = task {
+                    report = report.fact("upid", task.as_str());
+                }
+                if let Some(cause) = failed.as_ref().and_then(Followed::cause) {
+                    report =
+                        report.note(format!("an attempt before failed: {}", clean_cause(cause)));
+                }
+                report
+            }
+            Wish::Open { ha_state, task } => {
+                let state = ha_state.as_deref().unwrap_or("unknown");
+                let upid = task.as_ref().or(done.last_upid());
+                self.requested(done.report(""), state, upid)
+            }
+            Wish::Failed { .. } | Wish::Stuck { .. } => done.report(self.what.as_str()),
+        }
+    }
+
+    /// The task has ended well; a guest that HA does not manage.
+    async fn after_task(&self, done: Done) -> Result<Report, ToolError> {
+        let state = match self.settled().await {
+            Ok(state) => state,
+            Err(error) => {
+                let lead = format!(
+                    "{}: the task ended {}, but the guest's state cannot be read: {}",
+                    self.what,
+                    done.ended(),
+                    stdx::Chain(&error)
+                );
+                return Err(ToolError::from_report(done.report(lead)));
+            }
         };
-        let error = ToolError::from_report(report);
+        let word = state.status.as_str();
+        if self.contradicts(&state) {
+            let lead = format!(
+                "{}: the task ended {}, but the guest {}",
+                self.what,
+                done.ended(),
+                self.contradiction(&state)
+            );
+            let guest = self.guest.at.to_string();
+            let report = done.report(lead).fact("state", word);
+            return Err(ToolError::from_report(report.next("guest_get", json!({"guest": guest}))));
+        }
+        let took = done.took.as_secs_f64().round();
+        let (action, ended) = (self.action.as_str(), done.ended());
+        let lead = format!("{} is {word} ({action}: {ended}, {took} s)", self.name);
+        let mut report = done.report(lead).fact("state", word);
+        if self.action == Action::Suspend && self.guest.kind == GuestKind::Lxc {
+            report = report.note("suspending containers is experimental in Proxmox");
+        }
+        Ok(report)
+    }
+
+    /// Completes a failure: what can be done about well-known causes.
+    fn explain(&self, error: ToolError) -> ToolError {
+        let fact = |name| error.fact(name).unwrap_or_default().to_owned();
+        let (cause, status) = (fact("cause"), fact("status"));
+        // The place may be another one now.
+        if is_gone(&cause) {
+            self.member.forget(self.guest.at.vmid);
+            return error.hint("it has moved or is gone: call again, which looks for it anew");
+        }
         if self.action == Action::Shutdown && cause.contains("timeout") {
             return error.hint("its system did not answer: shut it down from inside, or use stop");
         }
-        if is_gone(cause) {
-            return error.hint("it has moved or is gone: call again, which looks for it anew");
+        if cause.is_empty() && status == "unknown" {
+            let guest = self.guest.at.to_string();
+            return error.next("guest_get", object(json!({"guest": guest})));
         }
         error
     }
@@ -450,10 +442,8 @@ impl Run<'_> {
     /// Reads the state until it is as it should be, or long enough.
     async fn settled(&self) -> Result<State, api_core::Error> {
         // A reboot's task ends with the shutdown; starting again comes after it.
-        let until = match self.action {
-            Action::Reboot => self.until.at_most(RESTART).or_at_least(SETTLE),
-            _ => self.until.at_most(SETTLE).or_at_least(Duration::from_secs(1)),
-        };
+        let wait = if self.action == Action::Reboot { RESTART } else { SETTLE };
+        let until = Until::patient().at_most(wait);
         let mut pace = Pace::new();
         loop {
             let state = self.read().await;

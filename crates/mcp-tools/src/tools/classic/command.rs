@@ -11,7 +11,6 @@ use crate::{
     address::{Advice, FoundGuest, FoundNode, Purpose},
     error::ToolError,
     plan::{ActionTool, Plan},
-    report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
     tools::{
@@ -126,16 +125,11 @@ impl ActionTool for Command {
                 None => error,
             })?
         };
-        plan.notes.extend(found.notes.iter().cloned());
-        plan.notes.extend(place);
+        // The plan has found the guest anew, and has noted the same.
+        let notes = found.notes.iter().filter(|note| !plan.notes.contains(note));
+        let notes: Vec<String> = notes.cloned().chain(place).collect();
+        plan.notes.extend(notes);
         Ok(plan)
-    }
-
-    async fn run(&self, cx: &Cx, args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
-        let notes = plan.notes.clone();
-        let mut report = GuestPower.run(cx, args, plan).await?;
-        report.notes.extend(notes);
-        Ok(report)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    create::finish::{self, Ready},
+    create::finish::Ready,
     parts::{Parts, Volume},
     place::{Rights, Site, check_name, room},
 };
@@ -22,7 +22,7 @@ use crate::{
     address::Purpose,
     error::ToolError,
     plan::{ActionTool, Plan, Step, Undo},
-    report::{Report, bytes},
+    report::bytes,
     schema::Input,
     tool::{Cx, Definition},
     tools::power::{named, object},
@@ -150,10 +150,6 @@ impl ActionTool for GuestClone {
         }
         plan = ready.start_steps(plan, false);
         Ok(ready.settle(site.tell_plan(plan)))
-    }
-
-    async fn run(&self, cx: &Cx, _args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
-        finish::run(cx, plan).await
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     cloudinit::{Address, Given, Identity},
-    create::finish::{self, Ready},
+    create::finish::Ready,
     image::{self, Found, Use},
     place::{self, Rights, Site, check_bridge, check_name, room},
     wait,
@@ -24,7 +24,7 @@ use crate::{
     address::quoted,
     error::{Kind, ToolError},
     plan::{ActionTool, Plan, Step, Undo},
-    report::{Cell, Report, Table},
+    report::{Cell, Table},
     schema::Input,
     tool::{Cx, Definition},
     tools::power::object,
@@ -199,10 +199,6 @@ impl ActionTool for ContainerCreate {
         plan = ready.start_steps(plan, true);
         plan = told(plan, &args, &site, &place, &identity);
         Ok(ready.settle(site.tell_plan(plan)))
-    }
-
-    async fn run(&self, cx: &Cx, _args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
-        finish::run(cx, plan).await
     }
 }
 

@@ -21,7 +21,6 @@ use super::{
 use crate::{
     error::ToolError,
     plan::{ActionTool, Plan},
-    report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
 };
@@ -133,10 +132,6 @@ impl ActionTool for GuestCreate {
             (None, Some(name)) => template::plan(cx, &args, name, &identity).await,
             (None, None) => Err(import::nothing_named(cx, &args).await),
         }
-    }
-
-    async fn run(&self, cx: &Cx, _args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
-        finish::run(cx, plan).await
     }
 }
 

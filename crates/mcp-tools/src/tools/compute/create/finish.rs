@@ -24,7 +24,6 @@ use crate::{
     follow::state::State,
     plan::{Done, Plan, Running, Step, StepOutcome, planned},
     report::{Report, bytes},
-    tool::Cx,
 };
 
 /// A guest that is being made.
@@ -107,20 +106,15 @@ impl Ready {
     pub(in crate::tools::compute) fn settle(mut self, plan: Plan) -> Plan {
         self.warnings = plan.warnings.iter().map(|warning| warning.text.clone()).collect();
         let ready = self.clone();
-        plan.carry(self).settle(move |_, done| settle(ready, done))
+        plan.settle(move |_, done| settle(ready, done)).explain(move |error| explain(self, error))
     }
 }
 
-/// Runs the plan; where that fails, says what is there of the guest.
-pub(in crate::tools::compute) async fn run(cx: &Cx, mut plan: Plan) -> Result<Report, ToolError> {
-    let Some(ready) = plan.take::<Ready>() else { return plan.execute(cx).await };
-    let error = match plan.execute(cx).await {
-        Ok(report) => return Ok(report),
-        Err(error) => error,
-    };
+/// Says of a failure what is there of the guest.
+async fn explain(ready: Ready, error: ToolError) -> ToolError {
     let state = State::read(&ready.member.client, ready.kind, &ready.node, ready.at.vmid).await;
     let guest = ready.at.to_string();
-    Err(match state {
+    match state {
         Ok(state) => error.map(|report| {
             let word = state.status.as_str();
             report
@@ -132,7 +126,7 @@ pub(in crate::tools::compute) async fn run(cx: &Cx, mut plan: Plan) -> Result<Re
             error.map(|report| report.note(format!("nothing of {guest} was left behind")))
         }
         Err(_) => error,
-    })
+    }
 }
 
 async fn settle(ready: Ready, done: Done) -> Result<Report, ToolError> {
