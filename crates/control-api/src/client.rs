@@ -14,12 +14,18 @@ use tokio::net::UnixStream;
 use crate::REVISION;
 use crate::api::ControlClient as _;
 use crate::error::{Error, ErrorKind};
-use crate::types::{Hello, Status, ToolCallParams, ToolEvent, Toolbox, Welcome};
+use crate::types::{
+    Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage, Confirm,
+    DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, ToolCallParams,
+    ToolEvent, Toolbox, Welcome,
+};
 
 /// The address in the handshake: a Unix socket has none, and nobody resolves it.
 const ADDRESS: &str = "ws://localhost/";
-/// The longest that a call may take.
+/// The longest that a call may take; [`Client::wait`] asks for less each time.
 const CALL: Duration = Duration::from_secs(60);
+/// The longest that the manager is asked to wait at a time.
+const WAIT_SECS: u64 = 30;
 /// The largest message, an answer with its object and text included.
 const MESSAGE: usize = 16 * 1024 * 1024;
 
@@ -28,6 +34,12 @@ const MESSAGE: usize = 16 * 1024 * 1024;
 pub struct Client {
     rpc: Arc<RpcClient>,
     welcome: Arc<Welcome>,
+}
+
+/// Approvals as they change.
+#[derive(Debug)]
+pub struct Approvals {
+    inner: Subscription<Approval>,
 }
 
 /// A call of a tool. Dropping it cancels the call.
@@ -93,6 +105,84 @@ impl Client {
         Ok(self.rpc.status().await?)
     }
 
+    /// The approvals that this account may see, newest first.
+    pub async fn approvals(&self, filter: ApprovalFilter) -> Result<Vec<Approval>, Error> {
+        Ok(self.rpc.approvals(filter).await?)
+    }
+
+    /// One approval with its plan.
+    pub async fn approval(&self, id: &str) -> Result<ApprovalDetail, Error> {
+        Ok(self.rpc.approval(id.to_owned()).await?)
+    }
+
+    /// Decides.
+    pub async fn decide(&self, decision: DecisionParams) -> Result<Approval, Error> {
+        Ok(self.rpc.decide(decision).await?)
+    }
+
+    /// Waits until the approval is over, for as long as `patience` lasts, and says how it is then.
+    pub async fn wait(&self, id: &str, patience: Duration) -> Result<Approval, Error> {
+        let mut left = patience.as_secs();
+        loop {
+            let round = left.min(WAIT_SECS);
+            let approval = self.rpc.wait(id.to_owned(), round).await?;
+            left -= round;
+            if left == 0 || approval.is_over() {
+                return Ok(approval);
+            }
+        }
+    }
+
+    /// Approvals as they are asked for and change.
+    pub async fn subscribe_approvals(&self) -> Result<Approvals, Error> {
+        Ok(Approvals { inner: self.rpc.subscribe_approvals().await? })
+    }
+
+    /// Whether changes are stopped.
+    pub async fn frozen(&self) -> Result<Option<Freeze>, Error> {
+        Ok(self.rpc.frozen().await?)
+    }
+
+    /// Stops all changes.
+    pub async fn freeze(&self, params: FreezeParams) -> Result<Freeze, Error> {
+        Ok(self.rpc.freeze(params).await?)
+    }
+
+    /// Lets changes run again.
+    pub async fn lift(&self, params: LiftParams) -> Result<(), Error> {
+        Ok(self.rpc.lift(params).await?)
+    }
+
+    /// Changes that are reverted unless somebody confirms them.
+    pub async fn confirms(&self) -> Result<Vec<Confirm>, Error> {
+        Ok(self.rpc.confirms().await?)
+    }
+
+    /// Confirms a change, so that it stays.
+    pub async fn confirm(&self, id: &str) -> Result<Confirm, Error> {
+        Ok(self.rpc.confirm(id.to_owned()).await?)
+    }
+
+    /// What was or is being done.
+    pub async fn actions(&self, filter: ActionFilter) -> Result<Vec<Action>, Error> {
+        Ok(self.rpc.actions(filter).await?)
+    }
+
+    /// Says how an action ended whose end is not known.
+    pub async fn settle(&self, params: SettleParams) -> Result<Action, Error> {
+        Ok(self.rpc.settle(params).await?)
+    }
+
+    /// The newest record of the audit chain.
+    pub async fn audit_head(&self) -> Result<Option<AuditHead>, Error> {
+        Ok(self.rpc.audit_head().await?)
+    }
+
+    /// Records of the audit chain after this one.
+    pub async fn audit_records(&self, after: u64, limit: u32) -> Result<AuditPage, Error> {
+        Ok(self.rpc.audit_records(after, limit).await?)
+    }
+
     /// The tools that this account may use.
     pub async fn tools(&self) -> Result<Toolbox, Error> {
         Ok(self.rpc.tools().await?)
@@ -122,6 +212,19 @@ fn unreachable(socket: &Path, error: io::Error) -> Error {
     Error::new(kind, message).because(error)
 }
 
+// === impl Approvals ===
+
+impl Approvals {
+    /// The next one; `None` when the manager is gone.
+    ///
+    /// # Errors
+    ///
+    /// When this client was too slow to be told everything, or the manager says something strange.
+    pub async fn next(&mut self) -> Option<Result<Approval, Error>> {
+        next(&mut self.inner).await
+    }
+}
+
 // === impl ToolCall ===
 
 impl ToolCall {
@@ -129,7 +232,7 @@ impl ToolCall {
     ///
     /// # Errors
     ///
-    /// When this client was too slow to be told everything, or the manager says something strange.
+    /// As [`Approvals::next`].
     pub async fn next(&mut self) -> Option<Result<ToolEvent, Error>> {
         next(&mut self.inner).await
     }

@@ -7,11 +7,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), control_api::Error> {
-//! use control_api::Client;
+//! use control_api::{ApprovalFilter, Client};
 //!
 //! let client = Client::connect("/run/proxmox-mcp/control.sock".as_ref(), "0.1.0").await?;
-//! for component in client.status().await?.components {
-//!     println!("{}: {:?}", component.name, component.state);
+//! for approval in client.approvals(ApprovalFilter::pending()).await? {
+//!     println!("{} asks for {}", approval.requested_by, approval.summary);
 //! }
 //! # Ok(())
 //! # }
@@ -30,7 +30,7 @@ mod error;
 pub mod types;
 
 pub use crate::api::ControlServer;
-pub use crate::client::{Client, ToolCall};
+pub use crate::client::{Approvals, Client, ToolCall};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::types::*;
 

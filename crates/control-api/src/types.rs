@@ -59,6 +59,18 @@ pub struct Status {
     pub mode: String,
     /// The clusters and servers that it has credentials for.
     pub members: Vec<String>,
+    /// Whether changes are stopped.
+    pub frozen: Option<Freeze>,
+    /// How many approvals wait for a decision.
+    pub approvals_pending: u64,
+    /// How many actions are under way.
+    pub actions_running: u64,
+    /// How many actions ended in a way that is not known and wait for a person to say.
+    pub actions_unknown: u64,
+    /// How many changes wait to be confirmed.
+    pub confirms_waiting: u64,
+    /// The names of those who can approve.
+    pub approvers: Vec<String>,
     /// What runs inside.
     pub components: Vec<Component>,
 }
@@ -89,6 +101,268 @@ pub enum ComponentState {
     Waiting,
     /// It has ended.
     Stopped,
+}
+
+/// Which approvals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalFilter {
+    /// In these states only; in any, if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// One approval, as lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What it is known by. It is no secret, and approves nothing by itself.
+    pub id: String,
+    /// The digest of the plan that consent is asked for.
+    pub digest: String,
+    /// Who asks.
+    pub requested_by: String,
+    /// When it was asked for.
+    #[serde(with = "crate::at")]
+    pub asked_at: Timestamp,
+    /// When silence becomes a refusal.
+    #[serde(with = "crate::at")]
+    pub expires_at: Timestamp,
+    /// The line of the policy that asks.
+    pub rule: String,
+    /// The tool that would run.
+    pub tool: String,
+    /// What would happen, in a sentence.
+    pub summary: String,
+    /// `pending`, `approved`, `running`, `done`, `failed`, `unknown`, `refused`, `expired` or `void`.
+    pub state: String,
+    /// How many have to agree.
+    pub needed: u32,
+    /// Who may: names or groups; anybody who is an approver, if empty.
+    pub of: Vec<String>,
+    /// What has been decided so far.
+    pub decisions: Vec<Decided>,
+    /// The answer of the work, when it is over.
+    pub result: Option<Value>,
+    /// Why the plan cannot be used any more.
+    pub void_reason: Option<String>,
+    /// The approval of the plan that took its place.
+    pub replaced_by: Option<String>,
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Who decided.
+    pub approver: String,
+    /// In which way.
+    pub way: String,
+    /// Whether it was a yes.
+    pub approve: bool,
+    /// When.
+    #[serde(with = "crate::at")]
+    pub at: Timestamp,
+    /// What was said beside.
+    pub note: Option<String>,
+}
+
+/// One approval with everything that a person wants to see before deciding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalDetail {
+    /// The approval.
+    pub approval: Approval,
+    /// The plan for people, in lines; what guests and others wrote is in it as data.
+    pub text: String,
+    /// The canonical plan: what the digest was taken of.
+    pub form: Value,
+}
+
+/// A decision, and what proves whose it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionParams {
+    /// The approval.
+    pub id: String,
+    /// The digest of the plan that was looked at; another one is refused.
+    pub digest: String,
+    /// Yes or no.
+    pub approve: bool,
+    /// Whose decision it is.
+    pub proof: Proof,
+    /// What is said beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What proves that a person decided.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Proof {
+    /// The account at the other end of the socket, which the system vouches for.
+    Peer,
+    /// A signature by the approver's key.
+    Signature {
+        /// The approver.
+        approver: String,
+        /// When it was made; it stands in what is signed.
+        #[serde(with = "crate::at")]
+        at: Timestamp,
+        /// In base64.
+        signature: String,
+    },
+    /// A one-time code of the approver.
+    Code {
+        /// The approver.
+        approver: String,
+        /// The digits.
+        code: String,
+    },
+}
+
+/// That changes are stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who stopped them.
+    pub by: String,
+    /// Since when.
+    #[serde(with = "crate::at")]
+    pub since: Timestamp,
+    /// Until when; until a person lifts it, if nothing is said.
+    #[serde(with = "crate::at::option")]
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How to stop changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeParams {
+    /// For so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_secs: Option<u64>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Who lifts a freeze.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiftParams {
+    /// The start of the freeze that is meant: a later one is not lifted by an earlier decision.
+    #[serde(with = "crate::at")]
+    pub since: Timestamp,
+    /// Whose decision it is.
+    pub proof: Proof,
+}
+
+/// A change that is reverted unless it is confirmed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// What it is known by.
+    pub id: String,
+    /// What was changed.
+    pub what: String,
+    /// Who asked for the change.
+    pub principal: String,
+    /// When it is reverted.
+    #[serde(with = "crate::at")]
+    pub deadline: Timestamp,
+    /// `armed`, `confirmed`, `reverting`, `reverted` or `failed`.
+    pub state: String,
+}
+
+/// Which actions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionFilter {
+    /// In these states only; in any, if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
+    /// At most so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Something that was or is being done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// What it is known by.
+    pub id: String,
+    /// Who asked for it.
+    pub principal: String,
+    /// The tool.
+    pub tool: String,
+    /// What it was done to.
+    pub target: String,
+    /// The digest of its plan.
+    pub digest: String,
+    /// The approval that it ran under.
+    pub approval: Option<String>,
+    /// When it began.
+    #[serde(with = "crate::at")]
+    pub begun: Timestamp,
+    /// `running`, `done`, `failed`, `unknown` or `cancelled`.
+    pub state: String,
+    /// How it ended, in a sentence.
+    pub lead: Option<String>,
+    /// Its steps, each as a line.
+    pub steps: Vec<String>,
+}
+
+/// How an action ended whose end is not known, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleParams {
+    /// The action.
+    pub id: String,
+    /// Whether it was done after all.
+    pub done: bool,
+    /// What the person found.
+    pub note: String,
+    /// Who says so.
+    pub proof: Proof,
+}
+
+/// The newest record of the audit chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// Records of the audit chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// The records, oldest first.
+    pub records: Vec<AuditEntry>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// One record of the audit chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    #[serde(with = "crate::at")]
+    pub time: Timestamp,
+    /// Who.
+    pub principal: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// The rest.
+    pub payload: Value,
+    /// Its hash, in hexadecimal digits.
+    pub hash: String,
 }
 
 /// The tools that a caller may use.
@@ -160,4 +434,39 @@ pub enum ToolEvent {
         /// Why.
         message: String,
     },
+}
+
+// === impl ApprovalFilter ===
+
+impl ApprovalFilter {
+    /// What waits for a decision.
+    pub fn pending() -> Self {
+        Self { states: vec!["pending".to_owned()], limit: None }
+    }
+}
+
+// === impl Approval ===
+
+impl Approval {
+    /// Whether nothing will happen to it any more.
+    pub fn is_over(&self) -> bool {
+        !matches!(self.state.as_str(), "pending" | "approved" | "running")
+    }
+}
+
+// === impl Proof ===
+
+impl std::fmt::Debug for Proof {
+    /// Without the code: it could be used for as long as it is good.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Peer => f.write_str("Peer"),
+            Self::Signature { approver, at, .. } => {
+                f.debug_struct("Signature").field("approver", approver).field("at", at).finish()
+            }
+            Self::Code { approver, .. } => {
+                f.debug_struct("Code").field("approver", approver).finish_non_exhaustive()
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@
 
 mod actions;
 mod approvals;
+mod consent;
 mod ids;
 mod undo;
 
@@ -30,6 +31,7 @@ pub use self::approvals::{
     Approval, ApprovalFilter, ApprovalState, Approvals, Approvers, DecisionRecord, NewApproval,
     Outcome, Way,
 };
+pub use self::consent::{Addressee, Announcement, ConsentChannel, ConsentInbox, Pressed};
 pub use self::ids::{ActionId, ApprovalId, ConfirmId, InvalidId, UndoId};
 pub use self::undo::{
     Confirm, ConfirmState, Confirms, NewConfirm, NewUndo, Undo, UndoFilter, Undos,

@@ -3,7 +3,9 @@
 //!
 //! - [`lock`] elects the owner; the losers attach to it over the control socket.
 //! - [`ControlSocket`] and [`serve`] are its door: who calls is what the system says of the peer.
-//! - [`Desk`] answers the control API.
+//! - [`Desk`] answers the control API, [`Deciding`] takes decisions, and [`approve`] is what proves
+//!   whose they are.
+//! - [`Engine`] runs what was approved, through a [`Worker`].
 //! - [`Supervisor`] keeps the parts running.
 //!
 //! ```no_run
@@ -25,16 +27,21 @@
 //! holder of the lock binds the socket and runs approved work. *Invariant:* who calls is what the
 //! system says, never what the caller says.
 
+pub mod approve;
+mod decide;
 mod desk;
 pub mod lock;
 mod peer;
 mod serve;
 mod socket;
 mod supervise;
+mod work;
 
-pub use crate::desk::{About, Apps, Desk};
+pub use crate::decide::Deciding;
+pub use crate::desk::{About, Apps, Books, Desk};
 pub use crate::lock::{Lock, LockError};
 pub use crate::peer::{Accounts, Peer};
 pub use crate::serve::serve;
 pub use crate::socket::{ControlSocket, SocketError};
 pub use crate::supervise::{Part, Run, State, Supervisor};
+pub use crate::work::{Engine, LogChannel, Parts, Ran, Recovered, Worker};

@@ -35,6 +35,7 @@ impl Loader<'_> {
         let approvers = self.approvers(merged);
         let defaults = guard.as_ref().map(|guard| guard.defaults.clone()).unwrap_or_default();
         let policy = self.policy(merged, defaults, &approvers);
+        let manager = self.manager(merged);
         let audit = self.audit(merged);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
         if pve.is_empty() && pbs.is_empty() && self.findings.errors.is_empty() {
@@ -53,6 +54,7 @@ impl Loader<'_> {
             guard: guard?,
             policy: policy?,
             approvers,
+            manager: manager?,
             audit: audit?,
             log: log?.check(),
         })

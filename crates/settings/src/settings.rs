@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use crate::audit::AuditSettings;
 use crate::guard::{ApproverSettings, GuardSettings};
 use crate::http::HttpSettings;
+use crate::manager::ManagerSettings;
 use crate::oauth::OAuthSettings;
 
 /// Everything that is set, checked, with every secret at hand.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Who may agree to plans, by the names of their tables.
     pub approvers: BTreeMap<String, ApproverSettings>,
+    /// The daemon and its control socket.
+    pub manager: ManagerSettings,
     /// Where copies of audit records go.
     pub audit: AuditSettings,
     /// The log.
@@ -216,6 +219,7 @@ impl fmt::Debug for Settings {
             .field("guard", &self.guard)
             .field("policy", &self.policy.rules().len())
             .field("approvers", &self.approvers.keys())
+            .field("manager", &self.manager)
             .field("audit", &self.audit)
             .field("log", &self.log)
             .finish()

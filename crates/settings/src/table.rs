@@ -3,6 +3,7 @@
 mod audit;
 mod guard;
 mod http;
+mod manager;
 
 use crate::keys::{Key, Kind, Section};
 
@@ -80,6 +81,14 @@ pub static SECTIONS: &[Section] = &[
               which calls the tools does not hold: another account, a key with a passphrase, \
               one-time codes, or an identity on a channel. `proxmox-mcp approver add` writes it.",
         keys: guard::APPROVER,
+        words: ("", ""),
+    },
+    Section {
+        name: "manager",
+        named: false,
+        example: "",
+        doc: "The manager (`proxmox-manager`): its control socket, and what it serves.",
+        keys: manager::MANAGER,
         words: ("", ""),
     },
     Section {

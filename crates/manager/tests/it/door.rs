@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use control_api::{Client, ErrorKind, Standing, ToolCallParams, ToolEvent};
+use control_api::{
+    ApprovalFilter, Client, DecisionParams, ErrorKind, FreezeParams, Proof, Standing,
+    ToolCallParams, ToolEvent,
+};
+use guard::Principal;
 use manager::Lock;
 use serde_json::json;
 
@@ -92,4 +96,51 @@ async fn no_manager_is_known_from_a_closed_one() {
     assert!(error.is_absent(), "{error}");
     let error = client.status().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
+}
+
+#[tokio::test]
+async fn approvals_are_listed_shown_decided_and_waited_for() {
+    let running = start();
+    let client = Client::connect(&running.socket, VERSION).await.unwrap();
+    let mut changes = client.subscribe_approvals().await.unwrap();
+    let asked = running.inside.ask_as(Principal::local(own_uid()), 1, &[]).await;
+    let told = changes.next().await.unwrap().unwrap();
+    assert_eq!((told.id.as_str(), told.state.as_str()), (asked.id.to_string().as_str(), "pending"));
+    let listed = client.approvals(ApprovalFilter::pending()).await.unwrap();
+    assert_eq!(listed, [told.clone()]);
+    let shown = client.approval(&told.id).await.unwrap();
+    assert_eq!(shown.form["tool"], "guest_delete");
+    assert_eq!(shown.text, "deletion of lab/104 web");
+    assert_eq!(client.status().await.unwrap().approvals_pending, 1);
+    let waited = client.wait(&told.id, Duration::ZERO).await.unwrap();
+    assert_eq!(waited.state, "pending");
+
+    // This account asked, and is no approver either.
+    let decision = |proof: Proof| DecisionParams {
+        id: told.id.clone(),
+        digest: told.digest.clone(),
+        approve: true,
+        proof,
+        note: None,
+    };
+    let error = client.decide(decision(Proof::Peer)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    running.inside.clock.set(jiff::Timestamp::from_second(59).unwrap());
+    let code = Proof::Code { approver: "ada".to_owned(), code: "287082".to_owned() };
+    assert!(!format!("{code:?}").contains("287082"));
+    assert_eq!(client.decide(decision(code)).await.unwrap().decisions[0].approver, "ada");
+    let done = client.wait(&told.id, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(
+        (done.state.as_str(), done.result.unwrap()["did"].as_str()),
+        ("done", Some("guest_delete"))
+    );
+
+    let freeze = client.freeze(FreezeParams { for_secs: Some(60), reason: None }).await.unwrap();
+    assert_eq!(client.frozen().await.unwrap(), Some(freeze.clone()));
+    assert_eq!(freeze.until.unwrap().duration_since(freeze.since).as_secs(), 60);
+    let page = client.audit_records(0, 1).await.unwrap();
+    assert_eq!((page.records[0].action.as_str(), page.more), ("approval.decide", true));
+    assert_eq!(client.audit_head().await.unwrap().unwrap().seq, 2);
+    let error = client.approval("../etc").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }

@@ -240,7 +240,7 @@ fn variables_and_flags_are_named() {
         .variable("PROXMOX_MCP_EVENTS__X", "3")
         .flag("--mode", "server.mode", "everything");
     expect![[r#"
-        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, audit, log
+        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, manager, audit, log
         error: variable PROXMOX_MCP_PVE__HOME: pve.home: names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency: is text; it takes a whole number from 1 to 64
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x: goes too deep; did you mean `concurrency`?
