@@ -203,7 +203,7 @@ pub(crate) fn noon() -> Timestamp {
 pub(crate) fn inside() -> Inside {
     let clock = ManualClock::at(noon());
     let audit = LazyStore::new(StoreUrl::Memory);
-    let store = GuardStore::new(audit.clone(), Arc::new(SealKey::new(&[3; 32])));
+    let store = GuardStore::new(audit.clone(), SealKey::new(&[3; 32]));
     let signing = ada();
     let mut ada = Approver::new("ada");
     ada.principals =
