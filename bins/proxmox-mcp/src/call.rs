@@ -91,6 +91,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         journal: None,
         jobs: None,
         scope: None,
+        guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),

@@ -4,10 +4,14 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use api_core::endpoint::ExpectedOff;
-use guard::Principal;
+use guard::{
+    Principal,
+    policy::{ClientTrust, Defaults, Policy},
+};
 use mcp_protocol::App;
 use mcp_tools::{
     fleet::{Fleet, Traits},
+    gate::Guard,
     process::Process,
     redaction::Redaction,
     tools::api::Library,
@@ -106,6 +110,7 @@ impl Estate {
             journal: Some(Arc::new(AuditJournal::new(audit.log().clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
             scope: None,
+            guard: guard_of(&loaded, demo.is_some()),
             process: Process::in_folder(state.join("programs")),
             observer: None,
             exec_allow: server.exec_allow.clone(),
@@ -155,6 +160,25 @@ async fn load(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
         sources.flags.push(Flag::new("--toolsets", "server.toolsets", toolsets.join(",")));
     }
     Ok((settings::load(&sources)?, demo))
+}
+
+/// What decides about actions, as the settings say. Nobody but the client can be asked yet: whoever
+/// knows how adds that ([`mcp_tools::gate::Guard::with_ports`]).
+fn guard_of(loaded: &Loaded, is_demo: bool) -> Guard {
+    let settings = &loaded.settings.guard;
+    let policy = if is_demo {
+        // Whoever tries the demo decides by themselves, and nothing of it is real.
+        let defaults = Defaults { client: ClientTrust::Everything, ..settings.defaults.clone() };
+        Policy::try_new(loaded.settings.policy.rules().to_vec(), defaults)
+            .unwrap_or_else(|_| loaded.settings.policy.clone())
+    } else {
+        loaded.settings.policy.clone()
+    };
+    Guard::new(Arc::new(policy))
+        .in_zone(jiff::tz::TimeZone::system())
+        .with_budget(settings.budget)
+        .with_limits(settings.breaker)
+        .frozen(settings.frozen)
 }
 
 /// Starts logging as the settings or `--log` say. The protocol library logs ordinary messages of

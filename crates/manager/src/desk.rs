@@ -110,7 +110,7 @@ impl Desk {
 
     /// The tools of a peer. Its scope is everything: what it may do is for policy to say.
     fn app(&self, peer: &Peer) -> (App, Grant) {
-        let grant = Grant::new(peer.principal(), Scope::everything());
+        let grant = Grant::at_home(peer.principal(), Scope::everything());
         ((self.apps)(&grant), grant)
     }
 

@@ -15,6 +15,7 @@ use mcp_protocol::{
 use crate::{
     completion::Suggestions,
     fleet::Fleet,
+    gate::Guard,
     jobs::Jobs,
     journal::Journal,
     offer::{Listed, Offer},
@@ -23,7 +24,7 @@ use crate::{
     redaction::Redaction,
     resources::Documents,
     tool::{Served, Shared},
-    tools::{TOOLSETS, Toolset},
+    tools::{self, TOOLSETS, Toolset},
 };
 
 /// The most bytes of one answer, text or object, whichever is larger.
@@ -46,6 +47,8 @@ pub struct Options {
     pub exec_allow: Vec<String>,
     /// Who calls where the transport has one caller for all (stdio).
     pub principal: guard::Principal,
+    /// What decides which actions run, ask or are refused, and what is remembered of them.
+    pub guard: Guard,
     /// What takes secrets out of answers and of the journal.
     pub redaction: Redaction,
     /// Where actions are written down; without it they are not.
@@ -106,7 +109,12 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     let told = Arc::new(notifier.clone());
     options.process.tell(&told);
     let shared = Shared { jobs, consents: options.process.consents(), _told: Some(told) };
-    for toolset in chosen(&options.toolsets)? {
+    let mut toolsets = chosen(&options.toolsets)?;
+    // Where people can be asked, callers can wait for them, and take back what they did.
+    if options.guard.can_ask() {
+        toolsets.extend(TOOLSETS.iter().filter(|toolset| toolset.name == tools::GUARD));
+    }
+    for toolset in toolsets {
         for tool in toolset.tools {
             let fleet = Arc::clone(&fleet);
             let one = Arc::new(Served::new(*tool, fleet, Arc::clone(options), shared.clone()));
@@ -179,11 +187,14 @@ fn instructions(fleet: &Fleet, options: &Options) -> String {
     let members =
         if members.is_empty() { "none configured".to_owned() } else { members.join(", ") };
     let mode = match options.mode {
+        guard::Mode::ReadOnly => {
+            "This server only reads: actions are refused; `plan: true` shows what one would do."
+        }
         guard::Mode::Trusted => {
-            "Reversible actions run at once; what may lose something asks a person first. `plan: true` shows what an action would do."
+            "Reversible actions run at once; what may lose something asks a person first. `plan: true` shows what an action would do and whether it asks."
         }
         _ => {
-            "This server only reads: actions are refused and say how the operator allows them; `plan: true` shows what one would do."
+            "Actions run, ask a person first or are refused, as the operator's policy says; `plan: true` shows which, and what one would do. An answer with approval_id means that nothing was done yet."
         }
     };
     format!(

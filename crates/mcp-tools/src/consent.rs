@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use mcp_protocol::{Answers, CallContext, InputAnswer, InputRequest, Outcome, schema_object};
 use serde_json::json;
 
-use crate::{error::ToolError, plan::Plan, report::Report};
+use crate::{error::ToolError, report::Report};
 
 /// The key of the question.
 const KEY: &str = "approve";
@@ -40,7 +40,7 @@ pub(crate) enum Said {
 
 /// The question to a person about this plan.
 pub(crate) fn ask(
-    plan: &Plan,
+    question: &str,
     form: &PlanForm,
     principal: &str,
     now: Timestamp,
@@ -51,7 +51,7 @@ pub(crate) fn ask(
         message.push_str(before);
         message.push('\n');
     }
-    message.push_str(&plan.question(form, principal));
+    message.push_str(question);
     let schema = schema_object(json!({
         "type": "object",
         "properties": {
@@ -71,21 +71,6 @@ pub(crate) fn ask(
         "expires": now.as_second() + LIFETIME_SECS,
     });
     Outcome::Ask { inputs: vec![InputRequest::form(KEY, message, schema)], state }
-}
-
-/// Why nobody could be asked.
-pub(crate) fn cannot_ask(tool: &str) -> ToolError {
-    ToolError::from_report(
-        Report::new(format!(
-            "{tool} may lose something, so a person must agree to its plan, and this client \
-             cannot ask one"
-        ))
-        .fact("status", "refused"),
-    )
-    .hint(
-        "use a client that supports elicitation, or `proxmox-mcp call` on a terminal; `plan: true` \
-         shows what would be done",
-    )
 }
 
 // === impl Consents ===
@@ -185,7 +170,7 @@ mod tests {
 
     fn state(form: &PlanForm) -> Value {
         let now = Timestamp::from_second(NOW).unwrap();
-        match ask(&Plan::new("deletion of lab/104"), form, "local:1", now, None) {
+        match ask("Delete lab/104?", form, "local:1", now, None) {
             Outcome::Ask { state, .. } => state,
             other => panic!("{other:?}"),
         }

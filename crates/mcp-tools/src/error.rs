@@ -113,6 +113,11 @@ impl ToolError {
         self.map(|report| gathered.tell(report))
     }
 
+    /// What is told.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
     /// The report to render.
     pub fn into_report(self) -> Report {
         let mut report = *self.report;

@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
 use crate::{
-    fleet::{Pbs, Pve},
+    fleet::{Fleet, Pbs, Pve},
     report::Report,
     tool::Cx,
 };
@@ -125,6 +125,17 @@ impl Pace {
 // === impl Holder ===
 
 impl Holder {
+    /// The member with this settings key, as the one that may see what it began.
+    pub(crate) fn of(fleet: &Fleet, key: &str) -> Option<Self> {
+        if let Some(member) = fleet.pbs(Some(key)).ok().and_then(|it| it.into_iter().next()) {
+            let client = member.operator.clone();
+            return Some(Self::Pbs(member, client));
+        }
+        let member = fleet.pve(Some(key)).ok()?.into_iter().next()?;
+        let client = member.operator.clone();
+        Some(Self::Pve(member, client))
+    }
+
     /// The settings key.
     pub(crate) fn key(&self) -> &str {
         match self {

@@ -286,19 +286,12 @@ impl Claim {
 
     /// Writes down how it ended.
     pub(crate) async fn finish(&self, ended: Result<Report, ToolError>) {
+        self.cx.ended(ended.as_ref()).await;
         let (report, failed) = match ended {
             Ok(report) => (report, false),
             Err(error) => (error.into_report(), true),
         };
         let cancelled = failed && report.facts.get("status") == Some(&"cancelled".into());
-        let word = if cancelled {
-            "cancelled"
-        } else if failed {
-            "failed"
-        } else {
-            "done"
-        };
-        self.cx.record(word, &report.lead).await;
         let answer = self.jobs.answer(report);
         let state = if cancelled {
             JobState::Cancelled

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod facts;
 pub mod fleet;
 pub mod follow;
+pub mod gate;
 pub mod jobs;
 pub mod journal;
 pub mod needs;

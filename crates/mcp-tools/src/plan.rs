@@ -35,7 +35,13 @@ mod say;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use api_core::Request;
 use async_trait::async_trait;
@@ -136,6 +142,12 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Facts of the answer, good or bad, such as the guest's address.
     pub facts: JsonObject,
+    /// The tier of what it comes to, where its arguments alone do not say.
+    pub access: Option<Access>,
+    /// The tool and the arguments that it acts as, where it does another tool's work.
+    pub acts_as: Option<(&'static str, JsonObject)>,
+    /// What is put back unless somebody confirms the change in time.
+    pub revert: Option<Revert>,
     settle: Option<Settle>,
     explain: Option<Explain>,
     patience: Option<Duration>,
@@ -171,6 +183,15 @@ pub enum Undo {
     By(String),
     /// Not at all; why.
     Never(String),
+}
+
+/// How a change that may cut its operator off is put back by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revert {
+    /// After which time.
+    pub within: Duration,
+    /// By these calls of our own tools, in their order.
+    pub calls: Vec<(&'static str, JsonObject)>,
 }
 
 /// One step of a plan.
@@ -239,6 +260,9 @@ impl Plan {
             tables: Vec::new(),
             notes: Vec::new(),
             facts: JsonObject::new(),
+            access: None,
+            acts_as: None,
+            revert: None,
             settle: None,
             explain: None,
             patience: None,
@@ -318,6 +342,18 @@ impl Plan {
         self
     }
 
+    /// Puts the change back by these calls unless somebody confirms it within this time: for what can
+    /// cut the operator off.
+    #[must_use]
+    pub fn unless_confirmed(
+        mut self,
+        within: Duration,
+        calls: impl IntoIterator<Item = (&'static str, JsonObject)>,
+    ) -> Self {
+        self.revert = Some(Revert { within, calls: calls.into_iter().collect() });
+        self
+    }
+
     /// Adds rows to what is said of the plan.
     #[must_use]
     pub fn table(mut self, table: Table) -> Self {
@@ -364,6 +400,12 @@ impl Plan {
     pub fn within(mut self, patience: Option<Duration>) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// How many steps there are up to the last that sends anything.
+    pub(crate) fn writes(&self) -> u32 {
+        let last = self.steps.iter().rposition(|step| !matches!(step.doing, Doing::Wait(_)));
+        last.map_or(0, |last| u32::try_from(last + 1).unwrap_or(u32::MAX))
     }
 
     /// Whether there is nothing to do.
@@ -520,11 +562,19 @@ pub fn planned<T>(member: &str, request: &Request<T>) -> PlannedCall {
     }
 }
 
+/// The key of [`hidden`].
+static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+
+/// Sets the key by which plans keep secrets, for programs that run each other's approved plans: by
+/// it a plan with a secret has the same digest in all of them. Without it each has its own.
+///
+/// To be called before the first plan is made; whether it was in time.
+pub fn set_secret_key(key: [u8; 32]) -> bool {
+    KEY.set(key).is_ok()
+}
+
 /// A secret as a plan keeps it: equal ones look equal, and nothing else can be told from it.
 fn hidden(secret: &str) -> String {
-    use std::sync::OnceLock;
-
-    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
     let key = KEY.get_or_init(rand::random);
     let mut hasher = Sha256::new();
     hasher.update(key);

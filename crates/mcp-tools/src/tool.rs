@@ -1,27 +1,29 @@
 //! What a tool is, and the one path that every call takes: scope, access, run, redact, render.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use estate::Access;
-use guard::{Grant, Mode, Principal, Refusal, Verdict};
+use guard::{Mode, Principal, Refusal, breaker::Call};
 use mcp_protocol::{
     Annotations, Answer, CallContext, ClientCapabilities, JobHandle, JobId, JsonObject, Notifier,
     Outcome, ToolSpec,
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
     app::Options,
-    consent::{self, Consents, Said},
+    consent::Consents,
     error::{Kind, ToolError},
     fleet::Fleet,
+    gate::{self, Guard, Next, Passage, Permit, Sending, Who, Work},
     jobs::Jobs,
-    journal::{Entry, Journal},
+    journal::Entry,
     plan::ActionTool,
-    redaction::Redaction,
     report::Report,
     schema::{Input, Output},
 };
@@ -87,16 +89,11 @@ pub struct Cx {
     pub jobs: Option<Arc<Jobs>>,
     /// The programs that may be started in guests.
     pub exec_allow: Arc<[String]>,
-    recorder: Option<Arc<Recorder>>,
-}
-
-/// Writes down what becomes of one action.
-struct Recorder {
-    journal: Arc<dyn Journal>,
-    redaction: Redaction,
-    principal: Principal,
-    tool: &'static str,
-    target: String,
+    /// Who calls.
+    pub principal: Principal,
+    /// The action that this call is, once it was let through.
+    pub(crate) work: Option<Arc<Work>>,
+    options: Option<Arc<Options>>,
 }
 
 /// A tool as the protocol sees it.
@@ -138,7 +135,27 @@ impl Cx {
             task_wait: Duration::from_secs(45),
             jobs: None,
             exec_allow: Arc::from([]),
-            recorder: None,
+            principal: Principal::local(0),
+            work: None,
+            options: None,
+        }
+    }
+
+    /// The same, as these options say.
+    pub(crate) fn of(
+        fleet: Arc<Fleet>,
+        call: CallContext,
+        options: &Arc<Options>,
+        principal: Principal,
+    ) -> Self {
+        Self {
+            mode: options.mode,
+            ceiling: options.ceiling,
+            task_wait: options.task_wait,
+            exec_allow: options.exec_allow.as_slice().into(),
+            principal,
+            options: Some(Arc::clone(options)),
+            ..Self::new(fleet, call)
         }
     }
 
@@ -153,29 +170,44 @@ impl Cx {
         self.fleet.now()
     }
 
-    /// Writes down what became of the action, where that is kept. It has happened by then, so a
-    /// journal that fails is told of in the log only.
-    pub(crate) async fn record(&self, step: &str, said: &str) {
-        let Some(recorder) = &self.recorder else { return };
-        let mut said = said.to_owned();
-        recorder.redaction.text(&mut said);
-        let entry = recorder.entry(self.now(), step, json!({"outcome": said}));
-        if let Err(why) = recorder.journal.record(entry).await {
-            warn!(tool = recorder.tool, why, "outcome is not in the audit log");
+    /// What the gate goes by; nothing outside of a server.
+    pub(crate) fn guard(&self) -> Option<&Guard> {
+        self.options.as_ref().map(|options| &options.guard)
+    }
+
+    /// Asks to send something: refused while changes are stopped, and written down before. A call
+    /// that no gate has let through, as in a test of one tool, notes nothing.
+    ///
+    /// # Errors
+    /// It must not be sent, or cannot be written down.
+    pub(crate) async fn permit(&self, sending: Sending) -> Result<Permit, ToolError> {
+        match &self.work {
+            Some(work) => work.permit(sending).await,
+            None => Ok(Permit::default()),
         }
     }
-}
 
-// === impl Recorder ===
+    /// Writes down what became of the action. Only the first word counts.
+    pub(crate) async fn ended(&self, result: Result<&Report, &ToolError>) {
+        if let Some(work) = &self.work {
+            work.end(result).await;
+        }
+    }
 
-impl Recorder {
-    fn entry(&self, time: jiff::Timestamp, step: &str, payload: Value) -> Entry {
-        Entry {
-            time,
+    /// Writes something down that is no action on the estate.
+    pub(crate) async fn journal(&self, action: &str, target: &str, mut payload: Value) {
+        let Some(options) = &self.options else { return };
+        let Some(journal) = &options.journal else { return };
+        options.redaction.json(&mut payload);
+        let entry = Entry {
+            time: self.now(),
             principal: self.principal.clone(),
-            action: format!("{}.{step}", self.tool),
-            target: self.target.clone(),
+            action: action.to_owned(),
+            target: target.to_owned(),
             payload,
+        };
+        if let Err(why) = journal.record(entry).await {
+            warn!(action, why, "an entry is not in the audit log");
         }
     }
 }
@@ -200,112 +232,112 @@ impl Served {
         self.access
     }
 
+    /// The one path of every call: whoever went wild is stopped, everything else is judged, and
+    /// counted.
     async fn run(&self, call: &CallContext, mut args: JsonObject) -> Result<Reply, ToolError> {
-        let action = self.tool.as_action();
-        let plan_only = action.is_some() && args.remove("plan") == Some(true.into());
-        let (principal, scope) = match call.caller().get::<Grant>() {
-            Some(grant) => (&grant.principal, Some(&grant.scope)),
-            None => (&self.options.principal, None),
-        };
-        let mut cx = Cx {
-            fleet: Arc::clone(&self.fleet),
-            call: call.clone(),
-            mode: self.options.mode,
-            ceiling: self.options.ceiling,
-            task_wait: self.options.task_wait,
-            jobs: self.shared.jobs.clone(),
-            exec_allow: self.options.exec_allow.as_slice().into(),
-            recorder: None,
-        };
+        let plan_only = self.tool.as_action().is_some() && args.remove("plan") == Some(true.into());
+        let who = Who::of(call, &self.options);
         let access = self.tool.access(&args).min(self.access);
-        if let Some(action) = action.filter(|_| plan_only) {
-            let plan = action.plan(&cx, args).await?;
-            if plan.is_nothing() {
-                return Ok(Reply::Report(plan.nothing()));
-            }
-            let form = plan.form(self.name, &principal.to_string());
-            return Ok(Reply::Report(plan.report(&form, access)));
+        let (guard, now) = (&self.options.guard, self.fleet.now());
+        let caller = who.principal.to_string();
+        guard.admits(&caller, access, now).map_err(|trip| {
+            ToolError::new(format!("{}: nothing was done: {trip}", self.name))
+                .of_kind(Kind::Forbidden)
+                .hint("look at what fails, or ask the operator, before you go on")
+        })?;
+        if let Some(rate) = who.scope.as_ref().and_then(|scope| scope.rate) {
+            guard.take(&caller, rate, now).map_err(|spent| {
+                ToolError::new(format!("{}: {spent}", self.name)).of_kind(Kind::Forbidden)
+            })?;
         }
-        let refused = |refusal: Refusal| {
-            let error =
-                ToolError::new(format!("{}: {refusal}", self.name)).of_kind(Kind::Forbidden);
-            if action.is_none() {
-                return error;
-            }
-            let mut plan = args.clone();
-            plan.insert("plan".to_owned(), true.into());
-            error.next(self.name, plan)
+        let (began, what) = (Instant::now(), self.what(&args));
+        let result = self.go(call, &who, access, args, plan_only).await;
+        let access = if plan_only { Access::Read } else { access };
+        let ended = Call {
+            principal: &caller,
+            what: &what,
+            access,
+            failed: result.is_err(),
+            took: began.elapsed(),
         };
-        if let Some(scope) = scope.filter(|scope| !scope.allows(access)) {
-            let refusal = Refusal::Scope { scope: scope.access, needed: access };
-            return Err(refused(refusal));
+        if !matches!(result, Ok(Reply::Question(_)))
+            && let Some(trip) = guard.note(&ended, self.fleet.now())
+        {
+            warn!(principal = caller, %trip, "a caller went wild and is stopped");
+            gate::journal_trip(&self.options, &who.principal, &trip, self.fleet.now()).await;
         }
-        let verdict = self.options.mode.permits(access).map_err(refused)?;
-        if access == Access::Read {
+        result
+    }
+
+    async fn go(
+        &self,
+        call: &CallContext,
+        who: &Who,
+        access: Access,
+        args: JsonObject,
+        plan_only: bool,
+    ) -> Result<Reply, ToolError> {
+        let fleet = Arc::clone(&self.fleet);
+        let mut cx = Cx::of(fleet, call.clone(), &self.options, who.principal.clone());
+        cx.jobs = self.shared.jobs.clone();
+        let beyond = who.scope.as_ref().filter(|scope| !scope.allows(access));
+        if let Some(scope) = beyond.filter(|_| !plan_only) {
+            let refusal = Refusal::Scope { scope: scope.access, needed: access };
+            return Err(self.forbidden(&refusal, args));
+        }
+        if access == Access::Read && !plan_only {
             return self.tool.call(&cx, args).await.map(Reply::Report);
         }
-        let Some(action) = action else {
+        let Some(action) = self.tool.as_action() else {
             return Err(ToolError::new(format!("{} cannot say what it would do", self.name)));
         };
-        let plan = action.plan(&cx, args.clone()).await?;
-        if plan.is_nothing() {
-            return Ok(Reply::Report(plan.nothing()));
+        let passage = Passage {
+            name: self.name,
+            action,
+            access,
+            options: &self.options,
+            shared: &self.shared,
+            who,
+            cx,
+            args,
+        };
+        if plan_only {
+            return passage.show().await.map(Reply::Report);
         }
-        let form = plan.form(self.name, &principal.to_string());
-        if verdict == Verdict::Ask {
-            let who = principal.to_string();
-            if !call.capabilities().elicitation_form {
-                return Err(consent::cannot_ask(self.name).next(self.name, {
-                    let mut plan = args;
-                    plan.insert("plan".to_owned(), true.into());
-                    plan
-                }));
-            }
-            let said = self.shared.consents.read(call, &form, &who, cx.now())?;
-            if let Said::Ask(before) = said {
-                let question = consent::ask(&plan, &form, &who, cx.now(), before.as_deref());
-                return Ok(Reply::Question(question));
-            }
+        passage.unless_frozen().await?;
+        let planned = match passage.plan().await? {
+            Ok(planned) => planned,
+            Err(nothing) => return Ok(Reply::Report(nothing)),
+        };
+        match passage.consent(&planned.case).await? {
+            Next::Run(terms) => passage.perform(planned, terms).await.map(Reply::Report),
+            Next::Question(question) => Ok(Reply::Question(question)),
+            Next::Wait(report) => Ok(Reply::Report(report)),
         }
-        if let Some(journal) = &self.options.journal {
-            let recorder = Recorder {
-                journal: Arc::clone(journal),
-                redaction: self.options.redaction.clone(),
-                principal: principal.clone(),
-                tool: self.name,
-                target: target_of(&args),
-            };
-            let mut asked = args.clone();
-            action.conceal(&mut asked);
-            let mut asked = Value::Object(asked);
-            self.options.redaction.json(&mut asked);
-            let payload = json!({"arguments": asked, "plan": form.digest().as_str()});
-            journal.record(recorder.entry(cx.now(), "begin", payload)).await.map_err(|why| {
-                ToolError::new(format!("{}: nothing was done: {why}", self.name))
-                    .hint("what changes the estate is written into the audit log first: make the state folder writable")
-            })?;
-            cx.recorder = Some(Arc::new(recorder));
-        }
-        let result = action.run(&cx, args, plan).await;
-        match &result {
-            // The end of a job is written down when it comes.
-            Ok(report) if report.job.is_some() => cx.record("running", &report.lead).await,
-            Ok(report) => cx.record("done", &report.lead).await,
-            Err(error) => cx.record("failed", error.message()).await,
-        }
-        result.map(Reply::Report)
     }
-}
 
-/// What a call is about, for the audit log: its addresses as they were given.
-fn target_of(args: &JsonObject) -> String {
-    let names = ["cluster", "node", "guest", "vmid", "storage", "datastore", "path", "upid"];
-    let parts = names.iter().filter_map(|name| {
-        let value = args.get(*name)?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    });
-    let target = parts.collect::<Vec<_>>().join("/");
-    stdx::untrusted::line(&target, 200).into_owned()
+    fn forbidden(&self, refusal: &Refusal, args: JsonObject) -> ToolError {
+        let error = ToolError::new(format!("{}: {refusal}", self.name)).of_kind(Kind::Forbidden);
+        if self.tool.as_action().is_none() {
+            return error;
+        }
+        let mut plan = args;
+        plan.insert("plan".to_owned(), true.into());
+        error.next(self.name, plan)
+    }
+
+    /// The call, by which the breaker knows it again.
+    fn what(&self, args: &JsonObject) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.name);
+        hasher.update([0]);
+        hasher.update(Value::Object(args.clone()).to_string());
+        hasher.finalize().iter().take(16).fold(String::new(), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+    }
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@ pub mod backups;
 pub mod classic;
 pub mod cluster;
 pub mod compute;
+pub mod guarding;
 pub mod guest;
 pub mod guests;
 pub(crate) mod late;
@@ -25,7 +26,7 @@ pub mod tasks;
 pub mod vault;
 pub mod volumes;
 
-use crate::tool::EstateTool;
+use crate::{plan::ActionTool, tool::EstateTool};
 
 /// A named group of tools that the operator turns on.
 pub struct Toolset {
@@ -36,6 +37,9 @@ pub struct Toolset {
     /// Its tools, in the order in which they are listed.
     pub tools: &'static [&'static dyn EstateTool],
 }
+
+/// The toolset that comes with every other one.
+pub(crate) const GUARD: &str = "guard";
 
 /// All toolsets.
 pub static TOOLSETS: &[Toolset] = &[
@@ -94,6 +98,12 @@ pub static TOOLSETS: &[Toolset] = &[
         tools: api::COMPACT,
     },
     Toolset {
+        name: GUARD,
+        about: "consent: wait for it, stop all changes, take back, confirm; comes with every other \
+                where somebody can be asked",
+        tools: guarding::TOOLS,
+    },
+    Toolset {
         name: "classic",
         about: "the thirteen names of the earlier Python server, for workflows that call them",
         tools: &[
@@ -113,3 +123,15 @@ pub static TOOLSETS: &[Toolset] = &[
         ],
     },
 ];
+
+/// The tool of this name that acts, if there is one.
+pub(crate) fn action(name: &str) -> Option<&'static dyn ActionTool> {
+    action_named(name).map(|(_, action)| action)
+}
+
+/// The same, with its name.
+pub(crate) fn action_named(name: &str) -> Option<(&'static str, &'static dyn ActionTool)> {
+    let mut all = TOOLSETS.iter().flat_map(|toolset| toolset.tools);
+    let tool: &'static dyn EstateTool = *all.find(|tool| tool.definition().name == name)?;
+    Some((tool.definition().name, tool.as_action()?))
+}

@@ -133,14 +133,19 @@ fn garbage_is_answered_and_does_no_harm() {
 fn actions_wait_for_the_operator_and_then_run() {
     let mut server = Server::start(&["--demo"]);
     server.initialize("2025-11-25");
-    let args = json!({"guest": "lab/123", "action": "start"});
-    let result = server.call(1, "guest_power", &args);
+    // What only adds runs unasked; anything else is for a person, and the refusal says what to do.
+    let start = json!({"guest": "lab/123", "action": "start"});
+    let result = server.call(1, "guest_power", &start);
+    assert!(!result["isError"].as_bool().unwrap_or_default(), "{result}");
+    let args = json!({"guest": "lab/123", "action": "reboot"});
+    let result = server.call(2, "guest_power", &args);
     assert_eq!(result["isError"], true, "{result}");
     assert!(text(&result).contains("--mode trusted"), "{result}");
+    assert!(text(&result).contains("approver add"), "{result}");
 
     let mut server = Server::start(&["--demo", "--mode", "trusted"]);
     server.initialize("2025-11-25");
-    let result = server.call(1, "guest_power", &args);
+    let result = server.call(1, "guest_power", &start);
     assert!(!result["isError"].as_bool().unwrap_or_default(), "{result}");
     assert!(text(&result).contains("is running"), "{result}");
 

@@ -189,10 +189,14 @@ async fn find(
     for (member, view) in &gathered.answers {
         let mut is_told = true;
         // It runs, or nobody would ask.
-        let running = view.guests.iter().filter(|guest| guest.status == GuestStatus::Running);
-        let asked = stream::iter(running)
-            .map(|guest| async move { (guest, is_us(member, guest, identity).await) });
-        let mut asked = asked.buffer_unordered(AT_ONCE);
+        let mut asks = Vec::new();
+        for guest in &view.guests {
+            // It runs, or nobody would ask.
+            if guest.status == GuestStatus::Running {
+                asks.push(ask(member, guest, identity));
+            }
+        }
+        let mut asked = stream::iter(asks).buffer_unordered(AT_ONCE);
         while let Some((guest, answer)) = asked.next().await {
             match answer {
                 Ok(true) => return (Some(guest.at.clone()), told),
@@ -207,6 +211,14 @@ async fn find(
         }
     }
     (None, told)
+}
+
+async fn ask<'a>(
+    member: &'a Pve,
+    guest: &'a Guest,
+    identity: &'a Identity,
+) -> (&'a Guest, Result<bool, api_core::Error>) {
+    (guest, is_us(member, guest, identity).await)
 }
 
 async fn is_us(member: &Pve, guest: &Guest, identity: &Identity) -> Result<bool, api_core::Error> {

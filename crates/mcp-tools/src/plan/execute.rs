@@ -20,7 +20,7 @@ use super::{
     Plan, StepOutcome,
     run::{LOST, Running, Stage},
 };
-use crate::{error::ToolError, jobs::BEAT, report::Report, tool::Cx};
+use crate::{error::ToolError, gate::Permit, jobs::BEAT, report::Report, tool::Cx};
 
 /// How often progress is told.
 const TELL: Duration = Duration::from_millis(500);
@@ -114,9 +114,17 @@ impl Plan {
         let stage = Stage { what: first.clone(), line: first, ..Stage::default() };
         let (sender, stage) = watch::channel(stage);
         let slot = Arc::new(OnceLock::new());
-        let running =
-            Running { cx: cx.clone(), stop: stop.clone(), stage: sender, claim: Arc::clone(&slot) };
-        let mut work = tokio::spawn(work(self, running).in_current_span());
+        let running = Running {
+            cx: cx.clone(),
+            stop: stop.clone(),
+            stage: sender,
+            claim: Arc::clone(&slot),
+            permit: Permit::default(),
+        };
+        if let Some(work) = &cx.work {
+            work.executes();
+        }
+        let mut work = tokio::spawn(through(self, running).in_current_span());
         // Whoever drops this call gives up: nothing further is begun.
         let gives_up = stop.clone().drop_guard();
         let ended = tokio::select! {
@@ -175,6 +183,14 @@ async fn tell(cx: &Cx, count: usize, began: Instant, stage: watch::Receiver<Stag
         cx.call.progress(began.elapsed().as_secs_f64(), None, Some(&line)).await;
         sleep(TELL).await;
     }
+}
+
+/// All of it, with the books closed at its end, whether or not anybody waits for it.
+async fn through(plan: Plan, running: Running) -> Result<Report, ToolError> {
+    let cx = running.cx.clone();
+    let ended = work(plan, running).await;
+    cx.ended(ended.as_ref()).await;
+    ended
 }
 
 /// All steps, and then what settles them.

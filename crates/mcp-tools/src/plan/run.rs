@@ -10,6 +10,7 @@ use std::{
 
 use api_core::{Error, Request, task::TaskEnd};
 use estate::{NodeName, Upid};
+use guard::ports::TaskTrace;
 use jiff::Timestamp;
 use pve_client::tasks::{TaskListParams, TaskSource};
 use serde_json::{Value, json};
@@ -17,11 +18,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Doing, Step, Trace};
+use super::{Doing, Step, Trace, planned};
 use crate::{
     error::ToolError,
     fleet::{Pbs, Pve},
     follow::{Followed, Holder, Pace, Until, clean_cause, follow},
+    gate::{Permit, Sending},
     jobs::{Claim, TaskRef},
     report::Report,
     tool::Cx,
@@ -52,6 +54,8 @@ pub struct Running {
     pub(super) stage: watch::Sender<Stage>,
     /// The job that it has become, once it has.
     pub(super) claim: Arc<OnceLock<Arc<Claim>>>,
+    /// Where is noted what becomes of the step.
+    pub(super) permit: Permit,
 }
 
 /// How far a plan is.
@@ -132,6 +136,33 @@ impl Running {
         self.follow(&holder, what, upid, stoppable).await
     }
 
+    /// Asks to send one more thing within a step, and notes what becomes of that: `Running` as it is
+    /// returned is told of its task.
+    ///
+    /// # Errors
+    /// It must not be sent.
+    pub(crate) async fn within<T>(
+        &self,
+        member: &Arc<Pve>,
+        what: &str,
+        request: &Request<T>,
+        trace: Option<TaskTrace>,
+    ) -> Result<Self, ToolError> {
+        let sending = Sending {
+            step: None,
+            what: what.to_owned(),
+            calls: vec![planned(member.key.as_str(), request)],
+            trace,
+        };
+        let permit = self.cx.permit(sending).await?;
+        Ok(Self { permit, ..self.clone() })
+    }
+
+    /// Notes how that ended.
+    pub(crate) async fn ended(&self, failed: Option<&ToolError>) {
+        self.permit.ended(failed).await;
+    }
+
     async fn follow(
         &self,
         holder: &Holder,
@@ -144,6 +175,7 @@ impl Running {
             stage.tasks.push(TaskRef { step, member, upid: upid.clone(), stoppable });
         });
         self.note().await;
+        self.permit.began(upid).await;
         let until = Until::patient();
         let stopped = async {
             self.stop.cancelled().await;
@@ -244,6 +276,35 @@ impl Step {
     }
 
     async fn attempt(self, running: &Running) -> Result<StepOutcome, ToolError> {
+        if matches!(self.doing, Doing::Wait(_)) {
+            return self.send(running).await;
+        }
+        let index = running.stage.borrow().step;
+        let permit = running.cx.permit(self.sending(index)).await?;
+        let running = Running { permit: permit.clone(), ..running.clone() };
+        let ended = self.send(&running).await;
+        permit.ended(ended.as_ref().err()).await;
+        ended
+    }
+
+    /// The step as it is written down before it is sent.
+    fn sending(&self, index: usize) -> Sending {
+        let member = match &self.doing {
+            Doing::Pve(member, _) => Some(member.key.to_string()),
+            _ => None,
+        };
+        let trace = member.zip(self.node()).zip(self.trace.as_ref());
+        let trace = trace.map(|((member, node), trace)| TaskTrace {
+            member,
+            node: node.to_string(),
+            kinds: trace.kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            id: trace.id.clone(),
+            user: None,
+        });
+        Sending { step: Some(index), what: self.what.clone(), calls: self.calls(), trace }
+    }
+
+    async fn send(self, running: &Running) -> Result<StepOutcome, ToolError> {
         let what = self.what.clone();
         let node = self.node().cloned();
         match self.doing {

@@ -18,6 +18,20 @@ pub(crate) fn since(text: &str, now: Timestamp) -> Result<Timestamp, ToolError> 
     })
 }
 
+/// The moment that `text` means, an age counted from now on: `2h` is in two hours.
+pub(crate) fn from_now(text: &str, now: Timestamp) -> Result<Timestamp, ToolError> {
+    let text = text.trim();
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let span = age(text).and_then(|span| now.checked_add(span).ok());
+    span.ok_or_else(|| {
+        let text = stdx::untrusted::line(text, 40);
+        ToolError::new(format!("until `{text}` is no time"))
+            .hint("give RFC 3339, such as 2026-01-31T08:00:00Z, or for how long: 90m, 2h, 3d, 1w")
+    })
+}
+
 fn age(text: &str) -> Option<SignedDuration> {
     let unit = text.chars().last()?;
     let number: i64 = text[..text.len() - unit.len_utf8()].parse().ok()?;
@@ -49,8 +63,12 @@ mod tests {
         ] {
             assert_eq!(since(text, now).unwrap().to_string(), expected, "{text}");
         }
+        assert_eq!(from_now("90m", now).unwrap().to_string(), "2026-05-04T13:30:00Z");
+        let moment = "2026-06-01T00:00:00Z";
+        assert_eq!(from_now(moment, now).unwrap().to_string(), moment);
         for text in ["", "yesterday", "-2h", "2", "h", "9223372036854775807w", "ü"] {
             assert!(since(text, now).is_err(), "{text}");
+            assert!(from_now(text, now).is_err(), "{text}");
         }
     }
 }

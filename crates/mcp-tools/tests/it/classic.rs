@@ -174,6 +174,7 @@ async fn modes_hold_by_argument_and_name_their_flag() {
         journal: None,
         jobs: None,
         scope: None,
+        guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),
@@ -186,16 +187,19 @@ async fn modes_hold_by_argument_and_name_their_flag() {
     };
     let guarded = guard::Mode::Guarded;
     let start = json!({"vmid": 125, "command": "start"});
+    // What only adds runs unasked; for everything else somebody has to be asked, and nobody can be.
+    let reboot = json!({"vmid": 100, "cluster": "lab", "command": "reboot"});
     for (tool, args) in [
-        ("guest_power", json!({"guest": "lab/125", "action": "start"})),
-        ("snapshot_create", json!({"guest": "lab/125", "name": "a1"})),
-        ("execute_vm_command", start.clone()),
+        ("guest_power", json!({"guest": "lab/100", "action": "reboot"})),
+        ("execute_vm_command", reboot),
     ] {
         let outcome = call(guarded, tool, args).await;
         assert!(outcome.is_failure());
         let text = outcome.answer().unwrap().plain_text();
         assert!(text.contains("--mode trusted"), "{tool}: {text}");
     }
+    let outcome = call(guarded, "execute_vm_command", start.clone()).await;
+    assert!(!outcome.is_failure(), "{}", outcome.answer().unwrap().plain_text());
     let status = json!({"vmid": 125, "command": "status"});
     assert!(!call(guarded, "execute_vm_command", status).await.is_failure());
     let outcome = call(guarded, "send_notification", json!({"message": "hello"})).await;

@@ -37,9 +37,24 @@ pub(crate) struct Answer {
 }
 
 impl Evening {
-    fn falls() -> Self {
+    pub(crate) fn falls() -> Self {
         let evening: Timestamp = "2026-11-22T22:30:00Z".parse().expect("a time");
         Self { ahead: evening.duration_since(SystemClock.now()) }
+    }
+}
+
+impl Evening {
+    /// A simulator that lives in this evening, and a fleet over it with this clock.
+    pub(crate) async fn over(
+        self,
+        config: SimConfig,
+        token: &str,
+        clock: Arc<dyn Clock>,
+    ) -> (Sim, Fleet) {
+        let config = config.with_ahead_ms(self.ahead.as_millis() as i64);
+        let sim = Sim::start(config).await.expect("the simulator starts");
+        let fleet = fleet(&sim, token, clock);
+        (sim, fleet)
     }
 }
 
@@ -57,9 +72,7 @@ impl Estate {
 
     pub(crate) async fn of(config: SimConfig, token: &str, ceiling: usize) -> Self {
         let clock = Evening::falls();
-        let config = config.with_ahead_ms(clock.ahead.as_millis() as i64);
-        let sim = Sim::start(config).await.expect("the simulator starts");
-        let fleet = fleet(&sim, token, Arc::new(clock));
+        let (sim, fleet) = clock.over(config, token, Arc::new(clock)).await;
         let call = CallContext::detached(Caller::new("local:0"));
         let mut cx = Cx::new(Arc::new(fleet), call);
         cx.mode = guard::Mode::Trusted;

@@ -27,6 +27,7 @@ async fn progress_tells_the_newest_line_of_the_log() {
         journal: None,
         jobs: None,
         scope: None,
+        guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),

@@ -20,6 +20,7 @@ pub(crate) fn options(toolset: &str) -> Options {
         journal: None,
         jobs: None,
         scope: None,
+        guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use async_trait::async_trait;
 use estate::Access;
 use futures::{StreamExt as _, future::join_all, stream};
+use guard::ports::TaskTrace;
 use mcp_protocol::JsonObject;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -396,14 +397,31 @@ async fn change(running: Running, action: Action, target: Target) -> Fate {
         return Fate::new(&guest, "not begun", Some("the call was cancelled before".to_owned()));
     }
     let what = format!("{} of {}", action.as_str(), named(&guest));
-    let upid = match member.operator.call(request(action, &guest)).await {
+    let call = request(action, &guest);
+    let trace = TaskTrace {
+        member: member.key.to_string(),
+        node: guest.node.to_string(),
+        kinds: action.task_kinds(guest.kind).iter().map(|kind| (*kind).to_owned()).collect(),
+        id: guest.at.vmid.to_string(),
+        user: None,
+    };
+    let running = match running.within(&member, &what, &call, Some(trace)).await {
+        Ok(running) => running,
+        Err(error) => return Fate::new(&guest, "not begun", Some(error.message().to_owned())),
+    };
+    let upid = match member.operator.call(call).await {
         Ok(upid) => upid,
         Err(error) => {
             let outcome = if error.may_have_run() { "unknown" } else { "failed" };
-            return Fate::new(&guest, outcome, Some(stdx::Chain(&error).to_string()));
+            let why = stdx::Chain(&error).to_string();
+            let report = Report::new(why.as_str()).fact("status", outcome);
+            running.ended(Some(&ToolError::from_report(report))).await;
+            return Fate::new(&guest, outcome, Some(why));
         }
     };
-    let mut fate = match running.follow_pve(&member, &what, &upid, false).await {
+    let followed = running.follow_pve(&member, &what, &upid, false).await;
+    running.ended(followed.as_ref().err()).await;
+    let mut fate = match followed {
         Ok(_) if managed && action.through_ha().is_some() => Fate::new(&guest, "requested", None),
         Ok(_) => Fate::new(&guest, "done", None),
         Err(error) => {

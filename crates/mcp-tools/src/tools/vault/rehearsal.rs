@@ -416,10 +416,13 @@ impl Rehearsal {
     ) -> Result<(), ToolError> {
         let what = format!("{word} {}", self.order.address());
         let member = &self.order.member;
-        let upid = member.operator.call(request).await;
-        let upid = upid.map_err(|error| self.left_behind(ToolError::api(what.as_str(), &error)))?;
-        let followed = running.follow_pve(member, &what, &upid, false).await;
-        followed.map(|_| ()).map_err(|error| self.left_behind(error))
+        let running = running.within(member, &what, &request, None).await?;
+        let sent = match member.operator.call(request).await {
+            Ok(upid) => running.follow_pve(member, &what, &upid, false).await.map(|_| ()),
+            Err(error) => Err(ToolError::api(what.as_str(), &error)),
+        };
+        running.ended(sent.as_ref().err()).await;
+        sent.map_err(|error| self.left_behind(error))
     }
 
     /// What is left of a rehearsal is said loudly.

@@ -93,7 +93,7 @@ async fn a_reader_may_ask_what_only_reads() {
         json!({"cluster": "lab", "method": "POST", "path": "/nodes/birch/qemu/104/status/stop"});
     let mcp_protocol::Outcome::Failed(answer) = ask(stop).await else { panic!("it ran") };
     let text = format!("{answer:?}");
-    assert!(text.contains("--mode trusted"), "{text}");
+    assert!(text.contains("default.stop") && text.contains("approver add"), "{text}");
     // What is never called is told so, whatever the mode.
     let shell = json!({"cluster": "lab", "method": "POST", "path": "/nodes/alder/termproxy"});
     let mcp_protocol::Outcome::Failed(answer) = ask(shell).await else { panic!("it ran") };
