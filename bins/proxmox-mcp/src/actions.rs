@@ -3,6 +3,9 @@
 //! After a crash a call that may have been sent is never sent again. Where its task cannot be found
 //! its action is `unknown`: it is counted and listed until somebody has looked and says how it ended.
 
+#[cfg(test)]
+mod tests;
+
 use std::process::ExitCode;
 
 use anyhow::bail;

@@ -3,6 +3,8 @@
 //! *Invariant:* it reads; nothing in the log, the store or the folder of keys is changed or made.
 
 mod render;
+#[cfg(test)]
+mod tests;
 pub(crate) mod when;
 
 use std::collections::VecDeque;
@@ -35,9 +37,10 @@ Examples:
   proxmox-mcp audit show --principal local:1000 --json";
 
 const VERIFY_EXAMPLES: &str = "\
-A record that was changed, dropped, put in, moved or written anew is named, and so is an end that was
-cut off; the exit code is 1 then. Checkpoints are signed with `audit.key` in the state folder: keep a
-copy of its public key, which this prints, on another machine, and check with --key from there.
+A record that was changed, dropped, put in, moved or written anew is named, and so is an end
+that was cut off; the exit code is 1 then. Checkpoints are signed with `audit.key` in the state
+folder: keep a copy of its public key, which this prints, on another machine, and check with
+--key from there.
 
 Examples:
   proxmox-mcp audit verify
@@ -108,7 +111,7 @@ async fn execute(
             let wanted = Wanted { since, principal, tool, limit };
             let records = wanted.read(&*store).await?;
             if json {
-                let lines = records.iter().map(AuditRecord::to_line);
+                let lines = records.iter().map(render::shown_line);
                 return Ok(Said::out(lines.collect::<Vec<_>>().join("\n")));
             }
             if records.is_empty() {

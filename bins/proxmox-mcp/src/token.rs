@@ -314,7 +314,7 @@ mod tests {
             [0] token:ops may operate,cluster:home and ends 2027-02-01 00:00; it is shown only now, its hash is in DIR/tokens.toml
             {"name":"ops","principal":"token:ops","id":"ID","scope":"operate,cluster:home","created":"2026-11-20T12:00:00Z","expires":"2027-02-01T00:00:00Z","last_used":null,"token":"TOKEN"}
             $ token new --name bad --scope write
-            error: invalid value 'write' for '--scope <SCOPE>': `write` is not a scope: use read, operate, destroy, toolset:NAME or cluster:KEY
+            error: invalid value 'write' for '--scope <SCOPE>': `write` is not a scope: use read, operate, destroy, toolset:NAME, cluster:KEY, node:NAME, pool:NAME, tag:NAME, vmid:100-199, hours:mon-fri/08:00-18:00@ZONE, rate:60, changes:5 or guests:10
             $ token new --name bad --scope toolset:default
             error: invalid value 'toolset:default' for '--scope <SCOPE>': the scope has no tier: add read, operate or destroy
             $ token new --name bad --expires soon

@@ -39,7 +39,7 @@ pub struct GuardStore {
 /// The key that seals calls.
 #[derive(Debug)]
 enum Key {
-    Given(SealKey),
+    Given(Arc<SealKey>),
     /// Read, or made, with the first call: who only looks needs none.
     File {
         path: PathBuf,
@@ -51,8 +51,8 @@ enum Key {
 
 impl GuardStore {
     /// Keeps records in this store, and seals calls with this key.
-    pub fn new(store: LazyStore, key: SealKey) -> Self {
-        Self { store, key: Arc::new(Key::Given(key)) }
+    pub fn new(store: LazyStore, key: impl Into<Arc<SealKey>>) -> Self {
+        Self { store, key: Arc::new(Key::Given(key.into())) }
     }
 
     /// Keeps records in this store, and seals calls with the key in `seal.key` in this folder, which

@@ -17,6 +17,21 @@ use super::when::local;
 const CELL: usize = 60;
 const DETAIL: usize = 160;
 
+/// One record as one line of JSON for a terminal: the control characters that JSON lets through are
+/// written as escapes, which says the same.
+pub(crate) fn shown_line(record: &AuditRecord) -> String {
+    let mut shown = String::new();
+    for c in record.to_line().chars() {
+        if c.is_control() {
+            // Writing to a string cannot fail.
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// One checkpoint as one line of JSON.
 pub(crate) fn checkpoint_line(checkpoint: &Checkpoint) -> String {
     format!("{{\"checkpoint\":{}}}", checkpoint.to_line())
@@ -56,8 +71,11 @@ pub(crate) fn verification(found: &Verification, expected: &Expected, notes: &[S
     }
     if let Some(key) = expected.key {
         let signed = found.signed_to.map_or("no record".to_owned(), |seq| format!("record {seq}"));
-        let count = found.checkpoints;
-        let _ = writeln!(text, "signed up to {signed} ({count} checkpoints), key {key}");
+        let checkpoints = match found.checkpoints {
+            1 => "1 checkpoint".to_owned(),
+            count => format!("{count} checkpoints"),
+        };
+        let _ = writeln!(text, "signed up to {signed} ({checkpoints}), key {key}");
     }
     for note in notes {
         let _ = writeln!(text, "note: {note}");

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use estate::Access;
 use guard::ports::{
-    ActionId, ApprovalId, ApprovalState, Approvals as _, DecisionRecord, KeptCall, NewApproval,
-    Outcome, Way,
+    ActionId, ActionState, Actions, ApprovalId, ApprovalState, Approvals, Confirms as _,
+    DecisionRecord, Freeze, Freezes as _, Intent, KeptCall, NewAction, NewApproval, NewConfirm,
+    NewUndo, Outcome, StepEnd, TaskTrace, Undos as _, Way,
 };
-use guard::{PlanForm, Principal};
+use guard::{PlanForm, PlannedCall, Principal};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -120,7 +122,7 @@ async fn an_approval_lives_through(needed: u32, steps: &[Step]) {
                 claimed
             }
             Step::Finish(outcome) => {
-                let finished = ports.finish(id, outcome, json!({}), now).await.is_ok();
+                let finished = Approvals::finish(&ports, id, outcome, json!({}), now).await.is_ok();
                 assert_eq!(finished, was == ApprovalState::Running);
                 ended += u32::from(finished);
                 finished
@@ -197,4 +199,100 @@ async fn records_are_storable_and_calls_open_with_their_key_alone() {
     let kept = ports.ask(question(), now).await.unwrap().id;
     let again = GuardStore::in_folder(LazyStore::new(url), &state);
     assert_eq!(again.kept_call(kept).await.unwrap(), question().call);
+}
+
+/// One of each of the other nouns.
+pub(crate) async fn one_of_each(ports: &GuardStore, now: Timestamp) {
+    let who = Principal::local(1000);
+    let call = || question().call;
+    let new = NewAction {
+        principal: who.clone(),
+        tool: "guest_clone".to_owned(),
+        target: "lab/104".to_owned(),
+        digest: PlanForm::default().digest(),
+        approval: Some(ApprovalId::from_bits(1)),
+        access: Access::Operate,
+        unasked: true,
+        steps: 1,
+        owner: "manager".to_owned(),
+        call: call(),
+    };
+    let action = ports.begin(new, now).await.unwrap();
+    let intent = Intent {
+        step: 0,
+        what: "clone".to_owned(),
+        calls: vec![PlannedCall {
+            member: "lab".to_owned(),
+            method: "POST".to_owned(),
+            path: "/nodes/alder/qemu/104/clone".to_owned(),
+            params: vec![("newid".to_owned(), "120".to_owned())],
+        }],
+        trace: Some(TaskTrace {
+            member: "lab".to_owned(),
+            node: "alder".to_owned(),
+            kinds: vec!["qmclone".to_owned()],
+            id: "104".to_owned(),
+            user: None,
+        }),
+        at: now,
+        upid: None,
+        end: None,
+    };
+    ports.intend(action, intent).await.unwrap();
+    let upid = "UPID:alder:000002D6:000C8274:6B033EDA:qmclone:104:root@pam:".parse().unwrap();
+    ports.sent(action, 0, &upid).await.unwrap();
+    ports.ended(action, 0, StepEnd::Failed("no space".to_owned())).await.unwrap();
+    Actions::finish(ports, action, ActionState::Unknown, "nobody can tell", now).await.unwrap();
+    let action = ActionId::from_bits(2);
+    let undo = NewUndo {
+        action,
+        principal: who.clone(),
+        tool: "guest_config".to_owned(),
+        target: "lab/104".to_owned(),
+        what: "sets cores".to_owned(),
+        before: json!({ "cores": 2 }),
+        after: json!({ "digest": "ab" }),
+        calls: vec![call()],
+        expires_at: now,
+    };
+    ports.keep(undo, now).await.unwrap();
+    let confirm = NewConfirm {
+        action,
+        principal: who.clone(),
+        what: "a bridge goes".to_owned(),
+        deadline: now,
+        calls: vec![call()],
+    };
+    ports.arm(confirm, now).await.unwrap();
+    ports.take_due(now, std::time::Duration::from_secs(60)).await.unwrap();
+    let freeze = Freeze { by: who.clone(), since: now, until: None, reason: "stop".to_owned() };
+    ports.freeze(freeze).await.unwrap();
+    ports.lift(&Principal::local(0), now).await.unwrap();
+}
+
+/// What became of approvals that the second version of the schema kept.
+pub(crate) async fn approvals_of_the_second_version(ports: &GuardStore) {
+    let mut seen = Vec::new();
+    for bits in 1..=4 {
+        let kept = ports.approval(ApprovalId::from_bits(bits)).await.unwrap().unwrap();
+        let reason = kept.void_reason.unwrap_or_default();
+        seen.push((kept.state.as_str(), kept.digest.to_string(), reason));
+        assert_eq!((kept.requested_by, kept.needed), (Principal::local(1000), 1));
+    }
+    let why = "an earlier version of this program asked for it";
+    let expected = ["void", "void", "refused", "done"]
+        .map(|state| (state, format!("sha256:{}", "07".repeat(32)), why.to_owned()));
+    assert_eq!(seen, expected);
+}
+
+/// Rows of the second version: one in each state.
+pub(crate) fn rows_of_the_second_version() -> String {
+    let row = |(number, state): (usize, &str)| {
+        format!(
+            "INSERT INTO approvals VALUES ('{number:032x}', '{}', 'local:1000', 1, 2, '{state}', \
+             NULL, NULL);",
+            "07".repeat(32)
+        )
+    };
+    (1..).zip(["pending", "approved", "refused", "used"]).map(row).collect()
 }

@@ -75,6 +75,21 @@ async fn jobs_of_the_first_version_are_kept() {
 }
 
 #[tokio::test]
+async fn approvals_of_the_second_version() {
+    let Some(schema) = Schema::create().await else { return };
+    let first = include_str!("../../src/migrations/postgres_0001.sql");
+    let second = include_str!("../../src/migrations/postgres_0002.sql");
+    let versions = "CREATE TABLE schema_version (version BIGINT PRIMARY KEY); \
+         INSERT INTO schema_version VALUES (1), (2);";
+    let rows = crate::ports::rows_of_the_second_version();
+    let name = &schema.name;
+    let statement = format!("SET search_path TO {name}; {first} {second} {versions} {rows}");
+    schema.execute(statement).await;
+    crate::ports::approvals_of_the_second_version(&crate::ports::over(&schema.url())).await;
+    schema.drop_it().await;
+}
+
+#[tokio::test]
 async fn the_guards_ports() {
     let Some(first) = Schema::create().await else { return };
     let made = tokio::sync::Mutex::new(vec![first]);

@@ -196,6 +196,7 @@ async fn what_is_in_the_rows() {
         signature: Some("c2ln".to_owned()),
     };
     ports.decide(asked.id, made, now).await.unwrap();
+    crate::ports::one_of_each(&ports, now).await;
 
     let raw = raw(&path).await;
     let dump = async |sql: &'static str| -> String {
@@ -222,4 +223,31 @@ async fn what_is_in_the_rows() {
         )
         .await,
     );
+    let others = async |table: &str| -> String {
+        let sql = format!(
+            "SELECT principal || '|' || kind || '|' || subject || '|' || state || '|' || unasked \
+             || '|' || made_us || '|' || due_us || '|' || version || '|' \
+             || json_remove(doc, '$.call', '$.calls') FROM {table}"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&raw).await.unwrap()
+    };
+    expect![[r#"local:1000|guest_clone|lab/104|unknown|1|1795348800123456|9223372036854775807|4|{"digest":"sha256:85166a2f4144ba609c03e1cc52658386cfde72193c52df4c99e748591cf95878","approval":"00000000000000000000000000000001","access":"operate","steps":1,"owner":"manager","intents":[{"step":0,"what":"clone","calls":[{"member":"lab","method":"POST","path":"/nodes/alder/qemu/104/clone","params":[["newid","120"]]}],"trace":{"member":"lab","node":"alder","kinds":["qmclone"],"id":"104","user":null},"at_us":1795348800123456,"upid":"UPID:alder:000002D6:000C8274:6B033EDA:qmclone:104:root@pam:","end":{"failed":"no space"}}],"ended_us":1795348800123456,"lead":"nobody can tell"}"#]].assert_eq(&others("actions").await);
+    expect![[r#"local:1000|guest_config|lab/104|kept|0|1795348800123456|1795348800123456|0|{"action":"00000000000000000000000000000002","what":"sets cores","before":{"cores":2},"after":{"digest":"ab"},"used_us":null}"#]].assert_eq(&others("undos").await);
+    expect![[r#"local:1000|||reverting|0|1795348800123456|1795348800123456|1|{"action":"00000000000000000000000000000002","what":"a bridge goes","leased_until_us":1795348860123456,"lead":null}"#]].assert_eq(&others("confirms").await);
+    expect![[r#"local:1000|||lifted|0|1795348800123456|9223372036854775807|1|{"reason":"stop","lifted":{"by":"local:0","at_us":1795348800123456}}"#]].assert_eq(&others("freezes").await);
+}
+
+#[tokio::test]
+async fn approvals_of_the_second_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let raw = raw(&path).await;
+    raw.execute(include_str!("../../src/migrations/sqlite_0001.sql")).await.unwrap();
+    raw.execute(include_str!("../../src/migrations/sqlite_0002.sql")).await.unwrap();
+    let rows = crate::ports::rows_of_the_second_version();
+    raw.execute(sqlx::AssertSqlSafe(rows)).await.unwrap();
+    raw.execute("PRAGMA user_version = 2").await.unwrap();
+    raw.close().await;
+    let url: StoreUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    crate::ports::approvals_of_the_second_version(&crate::ports::over(&url)).await;
 }
