@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::actions::ActionsCommand;
+use crate::approve::ApproveArgs;
+use crate::approver::ApproverCommand;
 use crate::audit::AuditCommand;
+use crate::freeze::FreezeArgs;
 use crate::token::TokenCommand;
 
 /// Runs a Proxmox estate through the Model Context Protocol.
@@ -53,6 +56,13 @@ pub(crate) enum Command {
     /// List actions without a known end, and say how one ended.
     #[command(subcommand)]
     Actions(ActionsCommand),
+    /// See what waits for a person, and approve or refuse it.
+    Approve(ApproveArgs),
+    /// Set up people who may approve.
+    #[command(subcommand)]
+    Approver(ApproverCommand),
+    /// Stop all changes, or let them run again.
+    Freeze(FreezeArgs),
 }
 
 const SERVE_EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! From the command line to what is wanted of the assembly.
 
-use assembly::{DemoWanted, Estate, Wanted};
+use assembly::{DemoWanted, Estate, Holds, Wanted};
 use settings::Sources;
 
 use crate::cli::{SourceArgs, SurfaceArgs};
@@ -19,7 +19,14 @@ pub(crate) fn wanted(surface: &SurfaceArgs, log: Option<&str>) -> Wanted {
         demo: surface.demo.then_some(DemoWanted { levers: surface.demo_levers }),
         log: log.map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        holds: Holds::Nothing,
     }
+}
+
+/// The settings alone, for what concerns the manager.
+pub(crate) fn from_source(source: &SourceArgs, log: Option<&str>) -> Wanted {
+    let surface = SurfaceArgs { source: source.clone(), ..SurfaceArgs::default() };
+    wanted(&surface, log)
 }
 
 /// Where the command line says that settings are.

@@ -32,7 +32,7 @@ pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitC
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         open: args.no_auth,
     };
-    let web = web::bind(&estate, &wanted).await?;
+    let web = web::bind(&estate, &wanted, None).await?;
     let shutdown = CancellationToken::new();
     tokio::spawn(serve::until_signal(shutdown.clone())?);
     announce(&web);

@@ -3,15 +3,21 @@
 //! *Invariant:* assembly only: parse arguments, load settings, build, run, map the exit code.
 
 mod actions;
+mod approve;
+mod approver;
+mod attach;
 mod audit;
 mod call;
 mod cli;
 mod config;
+mod counter;
 mod demo;
 mod estate;
+mod freeze;
 mod http;
 mod kept;
 mod output;
+mod proof;
 #[cfg(test)]
 mod reference;
 mod serve;
@@ -56,6 +62,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(command),
         Command::Audit(command) => audit::run(command).await,
         Command::Actions(command) => actions::run(command).await,
+        Command::Approve(args) => approve::run(args, log).await,
+        Command::Approver(command) => approver::run(command),
+        Command::Freeze(args) => freeze::run(args, log).await,
     }
 }
 

@@ -3,17 +3,24 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use assembly::Estate;
+use control_api::Client;
 use mcp_tools::watch;
+use settings::Loaded;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{cli::ServeArgs, estate, http};
+use crate::{attach, cli::ServeArgs, counter, estate, http};
 
 /// Serves until the input ends or a signal comes.
 pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let over_http = http::is_wanted(&args.http)?;
+    if !over_http && let Some((client, loaded)) = manager_instead(&args, log).await? {
+        return forward(client, loaded).await;
+    }
     let estate = estate::prepare(&args.surface, log).await?;
+    tell_of_consent(&estate);
     if over_http {
         return http::run(estate, &args.http).await;
     }
@@ -33,6 +40,69 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     estate.audit.finish().await;
     served.context("serve on standard input and output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The manager, where these settings have no credentials of their own: then it does the work, and
+/// knows by the system's word who asks.
+async fn manager_instead(
+    args: &ServeArgs,
+    log: Option<&str>,
+) -> anyhow::Result<Option<(Client, Loaded)>> {
+    if args.surface.demo {
+        return Ok(None);
+    }
+    let wanted = estate::wanted(&args.surface, log);
+    let loaded = assembly::load(&wanted)?;
+    if !loaded.settings.is_empty() {
+        return Ok(None);
+    }
+    let found = counter::find(&loaded).await?;
+    assembly::start_log(&loaded, log)?;
+    Ok(found.map(|client| (client, loaded)))
+}
+
+/// Serves the manager's tools.
+async fn forward(client: Client, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let pid = client.welcome().pid;
+    let app = attach::app(client, loaded).await?;
+    let shutdown = CancellationToken::new();
+    tokio::spawn(until_signal(shutdown.clone())?);
+    info!(
+        pid,
+        tools = app.tool_specs().len(),
+        "serving the manager's tools on standard input and output"
+    );
+    mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown)
+        .await
+        .context("serve on standard input and output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What consent is worth here, for whoever started it: that nobody can be asked, or that the account
+/// that asks could go round those who are.
+fn tell_of_consent(estate: &Estate) {
+    if estate.demo_folder().is_some() || estate.options.mode == guard::Mode::ReadOnly {
+        return;
+    }
+    if !estate.options.guard.can_ask() {
+        info!(
+            "what needs consent is refused, unless your client can ask you: nobody else is set up; \
+             `proxmox-mcp approver add NAME` sets somebody up, once"
+        );
+        return;
+    }
+    let account = &estate.options.principal;
+    tracing::warn!(
+        %account,
+        "this account holds the credentials of the estate: a program that works as it can go round whoever \
+         approves; run proxmox-manager as an account of its own (docs/guide/manager.md)"
+    );
+    let own = estate.memory.as_ref().is_some_and(|memory| {
+        memory.book.all().iter().any(|entry| entry.approver.is_known_as(account))
+    });
+    if own {
+        tracing::warn!(%account, "this account is an approver's: what it asks for, another account or a passphrase approves");
+    }
 }
 
 /// Says so when the server acts without asking.

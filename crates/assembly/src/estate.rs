@@ -23,6 +23,7 @@ use store::{LazyStore, ProtocolJobs, StoreUrl};
 use crate::{
     journal::AuditJournal,
     kept::{self, Audit},
+    memory::{Holds, Memory},
 };
 
 /// What a program wants to run.
@@ -40,6 +41,8 @@ pub struct Wanted {
     pub log: Option<String>,
     /// The program's version.
     pub version: String,
+    /// Which secrets of approvers the process holds.
+    pub holds: Holds,
 }
 
 /// How a simulated estate is wanted.
@@ -61,6 +64,9 @@ pub struct Estate {
     pub store: LazyStore,
     /// What was done.
     pub audit: Audit,
+    /// What is remembered of consent, and who can be asked; `None` where the state folder cannot be
+    /// written.
+    pub memory: Option<Memory>,
     demo: Option<Demo>,
 }
 
@@ -76,7 +82,7 @@ impl Estate {
     /// # Errors
     /// Whatever is wrong with the settings, and that there are none.
     pub async fn prepare(wanted: Wanted) -> anyhow::Result<Self> {
-        let (loaded, demo) = load(&wanted).await?;
+        let (loaded, demo) = load_all(&wanted).await?;
         start_log(&loaded, wanted.log.as_deref())?;
         if loaded.settings.is_empty() {
             bail!(
@@ -99,6 +105,11 @@ impl Estate {
         let state = demo.as_ref().map_or(&*server.state_dir, |demo| demo.folder.path());
         let audit = Audit::new(&store, state, &loaded.settings.audit)?;
         let principal = local_principal();
+        let memory = remember(&loaded, store.clone(), demo.is_none(), wanted.holds);
+        let mut guard = guard_of(&loaded, demo.is_some());
+        if let Some(memory) = &memory {
+            guard = guard.with_ports(memory.ports());
+        }
         let options = mcp_tools::Options {
             mode: server.mode,
             toolsets: server.toolsets.clone(),
@@ -110,13 +121,13 @@ impl Estate {
             journal: Some(Arc::new(AuditJournal::new(audit.log().clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
             scope: None,
-            guard: guard_of(&loaded, demo.is_some()),
+            guard,
             process: Process::in_folder(state.join("programs")),
             observer: None,
             exec_allow: server.exec_allow.clone(),
         };
         let fleet = Arc::new(connect(&loaded, state)?);
-        Ok(Self { loaded, fleet, options, store, audit, demo })
+        Ok(Self { loaded, fleet, options, store, audit, memory, demo })
     }
 
     /// The private folder of a demo.
@@ -142,8 +153,18 @@ impl Estate {
     }
 }
 
+/// The settings as a program wants them, without a simulator.
+///
+/// # Errors
+/// Whatever is wrong with them.
+pub fn load(wanted: &Wanted) -> anyhow::Result<Loaded> {
+    let mut sources = wanted.sources.clone();
+    add_flags(&mut sources, wanted);
+    Ok(settings::load(&sources)?)
+}
+
 /// The settings in force, and the simulator if one is wanted.
-async fn load(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
+async fn load_all(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
     let mut sources = wanted.sources.clone();
     let mut demo = None;
     if let Some(how) = &wanted.demo {
@@ -153,13 +174,17 @@ async fn load(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
         sources.texts.push(("the demo's settings".to_owned(), text));
         demo = Some(started);
     }
+    add_flags(&mut sources, wanted);
+    Ok((settings::load(&sources)?, demo))
+}
+
+fn add_flags(sources: &mut Sources, wanted: &Wanted) {
     if let Some(mode) = wanted.mode {
         sources.flags.push(Flag::new("--mode", "server.mode", mode.as_str()));
     }
     if let Some(toolsets) = &wanted.toolsets {
         sources.flags.push(Flag::new("--toolsets", "server.toolsets", toolsets.join(",")));
     }
-    Ok((settings::load(&sources)?, demo))
 }
 
 /// What decides about actions, as the settings say. Nobody but the client can be asked yet: whoever
@@ -245,11 +270,28 @@ fn name_of(off: &ExpectedOff) -> String {
     }
 }
 
+/// The memory of the state folder. A folder that cannot be written is no reason not to read an estate:
+/// then nobody but the client can be asked.
+fn remember(loaded: &Loaded, store: LazyStore, keeps: bool, holds: Holds) -> Option<Memory> {
+    let state = keeps.then_some(&*loaded.settings.server.state_dir);
+    match Memory::open(loaded, store, state, holds) {
+        Ok(memory) => Some(memory),
+        Err(error) => {
+            tracing::warn!("nobody but the client can be asked for consent: {error:#}");
+            None
+        }
+    }
+}
+
 /// Over stdio the caller is whoever runs the program.
 pub fn local_principal() -> Principal {
+    Principal::local(local_uid())
+}
+
+/// The account that runs the program.
+pub fn local_uid() -> u32 {
     use std::os::unix::fs::MetadataExt;
 
     // The owner of our own entry in /proc is our uid; where there is none, nobody.
-    let uid = std::fs::metadata("/proc/self").map_or(65_534, |entry| entry.uid());
-    Principal::local(uid)
+    std::fs::metadata("/proc/self").map_or(65_534, |entry| entry.uid())
 }

@@ -16,13 +16,17 @@
 //! *Invariant:* no command line, and nothing is printed: programs speak, this assembles.
 
 mod copies;
+mod daemon;
 mod estate;
 mod journal;
 mod kept;
+mod memory;
 mod scopes;
 pub mod web;
 
-pub use crate::estate::{DemoWanted, Estate, Wanted, local_principal, start_log};
+pub use crate::daemon::{Core, Daemon};
+pub use crate::estate::{DemoWanted, Estate, Wanted, load, local_principal, local_uid, start_log};
 pub use crate::journal::AuditJournal;
 pub use crate::kept::{Audit, store_url};
+pub use crate::memory::{Holds, Memory};
 pub use crate::scopes::{check as check_scope, errors as scope_errors};

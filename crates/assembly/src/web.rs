@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 use settings::{HttpSettings, OAuthSettings};
 use stdx::Clock;
 
-use crate::estate::Estate;
+use crate::{daemon::Core, estate::Estate};
 
 /// So many scopes have an app at hand; tokens and issuers know a handful.
 const APPS: usize = 64;
@@ -57,11 +57,11 @@ pub struct Web {
     surface: Arc<Surface>,
 }
 
-/// Takes the addresses.
+/// Takes the addresses. A manager (`core`) answers links to approve by, where it makes any.
 ///
 /// # Errors
 /// Whatever is wrong with the settings, and addresses that cannot be had.
-pub async fn bind(estate: &Estate, wanted: &Wanted) -> anyhow::Result<Web> {
+pub async fn bind(estate: &Estate, wanted: &Wanted, core: Option<&Core>) -> anyhow::Result<Web> {
     // A mistake in the settings is said now, not to the first caller.
     let tools = estate.app()?.tool_specs().len();
     let metrics = Arc::new(Metrics::new(&estate.options.version));
@@ -71,7 +71,10 @@ pub async fn bind(estate: &Estate, wanted: &Wanted) -> anyhow::Result<Web> {
     let open = authenticator.is_open();
     let http = &estate.loaded.settings.http;
     let catalogue: Arc<dyn Catalogue> = Arc::<Surface>::clone(&surface);
-    let gateway = Gateway::new(options(http), authenticator, catalogue, metrics);
+    let mut gateway = Gateway::new(options(http), authenticator, catalogue, metrics);
+    if let Some(core) = core.filter(|core| core.has_links()) {
+        gateway = gateway.with_consent(Arc::new(core.clone()));
+    }
     let bound = gateway.bind(&places(http, wanted)).await?;
     Ok(Web { bound, how, open, tools, surface })
 }

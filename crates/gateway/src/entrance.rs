@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument as _;
 
 use crate::auth::Reason;
+use crate::consent::APPROVE;
 use crate::metrics::Limit;
 use crate::peer::Peer;
 use crate::problem::{Kind, Problem};
@@ -56,7 +57,7 @@ pub(crate) struct RequestId(pub(crate) String);
 /// What a path asks of those who come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
-    /// Nothing: health, which probes ask for by whatever name.
+    /// Nothing: health, which probes ask for by whatever name, and links to approve by.
     Nothing,
     /// A name and an origin that are allowed.
     Doors,
@@ -176,7 +177,8 @@ async fn authenticate(shared: &Shared, request: &mut Request) -> Result<Grant, P
 }
 
 fn need(shared: &Shared, route: &str) -> Need {
-    if HEALTH.contains(&route) {
+    // A link is its own credential, and leads here by whatever name people reach the server.
+    if HEALTH.contains(&route) || route == APPROVE {
         return Need::Nothing;
     }
     let is_public = route == NO_ROUTE

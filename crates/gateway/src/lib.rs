@@ -5,6 +5,7 @@
 //! | `/mcp` | MCP over Streamable HTTP, both eras | with a grant |
 //! | `/api/v1/tools`, `/api/v1/tools/{name}`, `/api/v1/jobs/{id}`, `/api/v1/openapi.json` | the same tools for programs that speak no MCP | with a grant |
 //! | `/metrics` | counts for Prometheus | with a grant, or anybody where the operator says so |
+//! | `/approve/{link}` | a plan that waits for consent, and the form to decide; only with a manager | whoever holds the link |
 //! | `/livez`, `/readyz`, `/healthz` | a status and no more | anybody |
 //! | `/.well-known/oauth-protected-resource` | where tokens come from | anybody |
 //!
@@ -20,6 +21,7 @@ pub mod auth;
 mod body;
 mod catalogue;
 mod connection;
+mod consent;
 mod entrance;
 mod error;
 mod health;
@@ -39,6 +41,7 @@ mod tls;
 mod unix;
 
 pub use crate::catalogue::{Catalogue, Readiness};
+pub use crate::consent::{ConsentPage, ConsentPages};
 pub use crate::error::{CertificateError, GatewayError};
 pub use crate::metrics::Metrics;
 pub use crate::options::Options;

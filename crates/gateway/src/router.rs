@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http::header::CONTENT_TYPE;
 
+use crate::consent::{self, APPROVE};
 use crate::entrance;
 use crate::health;
 use crate::mcp;
@@ -30,6 +31,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new()
         .route(MCP, any(mcp::endpoint))
         .merge(rest::routes())
+        .route(APPROVE, get(consent::show).post(consent::decide))
         .route(METRICS, get(metrics))
         .route(live, get(health::live))
         .route(ready, get(health::ready))
@@ -70,6 +72,7 @@ async fn wrong_method(request: axum::extract::Request) -> Problem {
     Problem::method(match path {
         path if path.starts_with(rest::TOOL_CALLS) => "POST",
         path if path.starts_with(rest::JOBS) => "GET, DELETE",
+        path if path.starts_with("/approve/") => "GET, POST",
         _ => "GET",
     })
 }

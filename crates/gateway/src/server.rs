@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::catalogue::Catalogue;
 use crate::connection;
+use crate::consent::ConsentPages;
 use crate::error::GatewayError;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -39,6 +40,7 @@ pub struct Gateway {
     authenticator: Arc<Authenticator>,
     catalogue: Arc<dyn Catalogue>,
     metrics: Arc<Metrics>,
+    consent: Option<Arc<dyn ConsentPages>>,
 }
 
 /// Where to listen.
@@ -112,7 +114,14 @@ impl Gateway {
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { options, authenticator, catalogue, metrics }
+        Self { options, authenticator, catalogue, metrics, consent: None }
+    }
+
+    /// With the pages that links to approve by lead to.
+    #[must_use]
+    pub fn with_consent(mut self, pages: Arc<dyn ConsentPages>) -> Self {
+        self.consent = Some(pages);
+        self
     }
 
     /// Takes all addresses, or none.
@@ -147,8 +156,8 @@ impl Gateway {
             };
             doors.push(door);
         }
-        let Self { options, authenticator, catalogue, metrics } = self;
-        let shared = Shared::new(options, &hosts, authenticator, catalogue, metrics);
+        let Self { options, authenticator, catalogue, metrics, consent } = self;
+        let shared = Shared::new(options, &hosts, authenticator, catalogue, metrics, consent);
         Ok(Bound { shared: Arc::new(shared), doors })
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Authenticator;
 use crate::catalogue::Catalogue;
+use crate::consent::ConsentPages;
 use crate::limit::RateLimit;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whoever knows what links to approve by are for.
+    pub(crate) consent: Option<Arc<dyn ConsentPages>>,
     /// The endpoint of MCP.
     pub(crate) mcp: HttpService,
     /// Ends everything that goes on in it.
@@ -47,6 +50,7 @@ impl Shared {
         authenticator: Arc<Authenticator>,
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
+        consent: Option<Arc<dyn ConsentPages>>,
     ) -> Self {
         let mut http = HttpOptions::default();
         http.allowed_hosts = hosts.to_vec();
@@ -72,6 +76,7 @@ impl Shared {
             authenticator,
             catalogue,
             metrics,
+            consent,
         }
     }
 

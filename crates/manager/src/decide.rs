@@ -13,7 +13,7 @@ use guard::ports::{
 use guard::{Principal, PrincipalKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::{LazyStore, NewAuditRecord};
+use store::{NewAuditRecord, SignedLog};
 
 use crate::approve::{Claim, Codes, Entry, Links, Signature, Statement};
 use crate::peer::Peer;
@@ -29,7 +29,7 @@ pub struct Deciding {
     freezes: Arc<dyn Freezes>,
     actions: Arc<dyn Actions>,
     codes: Arc<Codes>,
-    audit: LazyStore,
+    audit: SignedLog,
 }
 
 /// Who somebody has been found to be.
@@ -48,7 +48,7 @@ impl Deciding {
         engine: Engine,
         freezes: Arc<dyn Freezes>,
         actions: Arc<dyn Actions>,
-        audit: LazyStore,
+        audit: SignedLog,
     ) -> Self {
         Self { engine, freezes, actions, codes: Arc::default(), audit }
     }
@@ -322,8 +322,7 @@ impl Deciding {
             let message = "write into the audit log what was decided";
             Error::new(ErrorKind::Unavailable, message).because(error)
         };
-        let store = self.audit.get().await.map_err(failed)?;
-        store.append(record).await.map_err(failed)?;
+        self.audit.append(record).await.map_err(failed)?;
         Ok(())
     }
 }

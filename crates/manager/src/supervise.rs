@@ -129,6 +129,12 @@ impl Supervisor {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether anything runs that should: not every part is waiting after a failure.
+    pub fn is_alive(&self) -> bool {
+        let parts = self.parts();
+        parts.is_empty() || parts.values().any(|part| part.state == State::Running)
+    }
+
     /// Tells everything to end, and waits for that until the deadline; returns the names of what
     /// had not ended by then.
     pub async fn stop(&self, deadline: Duration) -> Vec<&'static str> {

@@ -25,7 +25,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use stdx::seal::SealKey;
 use stdx::{Clock as _, ManualClock, SystemClock};
-use store::{GuardStore, LazyStore, StoreUrl};
+use store::{GuardStore, LazyStore, SignedLog, StoreUrl};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -240,7 +240,7 @@ pub(crate) fn inside() -> Inside {
         clock: Arc::new(clock.clone()),
     });
     let (freezes, actions) = (Arc::new(store.clone()), Arc::new(store.clone()));
-    let deciding = Deciding::new(engine.clone(), freezes, actions, audit.clone());
+    let deciding = Deciding::new(engine.clone(), freezes, actions, SignedLog::new(audit.clone()));
     Inside { clock, store, audit, book, links, worker, channel, engine, deciding, ada: signing }
 }
 

@@ -1,0 +1,160 @@
+//! Runs the daemon: signals, the service manager, HTTP beside the socket.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use assembly::{Daemon, Estate, Holds, Wanted, web};
+use settings::Sources;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Cli;
+use crate::notify::Service;
+
+/// Work was left; it is settled at the next start.
+const LEFT: u8 = 1;
+
+/// Runs until a signal comes.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let wanted = wanted(&cli);
+    let service = Service::from_variables(&wanted.sources.environment, std::process::id());
+    let estate = Estate::prepare(wanted.clone()).await?;
+    anyhow::ensure!(
+        estate.memory.is_some(),
+        "the state folder {} cannot be used; see the warning above",
+        estate.loaded.settings.server.state_dir.display()
+    );
+    if cli.check {
+        return check(&estate);
+    }
+    let daemon = Daemon::bind(&estate)?;
+    let stop = CancellationToken::new();
+    tokio::spawn(until_signal(stop.clone())?);
+    tokio::spawn(reload(daemon.core().memory().clone(), wanted, stop.clone())?);
+    let http = serve_http(&estate, &daemon, stop.clone()).await?;
+    let service = Arc::new(service);
+    if let Some(every) = service.heartbeat() {
+        let (service, supervisor) = (Arc::clone(&service), daemon.supervisor().clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                // A runtime that hangs does not come here, and neither does one whose parts are all down.
+                if supervisor.is_alive() {
+                    service.tell("WATCHDOG=1");
+                }
+            }
+        });
+    }
+    tracing::info!(socket = %daemon.socket().display(), "manager runs");
+    let ended = daemon.run(stop, || service.tell("READY=1\nSTATUS=runs")).await;
+    service.tell("STOPPING=1");
+    if let Some(http) = http {
+        // It heard the same signal, and drains within a deadline of its own.
+        http.await.context("end the HTTP listener")?;
+    }
+    let left = ended?;
+    if left.is_empty() {
+        tracing::info!("manager ended");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::error!(left = left.join(", "), "not everything had ended in time");
+    Ok(ExitCode::from(LEFT))
+}
+
+/// What the flags ask for.
+fn wanted(cli: &Cli) -> Wanted {
+    let mut sources = Sources::from_process();
+    if cli.config.is_some() {
+        sources.config.clone_from(&cli.config);
+        sources.env_file = None;
+    }
+    Wanted {
+        sources,
+        mode: cli.mode,
+        toolsets: None,
+        demo: None,
+        log: cli.log.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        holds: Holds::Codes,
+    }
+}
+
+/// Says that all is well: whatever was not has been an error before.
+fn check(estate: &Estate) -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+
+    let tools = estate.app()?.tool_specs().len();
+    let approvers = estate.loaded.settings.approvers.len();
+    let members = estate.loaded.settings.pve.len() + estate.loaded.settings.pbs.len();
+    let state = estate.loaded.settings.server.state_dir.display();
+    let held = if manager::Lock::is_held(&estate.loaded.settings.server.state_dir) {
+        "; a manager runs on it now"
+    } else {
+        ""
+    };
+    let line = format!(
+        "settings are good: {members} clusters and servers, {tools} tools, {approvers} approvers; state in {state}{held}\n"
+    );
+    std::io::stdout().write_all(line.as_bytes()).context("print the result")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens for the signals that end a service; the future cancels `stop` at the first.
+fn until_signal(
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    })
+}
+
+/// Reads approvers anew whenever SIGHUP comes. What is wrong with the new settings is said, and the
+/// old ones stay; what takes a restart is said, too.
+fn reload(
+    memory: assembly::Memory,
+    wanted: Wanted,
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    Ok(async move {
+        while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+            let loaded = assembly::load(&wanted);
+            match loaded.and_then(|loaded| memory.reload(&loaded, Holds::Codes).map(|()| loaded)) {
+                Ok(loaded) => tracing::warn!(
+                    approvers = loaded.settings.approvers.len(),
+                    "approvers were read anew; other settings take a restart"
+                ),
+                Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+            }
+        }
+    })
+}
+
+/// Serves HTTP where the settings say so.
+async fn serve_http(
+    estate: &Estate,
+    daemon: &Daemon,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    if !estate.loaded.settings.manager.http {
+        return Ok(None);
+    }
+    let address = Some(estate.loaded.settings.http.listen);
+    let wanted = web::Wanted { address, ..web::Wanted::default() };
+    let web = web::bind(estate, &wanted, Some(daemon.core())).await?;
+    for place in web.bound.places() {
+        tracing::info!(%place, authentication = web.how, "serving over HTTP");
+    }
+    let probe = tokio::spawn(web.probe());
+    Ok(Some(tokio::spawn(async move {
+        web.bound.serve(stop).await;
+        probe.abort();
+    })))
+}
