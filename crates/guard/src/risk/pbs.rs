@@ -46,6 +46,10 @@ pub(super) static RULES: &[Rule] = &[
     when(&["remove-vanished"], destroy("POST", "/pull|push", "removes backups that are gone on the other side")),
     when(&["remove-vanished"], destroy("POST", "/config/sync", "makes runs remove backups that are gone on the other side")),
     when(&["remove-vanished"], destroy("PUT", "/config/sync/{id}", "makes runs remove backups that are gone on the other side")),
+    when(&["store", "ns", "remote", "remote-store", "remote-ns", "group-filter", "max-depth", "sync-direction"], destroy("PUT", "/config/sync/{id}", "can make its runs remove backups in another place")),
+    destroy("POST", "/admin/sync/{id}/run", "removes backups that are gone on the other side, where the job says so"),
+    when(&["tuning"], destroy("POST", "/config/datastore", "can let garbage collection take what is still in use")),
+    when(&["tuning"], destroy("PUT", "/config/datastore/{name}", "can let garbage collection take what is still in use")),
 
     // Disks and tapes.
     destroy("PUT", "/nodes/{node}/disks/wipedisk", "erases a disk"),
@@ -53,11 +57,18 @@ pub(super) static RULES: &[Rule] = &[
     destroy("POST", "/nodes/{node}/disks/directory|zfs", "formats disks"),
     destroy("POST", "/tape/drive/{drive}/format-media", "erases a tape"),
     destroy("POST", "/tape/drive/{drive}/label-media|barcode-label-media", "writes a new label, and what is behind it is lost"),
+    destroy("POST", "/tape/backup", "writes over tapes whose retention is over"),
+    destroy("POST", "/tape/backup/{id}", "writes over tapes whose retention is over"),
+    destroy("POST", "/config/tape-backup-job", "makes runs write over tapes whose retention is over"),
+    destroy("PUT", "/config/tape-backup-job/{id}", "makes runs write over tapes whose retention is over"),
+    when(&["retention"], destroy("POST", "/config/media-pool", "says when tapes are written over")),
+    destroy("PUT", "/config/media-pool/{name}", "says when tapes are written over"),
     destroy("PUT", "/config/tape-encryption-keys/{fingerprint}", "changes the password of a key: without it tapes cannot be read"),
 
     // The server.
     destroy("POST", "/nodes/{node}/status", "reboots or shuts down the server"),
-    destroy("POST", "/nodes/{node}/services/{service}/stop", "can stop the API itself"),
+    destroy("POST", "/nodes/{node}/services/{service}/stop|restart|reload", "can end the API itself, and the backups that run"),
+    destroy("POST", "/nodes/{node}/certificates/custom", "replaces the certificate, and whoever pins it is cut off"),
     destroy("PUT", "/nodes/{node}/network", "can cut the server off"),
 
     // Who may do what.

@@ -57,8 +57,8 @@ fn every_endpoint_has_a_tier() {
     }
     print!("{counts}");
     expect![[r#"
-        pve: 675 endpoints {"destroy": 122, "operate": 200, "read": 326, "refused": 27}
-        pbs: 367 endpoints {"destroy": 69, "operate": 96, "read": 169, "refused": 33}
+        pve: 675 endpoints {"destroy": 150, "operate": 172, "read": 326, "refused": 27}
+        pbs: 367 endpoints {"destroy": 78, "operate": 87, "read": 169, "refused": 33}
     "#]]
     .assert_eq(&counts);
 }
