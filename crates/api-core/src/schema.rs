@@ -30,6 +30,7 @@
 
 pub mod cache;
 mod check;
+mod format;
 mod lines;
 mod locate;
 mod parse;

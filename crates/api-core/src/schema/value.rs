@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Kind, Param, pattern,
+    Kind, Param, format, pattern,
     problem::{Problem, ProblemKind, listed, nearest},
     property,
 };
@@ -139,6 +139,10 @@ pub(super) fn check(
             param.pattern().to_owned()
         };
         let said = format!("it must match {shown}");
+        problems.push(Problem::new(place, ProblemKind::Pattern, said));
+        return None;
+    }
+    if let Some(said) = format::wanted(param.format(), &text) {
         problems.push(Problem::new(place, ProblemKind::Pattern, said));
         return None;
     }
