@@ -1,6 +1,6 @@
 //! The firewall: options, rules, and the names that rules use, at every level.
 
-use api_core::{Path, Request, de::Done, params, path, reply};
+use api_core::{Params, Path, Request, de::Done, params, path, reply};
 use estate::{GuestKind, NodeName, VmId};
 
 /// Where a part of the firewall is set up.
@@ -143,6 +143,19 @@ fn there<T>(level: &Level, request: Request<T>) -> Request<T> {
 /// has none: the datacenter's are given.
 pub fn options(level: &Level) -> Request<FirewallOptions> {
     there(level, Request::get(base(level).push("options")))
+}
+
+/// `PUT …/firewall/options`: sets what is given, and puts what `delete` names back to its default. A
+/// group has none. Needs what [`add_rule`] needs.
+pub fn set_options(
+    level: &Level,
+    options: Params,
+    delete: &[&str],
+    digest: Option<&str>,
+) -> Request<Done> {
+    let delete = (!delete.is_empty()).then(|| delete.join(","));
+    let request = Request::put(base(level).push("options")).params(options).opt("delete", delete);
+    there(level, request.opt("digest", digest).protected())
 }
 
 /// `GET …/firewall/rules`, or the group's, in their order. Needs what [`options`] needs; groups any

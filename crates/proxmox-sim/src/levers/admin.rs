@@ -55,6 +55,15 @@ impl Levers {
         }
     }
 
+    /// Puts a node on another version than its cluster's, as in the middle of an upgrade; it still
+    /// speaks the cluster's API.
+    pub fn node_version(&self, target: &str, node: &str, version: &str) -> Result<(), SimError> {
+        self.node(target, node, |node| {
+            node.version = Some(version.to_owned());
+            Ok(())
+        })
+    }
+
     /// Makes Ceph say that something is wrong: a code such as `POOL_FULL`, whether it is an error,
     /// and the words; without words it is well again.
     pub fn ceph_check(

@@ -118,8 +118,8 @@ fn delete_namespace(call: &mut Call<'_>) -> Answer {
     let below = |name: &str| super::prune::within(name, &ns, None);
     let store = store(call)?;
     let protected = store.snapshots.iter().any(|backup| below(&backup.ns) && backup.protected);
-    let empty = !store.snapshots.iter().any(|backup| below(&backup.ns))
-        && !store.namespaces.iter().any(|name| *name != ns && below(name));
+    // Namespaces below that are empty go with it.
+    let empty = !store.snapshots.iter().any(|backup| below(&backup.ns));
     if groups && protected && call.flag("error-on-protected") != Some(false) {
         return Err(Fault::bad("group only partially deleted due to protected snapshots"));
     }

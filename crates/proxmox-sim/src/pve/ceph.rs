@@ -87,7 +87,7 @@ fn status(call: &mut Call<'_>) -> Answer {
         states.push(json!({"state_name": "active+undersized+degraded", "count": degraded}));
     }
     let mut groups = json!({
-        "bytes_total": total, "bytes_used": used, "bytes_avail": total - used, "data_bytes": used / 3,
+        "bytes_total": total, "bytes_used": used, "bytes_avail": total.saturating_sub(used), "data_bytes": used / 3,
         "num_pgs": GROUPS + 1, "num_pools": 2, "num_objects": 812_341, "pgs_by_state": states,
         "read_bytes_sec": (noise(call.estate.now as u64 / 10_000) * 4e7) as u64, "write_bytes_sec": 11_000_000,
     });

@@ -43,6 +43,9 @@ pub(super) const HANDLERS: Handlers = &[
 
 fn version(call: &mut Call<'_>) -> Answer {
     let (release, version) = call.estate.release.version();
+    let own = call.cluster().nodes[call.node].version.clone();
+    let version = own.as_deref().unwrap_or(version);
+    let release = version.rsplit_once('.').map_or(release, |(release, _)| release);
     data(json!({"release": release, "version": version, "repoid": "5a1e0d9c3b7f2468"}))
 }
 

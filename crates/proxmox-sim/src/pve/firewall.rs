@@ -8,6 +8,7 @@ use crate::state::{GuestKind, digest40};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/firewall/options", |call| options(call, "cluster".to_owned())),
+    ("PUT", "/cluster/firewall/options", |call| set_options(call, "cluster".to_owned())),
     ("GET", "/cluster/firewall/rules", |call| rules(call, "cluster".to_owned())),
     ("POST", "/cluster/firewall/rules", |call| add(call, "cluster".to_owned())),
     ("GET", "/cluster/firewall/rules/{pos}", |call| rule(call, "cluster".to_owned())),
@@ -22,12 +23,14 @@ pub(super) const HANDLERS: Handlers = &[
     ("PUT", "/cluster/firewall/groups/{group}/{pos}", |call| group(call, change)),
     ("DELETE", "/cluster/firewall/groups/{group}/{pos}", |call| group(call, delete)),
     ("GET", "/nodes/{node}/firewall/options", |call| node(call, options)),
+    ("PUT", "/nodes/{node}/firewall/options", |call| node(call, set_options)),
     ("GET", "/nodes/{node}/firewall/rules", |call| node(call, rules)),
     ("POST", "/nodes/{node}/firewall/rules", |call| node(call, add)),
     ("GET", "/nodes/{node}/firewall/rules/{pos}", |call| node(call, rule)),
     ("PUT", "/nodes/{node}/firewall/rules/{pos}", |call| node(call, change)),
     ("DELETE", "/nodes/{node}/firewall/rules/{pos}", |call| node(call, delete)),
     ("GET", "/nodes/{node}/qemu/{vmid}/firewall/options", |call| vm(call, options)),
+    ("PUT", "/nodes/{node}/qemu/{vmid}/firewall/options", |call| vm(call, set_options)),
     ("GET", "/nodes/{node}/qemu/{vmid}/firewall/rules", |call| vm(call, rules)),
     ("POST", "/nodes/{node}/qemu/{vmid}/firewall/rules", |call| vm(call, add)),
     ("GET", "/nodes/{node}/qemu/{vmid}/firewall/rules/{pos}", |call| vm(call, rule)),
@@ -37,6 +40,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/nodes/{node}/qemu/{vmid}/firewall/ipset", |call| vm(call, sets)),
     ("GET", "/nodes/{node}/qemu/{vmid}/firewall/ipset/{name}", |call| vm(call, set)),
     ("GET", "/nodes/{node}/lxc/{vmid}/firewall/options", |call| ct(call, options)),
+    ("PUT", "/nodes/{node}/lxc/{vmid}/firewall/options", |call| ct(call, set_options)),
     ("GET", "/nodes/{node}/lxc/{vmid}/firewall/rules", |call| ct(call, rules)),
     ("POST", "/nodes/{node}/lxc/{vmid}/firewall/rules", |call| ct(call, add)),
     ("GET", "/nodes/{node}/lxc/{vmid}/firewall/rules/{pos}", |call| ct(call, rule)),
@@ -99,6 +103,17 @@ fn options(call: &mut Call<'_>, level: String) -> Answer {
     }
     shown.insert("digest".to_owned(), json!(digest(call, &level)));
     data(Value::Object(shown))
+}
+
+fn set_options(call: &mut Call<'_>, level: String) -> Answer {
+    unmoved(call, &level)?;
+    let given = fields(call);
+    let gone: Vec<String> =
+        call.text("delete").unwrap_or_default().split(',').map(str::to_owned).collect();
+    let options = call.cluster_mut().common.firewall.options.entry(level).or_default();
+    options.retain(|name, _| !gone.contains(name));
+    options.extend(given);
+    data(Value::Null)
 }
 
 fn rules(call: &mut Call<'_>, level: String) -> Answer {

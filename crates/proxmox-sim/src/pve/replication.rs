@@ -115,8 +115,8 @@ fn run(call: &mut Call<'_>) -> Answer {
         let now = estate.seconds();
         let kept = estate.clusters[at].common.replication.entry(id).or_default();
         // A job is told apart from its last run by the second in which it began, so a simulator in a
-        // hurry must not begin two in one.
-        let now = kept.last_try.map_or(now, |last| now.max(last + 1));
+        // hurry must not begin two in one; the regular one counts, too.
+        let now = now.max(kept.last_try.unwrap_or(now - now % EVERY) + 1);
         kept.last_try = Some(now);
         if kept.cause.is_some() {
             kept.failures += 1;

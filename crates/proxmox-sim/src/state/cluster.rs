@@ -65,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) disks: Vec<(&'static str, &'static str, &'static str, u64, &'static str, u32)>,
     /// Services, pools of disks and the like.
     pub(crate) host: Host,
+    /// The version that it runs, where that is not the cluster's.
+    pub(crate) version: Option<String>,
 }
 
 /// A console that waits for its WebSocket.
@@ -179,6 +181,7 @@ impl Node {
             updates: Vec::new(),
             disks: Vec::new(),
             host: Host::default(),
+            version: None,
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) fn calls() -> Vec<Case> {
     for (path, level) in &levels {
         let at = |rest: &str| -> &'static str { format!("{path}{rest}").leak() };
         all.push(case(at("/options"), firewall::options(level)));
+        let on = [("enable", "1")].into_iter().collect();
+        all.push(case(at("/options"), firewall::set_options(level, on, &["ndp"], Some("d"))));
         all.push(case(at("/rules"), firewall::rules(level)));
         all.push(
             case(at("/rules"), firewall::add_rule(level, rule.clone())).takes(RuleParams::NAMES),
