@@ -19,6 +19,7 @@ mod dist;
 mod fuzz;
 mod layers;
 mod npm;
+mod schema;
 mod server;
 mod services;
 mod sim;
@@ -116,6 +117,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Show what becomes of the published API: tiers, descriptions, and what its search finds.
+    Schema,
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of lists and answers.
     Bench {
         /// Only these parts.
@@ -153,6 +156,7 @@ fn main() -> ExitCode {
             ServicesAction::Status { services } => services::status(&services),
         },
         Task::Dist => dist::run(),
+        Task::Schema => schema::run(),
         Task::Fuzz { target, seconds, keep } => fuzz::run_all(target.as_deref(), seconds, keep),
         Task::Bench { only, no_build, profile } => bench::run(!no_build, &profile, &only),
         Task::Conformance { no_build, scenario } => {

@@ -82,7 +82,8 @@ fn answers(binaries: &Path, server: &Path) -> Result<()> {
     for (guests, nodes) in ESTATES {
         let sim = Sim::start(binaries, nodes, guests)?;
         let config = sim.settings("", "")?;
-        let mut client = Client::start(server, &["serve", "--config", path(&config)?])?;
+        let arguments = ["serve", "--config", path(&config)?, "--toolsets", "all"];
+        let mut client = Client::start(server, &arguments)?;
         for ((what, call), sizes) in questions.iter().zip(&mut sizes) {
             let answer = client.call("tools/call", call)?;
             ensure!(answer["result"]["isError"] != true, "{what} failed: {answer}");
@@ -122,6 +123,25 @@ fn questions() -> Vec<(&'static str, Value)> {
         ("storage_list", call("storage_list", json!({}))),
         ("backup_status", call("backup_status", json!({}))),
         ("tasks_list", call("tasks_list", json!({}))),
+        ("guests_list fields=guest,status", {
+            call("guests_list", json!({"fields": "guest,status"}))
+        }),
+        ("backup_overdue", call("backup_overdue", json!({}))),
+        ("backup_jobs", call("backup_jobs", json!({}))),
+        ("storage_content ceph-vm", call("storage_content", json!({"storage": "ceph-vm"}))),
+        ("storage_forecast", call("storage_forecast", json!({}))),
+        ("pools_list", call("pools_list", json!({}))),
+        ("pools_list pool=production", call("pools_list", json!({"pool": "production"}))),
+        ("tags_list", call("tags_list", json!({}))),
+        ("ha_list", call("ha_list", json!({}))),
+        ("replication_list", call("replication_list", json!({}))),
+        ("get_vms", call("get_vms", json!({}))),
+        ("get_lxcs", call("get_lxcs", json!({}))),
+        ("get_backup_info", call("get_backup_info", json!({}))),
+        ("api_read /cluster/resources", {
+            call("api_read", json!({"cluster": "lab", "path": "/cluster/resources"}))
+        }),
+        ("api_find", call("api_find", json!({"query": "move a disk"}))),
     ]
 }
 
