@@ -11,6 +11,14 @@ use serde_json::{Map, Value};
 /// guests and for 6,000.
 pub const PAGE: usize = 60;
 
+/// How many rows a page has at most, whatever the caller says.
+pub const MOST: usize = 1000;
+
+/// How many rows a page has: what was asked for within what a page can be, or else `usual`.
+pub fn limit(asked: Option<usize>, usual: usize) -> usize {
+    asked.map_or(usual, |asked| asked.clamp(1, MOST))
+}
+
 /// A cursor that was made elsewhere, or for other arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cursor is not from this list: call again without it")]
@@ -48,6 +56,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_page_has_rows_and_an_end() {
+        assert_eq!(limit(None, 60), 60);
+        assert_eq!(limit(Some(5), 60), 5);
+        assert_eq!(limit(Some(0), 60), 1);
+        assert_eq!(limit(Some(usize::MAX), 60), MOST);
+    }
 
     #[test]
     fn a_cursor_belongs_to_its_arguments() {

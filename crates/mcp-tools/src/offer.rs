@@ -1,8 +1,10 @@
 //! Which tools are worth listing: those that the endpoints' tokens can use somewhere.
 //!
-//! What a tool cannot do without is the field `hides` of [`crate::needs`]. A tool is left out only
-//! if every member that it could work with answered, and none of their tokens has what it takes; a
-//! member that does not answer proves nothing.
+//! What a tool cannot do without is the field `hides` of [`crate::needs`], and what it is of use with
+//! the table in [`uses`]. A tool is left out only if every member that it could work with answered,
+//! and none of their tokens has what it takes; a member that does not answer proves nothing.
+
+mod uses;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use mcp_protocol::{Listing, Notifier};
 
+use self::uses::{USES, Use};
 use crate::{
     fleet::{Fleet, Member},
     needs::{NEEDS, Need, Product},
@@ -139,28 +142,34 @@ async fn tokens(fleet: &Fleet) -> Vec<Token> {
 
 /// The tools that no token can use, and why.
 fn reasons(tokens: &[Token]) -> Reasons {
-    let names: BTreeSet<&str> = NEEDS.iter().flat_map(|need| need.hides).copied().collect();
+    let hiding = NEEDS.iter().flat_map(|need| need.hides);
+    let names: BTreeSet<&str> =
+        hiding.chain(USES.iter().flat_map(|it| it.tools)).copied().collect();
     let why = names.into_iter().filter_map(|tool| {
         let needs: Vec<&Need> = NEEDS.iter().filter(|need| need.hides.contains(&tool)).collect();
-        let why = unusable(tokens, &needs)?;
+        let uses: Vec<&Use> = USES.iter().filter(|it| it.tools.contains(&tool)).collect();
+        let why = unusable(tokens, &needs, &uses)?;
         Some((tool.to_owned(), why))
     });
     why.collect()
 }
 
 /// Why nobody can use a tool with these needs; `None` if somebody can, or could.
-fn unusable(tokens: &[Token], needs: &[&Need]) -> Option<String> {
+fn unusable(tokens: &[Token], needs: &[&Need], uses: &[&Use]) -> Option<String> {
     let mut lacks = Vec::new();
     for token in tokens {
-        let of_product: Vec<_> =
-            needs.iter().filter(|need| need.product == token.product).collect();
-        if of_product.is_empty() {
+        let needs: Vec<_> = needs.iter().filter(|it| it.product == token.product).collect();
+        let uses: Vec<_> = uses.iter().filter(|it| it.product == token.product).collect();
+        if needs.is_empty() && uses.is_empty() {
             continue;
         }
         let (reads, changes) = (token.reads.as_ref()?, token.changes.as_ref()?);
         let held = |need: &Need| if need.operate { changes } else { reads };
-        let lack = of_product.iter().find(|need| !need.is_partly_met(held(need)))?;
-        lacks.push(format!("{} lacks {} on {}", token.key, lack.privileges[0], lack.path));
+        let lack = needs.iter().find(|need| !need.is_partly_met(held(need)));
+        let lack = lack.map(|lack| format!("{} on {}", lack.privileges[0], lack.path));
+        let useless = || uses.iter().find(|it| !it.is_of_use(reads, changes));
+        let lack = lack.or_else(|| useless().map(|it| it.privileges.join(" and ")))?;
+        lacks.push(format!("{} lacks {lack}", token.key));
     }
     // An estate without a member of the product says nothing about tokens.
     (!lacks.is_empty()).then(|| lacks.join("; "))
@@ -200,5 +209,47 @@ mod tests {
         assert_eq!(why.get("guest_power"), None);
         assert!(why.contains_key("backup_snapshots"));
         assert_eq!(reasons(&[]), Reasons::new());
+    }
+
+    #[test]
+    fn one_of_several_privileges_is_use_enough() {
+        let why = reasons(&[token("lab", Product::Pve, Some(&["VM.Audit", "Sys.Audit"]))]);
+        assert_eq!(why["firewall_rule_change"], "lab lacks Sys.Modify and VM.Config.Network");
+        assert_eq!(why["guest_create"], "lab lacks VM.Allocate");
+        assert!(!why.contains_key("firewall_get"));
+        let why = reasons(&[token("lab", Product::Pve, Some(&["VM.Config.Network"]))]);
+        assert!(!why.contains_key("firewall_rule_change"));
+        // In a pool alone is somewhere.
+        let pool = BTreeMap::from([("VM.Allocate".to_owned(), true)]);
+        let pool = Permissions::from(BTreeMap::from([("/pool/web".to_owned(), pool)]));
+        let held = Some(Arc::new(pool));
+        let one = Token {
+            key: "lab".to_owned(),
+            product: Product::Pve,
+            reads: held.clone(),
+            changes: held,
+        };
+        assert!(!reasons(&[one]).contains_key("guest_create"));
+        // A tool of both products is of use where one of them has it.
+        let tokens = [
+            token("lab", Product::Pve, Some(&["VM.Audit"])),
+            token("vault", Product::Pbs, Some(&["Datastore.Prune"])),
+        ];
+        assert!(!reasons(&tokens).contains_key("backup_prune"));
+        assert!(reasons(&tokens[..1]).contains_key("backup_prune"));
+    }
+
+    /// A tool that joins later has to be looked at too.
+    #[test]
+    fn every_tool_is_hidden_somewhere_or_of_use_to_everybody() {
+        let hidden = reasons(&[
+            token("lab", Product::Pve, Some(&[])),
+            token("vault", Product::Pbs, Some(&[])),
+        ]);
+        let all = crate::tools::TOOLSETS.iter().flat_map(|toolset| toolset.tools);
+        for name in all.map(|tool| tool.definition().name) {
+            let is_open = uses::OPEN.contains(&name);
+            assert_ne!(hidden.contains_key(name), is_open, "{name}");
+        }
     }
 }

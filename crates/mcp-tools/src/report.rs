@@ -174,6 +174,35 @@ impl Report {
         self
     }
 
+    /// Cuts tables to these columns, in this order; a table that has none of them stays as it is, and
+    /// one that lacks some keeps its first column, which says what its rows are about.
+    ///
+    /// # Errors
+    /// The name that no table has.
+    pub fn select(&mut self, fields: &[&str]) -> Result<(), String> {
+        let place = |table: &Table, field: &str| table.columns.iter().position(|it| it == field);
+        let unknown =
+            fields.iter().find(|field| self.tables.iter().all(|it| place(it, field).is_none()));
+        if let Some(field) = unknown.filter(|_| !self.tables.is_empty()) {
+            return Err((*field).to_owned());
+        }
+        for table in &mut self.tables {
+            let mut chosen: Vec<usize> =
+                fields.iter().filter_map(|field| place(table, field)).collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            if chosen.len() < fields.len() && !chosen.contains(&0) {
+                chosen.insert(0, 0);
+            }
+            table.columns = chosen.iter().map(|at| table.columns[*at].clone()).collect();
+            for row in &mut table.rows {
+                *row = chosen.iter().map(|at| row[*at].clone()).collect();
+            }
+        }
+        Ok(())
+    }
+
     /// Renders both forms, neither longer than `ceiling` bytes. Rows that do not fit are left for
     /// the next page, text that does not fit is cut, and both are said.
     pub fn render(self, ceiling: usize) -> Rendered {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 pub struct Input {
     properties: Map<String, Value>,
     required: Vec<&'static str>,
+    selects: bool,
 }
 
 /// Builds an output schema: the tool's own facts and tables beside what every answer may carry.
@@ -106,10 +107,23 @@ impl Input {
         self.boolean("plan", "")
     }
 
-    /// `limit` and `cursor` of a list.
+    /// `limit`, `cursor` and `fields` of a list; [`crate::cursor::limit`] keeps the bounds.
     #[must_use]
     pub fn paged(self) -> Self {
-        self.integer("limit", 1..=1000, "").text("cursor", "")
+        self.count("limit").text("cursor", "").fields()
+    }
+
+    /// `fields` of a list: the columns that are wanted, by commas. The answer is cut to them after
+    /// the tool has made it.
+    #[must_use]
+    pub fn fields(mut self) -> Self {
+        self.selects = true;
+        self.text("fields", "")
+    }
+
+    /// Whether the caller may choose columns.
+    pub(crate) fn selects(&self) -> bool {
+        self.selects
     }
 
     /// Makes an argument required.

@@ -101,6 +101,7 @@ pub(crate) struct Served {
     tool: &'static dyn EstateTool,
     name: &'static str,
     access: Access,
+    selects: bool,
     spec: ToolSpec,
     fleet: Arc<Fleet>,
     options: Arc<Options>,
@@ -223,8 +224,9 @@ impl Served {
     ) -> Self {
         let definition = tool.definition();
         let (name, access) = (definition.name, definition.access);
+        let selects = definition.input.selects();
         let spec = spec_of(definition, tool.as_action().is_some());
-        Self { tool, name, access, spec, fleet, options, shared }
+        Self { tool, name, access, selects, spec, fleet, options, shared }
     }
 
     /// The most that the tool can do.
@@ -286,7 +288,10 @@ impl Served {
             return Err(self.forbidden(&refusal, args));
         }
         if access == Access::Read && !plan_only {
-            return self.tool.call(&cx, args).await.map(Reply::Report);
+            let fields = args.get("fields").and_then(Value::as_str).filter(|_| self.selects);
+            let fields = fields.unwrap_or_default().to_owned();
+            let report = self.tool.call(&cx, args).await?;
+            return select(report, &fields).map(Reply::Report);
         }
         let Some(action) = self.tool.as_action() else {
             return Err(ToolError::new(format!("{} cannot say what it would do", self.name)));
@@ -338,6 +343,18 @@ impl Served {
             out
         })
     }
+}
+
+/// Cuts an answer to the columns that the caller wants; all of them where it names none.
+fn select(mut report: Report, fields: &str) -> Result<Report, ToolError> {
+    let fields: Vec<&str> = fields.split(',').map(str::trim).filter(|it| !it.is_empty()).collect();
+    report.select(&fields).map_err(|field| {
+        let columns = report.tables.iter().flat_map(|table| &table.columns);
+        let columns = columns.map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        ToolError::new(format!("no column is called {}", crate::address::quoted(&field)))
+            .hint(format!("the columns here are {columns}"))
+    })?;
+    Ok(report)
 }
 
 #[async_trait]

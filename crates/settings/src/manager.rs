@@ -60,7 +60,8 @@ impl Loader<'_> {
             say("public_url", complaint);
             return None;
         }
-        if raw.socket_group.as_deref().is_some_and(|group| group.is_empty() || group.contains(':')) {
+        if raw.socket_group.as_deref().is_some_and(|group| group.is_empty() || group.contains(':'))
+        {
             let hint = "it takes the name or the number of a group of this system";
             say("socket_group", Complaint::new("is no group", hint));
             return None;

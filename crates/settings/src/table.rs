@@ -121,8 +121,10 @@ const SERVER: &[Key] = &[
         example: "",
         required: false,
         doc: "How far the server goes for any caller. `read-only` lists and runs reads only; \
-              `guarded` lists what it could do and refuses what changes anything; `trusted` \
-              starts, stops and snapshots guests for whoever may call it. The flag is `--mode`.",
+              `guarded` lists what it could do, shows its plans and refuses what changes anything; \
+              `trusted` does what can be taken back at once, for whoever may call it, and asks a \
+              person at the client before anything that may lose data or cut something off. The \
+              flag is `--mode`.",
     },
     Key {
         name: "toolsets",
@@ -130,7 +132,10 @@ const SERVER: &[Key] = &[
         default: Some("[\"default\"]"),
         example: "",
         required: false,
-        doc: "The sets of tools that clients are offered. The flag is `--toolsets`.",
+        doc: "The sets of tools that clients are offered: `default` (daily work), `guests`, `backup`, \
+              `storage`, `network`, `cluster` (all that changes and looks deeper, by domain), `api` \
+              (any call of either product), `compact` (the overview and `api`: the smallest), \
+              `classic` (the names of the earlier server), `all`. The flag is `--toolsets`.",
     },
     Key {
         name: "state_dir",

@@ -129,6 +129,21 @@ impl Setup {
         self.send(&format!("/api/v1/tools/{name}"), token, &[], &args).await
     }
 
+    /// The names of the tools that a caller is shown.
+    async fn listed(&self, token: &str) -> Vec<String> {
+        let message = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
+            } },
+        });
+        let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];
+        let answer = self.send("/mcp", Some(token), &headers, &message).await;
+        let tools = answer.body["result"]["tools"].as_array();
+        let tools = tools.unwrap_or_else(|| panic!("{}", answer.body));
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     async fn mcp(&self, token: Option<&str>, name: &str, args: Value) -> Answer {
         let message = json!({
             "jsonrpc": "2.0", "id": 1, "method": "tools/call",
@@ -210,6 +225,43 @@ async fn a_token_opens_what_its_scope_says_and_goes_nowhere() {
         assert!(!log.contains(secret), "written to the log");
     }
     assert!(!heads.iter().any(|head| head.contains("Bearer")), "passed on to Proxmox");
+}
+
+/// One server, and each principal its own list: what its toolsets have, as far as its tier goes.
+#[tokio::test]
+async fn a_principal_sees_the_tools_of_its_toolsets() {
+    let mut setup = Setup::new("").await;
+    let all = setup.token("all", "destroy");
+    let backup = setup.token("backup", "destroy,toolset:backup");
+    let both = setup.token("both", "destroy,toolset:backup,toolset:api");
+    let reader = setup.token("reader", "read,toolset:backup");
+    setup.serve();
+    let names = |toolset: &str| -> Vec<String> {
+        let mut all = mcp_tools::tools::TOOLSETS.iter();
+        let toolset = all.find(|it| it.name == toolset).unwrap();
+        toolset.tools.iter().map(|tool| tool.definition().name.to_owned()).collect()
+    };
+    let everything = setup.listed(&all).await;
+    let seen = setup.listed(&backup).await;
+    assert!(seen.len() > 10 && everything.len() > seen.len(), "{seen:?}");
+    // What no token of the estate can use is in neither list.
+    let expected: Vec<_> =
+        names("backup").into_iter().filter(|name| everything.contains(name)).collect();
+    assert_eq!(seen, expected);
+    let seen = setup.listed(&both).await;
+    assert_eq!(seen.len(), expected.len() + names("api").len(), "{seen:?}");
+    let seen = setup.listed(&reader).await;
+    assert!(seen.contains(&"backup_overdue".to_owned()), "{seen:?}");
+    assert!(!seen.contains(&"backup_prune".to_owned()), "{seen:?}");
+
+    // What is not listed is not called either, over MCP and over REST.
+    let args = json!({"guest": "lab/104"});
+    let rest = setup.tool(Some(&backup), "guest_get", args.clone()).await;
+    assert_eq!(rest.status, 404, "{}", rest.body);
+    let mcp = setup.mcp(Some(&backup), "guest_get", args.clone()).await;
+    assert!(mcp.body["error"].is_object(), "{}", mcp.body);
+    assert_eq!(setup.tool(Some(&all), "guest_get", args.clone()).await.status, 200);
+    assert_eq!(setup.tool(Some(&backup), "backup_copies", args).await.status, 200);
 }
 
 #[tokio::test]

@@ -95,6 +95,15 @@ pub struct StepOutcome {
 // === impl Running ===
 
 impl Running {
+    /// One for a test, and what it was told last.
+    #[cfg(test)]
+    pub(crate) fn listening(cx: Cx) -> (Self, impl Fn() -> String) {
+        let (stage, told) = watch::channel(Stage::default());
+        let claim = Arc::default();
+        let running = Self { cx, stop: CancellationToken::new(), stage, claim };
+        (running, move || told.borrow().line.clone())
+    }
+
     /// Tells how far it is, in a line for people.
     pub fn tell(&self, line: impl fmt::Display) {
         let line = stdx::untrusted::line(&line.to_string(), 200).into_owned();

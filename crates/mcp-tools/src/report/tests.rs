@@ -6,6 +6,29 @@ use serde_json::json;
 
 use super::*;
 
+#[test]
+fn columns_are_chosen_by_name() {
+    let mut one = Table::new("one", &["name", "size", "state"]);
+    one.push(vec![Cell::text("a"), Cell::bytes(1), Cell::text("up")]);
+    let mut other = Table::new("other", &["store", "size"]);
+    other.push(vec![Cell::text("b"), Cell::bytes(2)]);
+    let third = Table::new("third", &["job"]);
+    let report = Report::new("two").table(one).table(other).table(third);
+    let columns = |report: &Report| -> Vec<String> {
+        report.tables.iter().map(|table| table.columns.join(" ")).collect()
+    };
+    let mut cut = report.clone();
+    cut.select(&["state", "size"]).unwrap();
+    assert_eq!(columns(&cut), ["state size", "store size", "job"]);
+    assert_eq!(cut.tables[0].rows[0], [Cell::text("up"), Cell::bytes(1)]);
+    let mut whole = report.clone();
+    assert_eq!(whole.select(&["size", "colour"]), Err("colour".to_owned()));
+    whole.select(&[]).unwrap();
+    assert_eq!(columns(&whole), columns(&report));
+    // Where there are no rows there is nothing to be wrong about.
+    Report::new("nothing").select(&["colour"]).unwrap();
+}
+
 fn guests(count: usize) -> Report {
     let mut table = Table::new("guests", &["guest", "name", "status", "note"]);
     for id in 0..count {

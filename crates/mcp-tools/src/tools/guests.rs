@@ -215,7 +215,7 @@ fn table(args: &Filter, query: JsonObject, offset: usize, chosen: &[&Guest]) -> 
     };
     columns.extend(extra.map(|(column, _)| column));
     let mut table = Table::new("guests", &columns);
-    let limit = args.limit.unwrap_or(cursor::PAGE);
+    let limit = cursor::limit(args.limit, cursor::PAGE);
     let end = (offset + limit).min(chosen.len());
     for guest in chosen.get(offset..end).unwrap_or_default() {
         let mut row = row(guest);

@@ -23,6 +23,8 @@ use crate::{
     tool::{Cx, Definition, EstateTool},
 };
 
+/// How many it has at most.
+const MOST_LINES: usize = 500;
 /// How many lines an answer has without `limit`.
 const DEFAULT_LINES: usize = 50;
 /// How many lines are looked through for a text.
@@ -51,7 +53,7 @@ impl EstateTool for LogRecent {
                 .cluster()
                 .node()
                 .text("since", "RFC 3339, or age: 2h, 3d")
-                .integer("limit", 1..=500, "")
+                .count("limit")
                 .text("text", ""),
             output: Output::new().fact("lines", "integer"),
             access: Access::Read,
@@ -77,7 +79,7 @@ impl EstateTool for LogRecent {
 
 impl Args {
     fn limit(&self) -> usize {
-        self.limit.unwrap_or(DEFAULT_LINES)
+        self.limit.unwrap_or(DEFAULT_LINES).clamp(1, MOST_LINES)
     }
 
     /// How many lines to ask for.

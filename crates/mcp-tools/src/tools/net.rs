@@ -6,6 +6,7 @@ mod firewall;
 mod get;
 mod lines;
 mod matching;
+mod options;
 mod place;
 mod rule;
 mod sdn;
@@ -23,4 +24,5 @@ pub(super) static TOOLS: &[&dyn EstateTool] = &[
     &firewall::FirewallGet,
     &verdict::FirewallMatch,
     &rule::FirewallRuleChange,
+    &options::FirewallOptionsChange,
 ];

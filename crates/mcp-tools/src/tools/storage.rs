@@ -52,7 +52,7 @@ impl EstateTool for StorageList {
             name: NAME,
             title: "List storages",
             description: "Storages and backup datastores with usage; with storage: its contents.",
-            input: Input::new().cluster().node().text("storage", ""),
+            input: Input::new().cluster().node().text("storage", "").fields(),
             output: Output::new()
                 .table("storages")
                 .table("datastores")

@@ -108,7 +108,7 @@ async fn list(
     mut given: JsonObject,
     offset: usize,
 ) -> Result<Report, ToolError> {
-    let limit = args.limit.unwrap_or(LIMIT);
+    let limit = cursor::limit(args.limit, LIMIT);
     let since = args.since.as_deref().map(|text| since(text, cx.now())).transpose()?;
     let mut query = Query {
         node: None,

@@ -10,6 +10,7 @@ mod jobs;
 mod jobs_change;
 mod keep;
 mod maintenance;
+mod namespace;
 mod namespaces;
 mod offsite;
 mod overdue;
@@ -30,6 +31,7 @@ pub use gc::DatastoreGc;
 pub use jobs::BackupJobs;
 pub use jobs_change::BackupJobChange;
 pub use maintenance::DatastoreMaintenance;
+pub use namespace::NamespaceChange;
 pub use namespaces::NamespacesList;
 pub use overdue::BackupOverdue;
 pub use owner::GroupOwnerChange;
@@ -59,6 +61,7 @@ pub(super) static TOOLS: &[&dyn EstateTool] = &[
     &BackupJobChange,
     &BackupFiles,
     &BackupFileGet,
+    &NamespaceChange,
     &GroupOwnerChange,
     &DatastoreMaintenance,
 ];

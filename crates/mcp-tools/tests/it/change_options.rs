@@ -198,3 +198,12 @@ async fn a_task_that_fails_and_a_token_that_may_not_are_told() {
         estate.failure("guest_configure", json!({"guest": "lab/119", "set": {"cores": 7}})).await;
     assert!(text.contains("VM.Config") || text.contains("Permission"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snippet_that_the_api_cannot_bring_is_said_to_be_the_operators_work() {
+    let estate = Estate::start("operator").await;
+    let set = json!({"cicustom": "user=nas:snippets/web.yaml"});
+    let text = plan(&estate, "guest_configure", json!({"guest": "lab/100", "set": set})).await.text;
+    assert!(text.contains("warning snippets") && text.contains("takes no snippets"), "{text}");
+    assert!(text.contains("is told when it is stopped and started"), "{text}");
+}

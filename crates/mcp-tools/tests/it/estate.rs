@@ -87,6 +87,13 @@ impl Estate {
         self
     }
 
+    /// The same, with schemas from elsewhere.
+    pub(crate) fn with_library(mut self, library: mcp_tools::tools::api::Library) -> Self {
+        let fleet = Arc::into_inner(self.cx.fleet).expect("nobody else holds the fleet");
+        self.cx.fleet = Arc::new(fleet.with_library(library));
+        self
+    }
+
     /// Calls a tool.
     pub(crate) async fn ask(&self, tool: &str, args: Value) -> Answer {
         let Value::Object(args) = args else { panic!("arguments are an object") };

@@ -124,3 +124,96 @@ async fn a_datastore_is_closed_and_opened_again() {
     assert!(text.contains("warning privilege"), "{text}");
     estate.failure("datastore_maintenance", args).await;
 }
+
+/// The jobs of a backup server, one of each kind: made, changed with a diff, taken back, removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_backup_server_are_made_changed_and_deleted() {
+    let estate = estate().await;
+    let listed = async |kind: &str| {
+        let answer = estate.ask("backup_jobs", json!({"kind": kind, "cluster": "vault"})).await;
+        answer.text.replace('_', " ")
+    };
+    for (kind, new, update, diff) in [
+        (
+            "verify",
+            json!({"store": "archive", "schedule": "daily", "outdated-after": 14}),
+            json!({"outdated-after": 7}),
+            json!([["outdated-after", "14", "7"]]),
+        ),
+        (
+            "prune",
+            json!({"store": "archive", "schedule": "daily", "keep-daily": 14}),
+            json!({"keep-daily": 21, "keep-weekly": 2}),
+            json!([["keep-daily", "14", "21"], ["keep-weekly", "-", "2"]]),
+        ),
+        (
+            "sync",
+            json!({"store": "archive", "remote": "offsite", "remote-store": "main", "schedule": "weekly"}),
+            json!({"schedule": "daily"}),
+            json!([["schedule", "weekly", "daily"]]),
+        ),
+    ] {
+        let mut add = change("vault", kind, "add", "extra", new);
+        if kind == "prune" {
+            // A new one removes what nothing removes now.
+            let text = estate.failure("backup_job_change", add.clone()).await;
+            assert!(text.contains("removes by this rule now"), "{text}");
+            add["allow_removal"] = true.into();
+        }
+        let text = estate.text("backup_job_change", add.clone()).await;
+        assert!(text.starts_with("vault/extra is made"), "{kind}: {text}");
+        assert!(listed(kind).await.contains("extra"), "{kind}");
+        let text = estate.failure("backup_job_change", add).await;
+        assert!(text.contains("is there already"), "{kind}: {text}");
+
+        let update = change("vault", kind, "update", "extra", update);
+        let (failed, text, object) = planned(&estate, "backup_job_change", update.clone()).await;
+        assert!(!failed && object["access"] == "operate", "{kind}: {text}");
+        assert_eq!(object["changes"]["rows"], diff, "{kind}: {text}");
+        let text = estate.text("backup_job_change", update.clone()).await;
+        assert!(text.starts_with("vault/extra is changed"), "{kind}: {text}");
+        let text = estate.text("backup_job_change", update).await;
+        assert!(text.contains("already"), "{kind}: {text}");
+
+        let delete = json!({"cluster": "vault", "kind": kind, "action": "delete", "job": "extra"});
+        let (_, text, object) = planned(&estate, "backup_job_change", delete.clone()).await;
+        assert_eq!(object["access"], "destroy", "{kind}: {text}");
+        assert!(text.contains("undo: backup_job_change {"), "{kind}: {text}");
+        estate.text("backup_job_change", delete.clone()).await;
+        assert!(!listed(kind).await.contains("extra"), "{kind}");
+        let text = estate.failure("backup_job_change", delete).await;
+        assert!(text.contains(&format!("has no {kind} job")), "{kind}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_made_and_removed_and_backups_are_not_lost_by_the_way() {
+    let estate = estate().await;
+    let ask = |namespace: &str, action: &str| json!({"datastore": "main", "namespace": namespace, "action": action});
+    let text = estate.failure("namespace_change", ask("new/deep", "create")).await;
+    assert!(text.contains("no namespace `new` to make it in"), "{text}");
+    let (_, text, object) = planned(&estate, "namespace_change", ask("new", "create")).await;
+    assert_eq!(object["access"], "operate", "{text}");
+    for name in ["new", "new/deep"] {
+        let text = estate.text("namespace_change", ask(name, "create")).await;
+        assert!(text.starts_with(&format!("vault:main/{name} is made")), "{text}");
+    }
+    let text = estate.text("namespace_change", ask("new", "create")).await;
+    assert!(text.contains("is there already"), "{text}");
+    let text = estate.text("namespaces_list", json!({"datastore": "main"})).await;
+    assert!(text.contains("new/deep"), "{text}");
+    // What is empty goes with what is below it.
+    let (_, text, object) = planned(&estate, "namespace_change", ask("new", "delete")).await;
+    assert_eq!(object["access"], "destroy", "{text}");
+    assert!(text.contains("1 namespace below it go too"), "{text}");
+    let text = estate.text("namespace_change", ask("new", "delete")).await;
+    assert!(text.starts_with("vault:main/new is gone"), "{text}");
+    // What holds backups does not go, and what is protected not at all.
+    let text = estate.failure("namespace_change", ask("lab", "delete")).await;
+    assert!(text.contains("protected") || text.contains("it holds"), "{text}");
+    let mut all = ask("lab", "delete");
+    all["with_backups"] = true.into();
+    let text = estate.failure("namespace_change", all).await;
+    assert!(text.contains("in it are protected"), "{text}");
+    assert!(super::vault_run::count(&estate, "lab", "vm/104").await > 0);
+}

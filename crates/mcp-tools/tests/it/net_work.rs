@@ -133,3 +133,50 @@ async fn net_firewall_rules_change() {
     let text = estate.failure("firewall_rule_change", wrong).await;
     assert!(text.contains("no such security group"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_firewall_options_change() {
+    let estate = Estate::start("operator").await;
+    let asked = json!({"guest": "lab/100", "proto": "tcp", "port": 3306});
+    let text = estate.text("firewall_match", asked.clone()).await;
+    assert!(text.contains("DROP by policy_in"), "{text}");
+    let open = json!({"guest": "lab/100", "set": {"policy_in": "ACCEPT", "macfilter": false}});
+    let plan = planned(&estate, "firewall_options_change", open.clone()).await;
+    assert!(plan.contains("access: operate") && plan.contains("policy_in - ACCEPT"), "{plan}");
+    assert!(plan.contains("macfilter - 0"), "{plan}");
+    assert!(plan.contains("\"unset\":[\"macfilter\",\"policy_in\"]"), "{plan}");
+    let text = estate.text("firewall_match", asked.clone()).await;
+    assert!(text.contains("DROP by policy_in"), "a plan changes nothing: {text}");
+    let text = estate.text("firewall_options_change", open.clone()).await;
+    assert!(text.contains("the firewall of lab/100 has it so"), "{text}");
+    let text = estate.text("firewall_match", asked.clone()).await;
+    assert!(text.contains("ACCEPT by policy_in"), "{text}");
+    let text = estate.text("firewall_options_change", open).await;
+    assert!(text.contains("is so already"), "{text}");
+    let back = json!({"guest": "lab/100", "unset": ["macfilter", "policy_in"]});
+    estate.text("firewall_options_change", back).await;
+    let text = estate.text("firewall_match", asked).await;
+    assert!(text.contains("DROP by policy_in"), "{text}");
+    let off = json!({"guest": "lab/100", "set": {"enable": false}});
+    let plan = planned(&estate, "firewall_options_change", off).await;
+    assert!(plan.contains("warning open") && plan.contains("enable 1 0"), "{plan}");
+
+    // What locks the operator out is said, and needs more than a change of a guest's.
+    let close = json!({"node": "lab/birch", "set": {"enable": true, "tcpflags": true}});
+    let plan = planned(&estate, "firewall_options_change", close).await;
+    assert!(plan.contains("access: destroy") && plan.contains("tcpflags - 1"), "{plan}");
+    for pos in [0, 0, 0] {
+        let rule = json!({"cluster": "lab", "action": "delete", "pos": pos});
+        estate.ask("firewall_rule_change", rule).await;
+    }
+    let again = json!({"cluster": "lab", "set": {"policy_in": "REJECT"}});
+    let plan = planned(&estate, "firewall_options_change", again).await;
+    assert!(plan.contains("warning management") && plan.contains("REJECT by policy_in"), "{plan}");
+    let wrong = json!({"cluster": "lab", "set": {"macfilter": true}});
+    let text = estate.failure("firewall_options_change", wrong).await;
+    assert!(text.contains("no option `macfilter`") && text.contains("policy_in"), "{text}");
+    let estate = Estate::start("readonly").await;
+    let open = json!({"guest": "lab/100", "set": {"policy_in": "ACCEPT"}});
+    let text = estate.failure("firewall_options_change", open).await;
+    assert!(text.contains("VM.Config.Network"), "{text}");
+}

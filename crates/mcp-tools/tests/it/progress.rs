@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use base64::Engine as _;
+use mcp_protocol::App;
 use mcp_tools::{Options, build_app};
 use proxmox_sim::{SimConfig, TaskSpec};
 use serde_json::{Value, json};
@@ -10,15 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::estate::Estate;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn progress_tells_the_newest_line_of_the_log() {
-    let estate = Estate::of(SimConfig::fast(), "agent", 16 * 1024).await;
-    let mut task = TaskSpec::running("vzdump", "104");
-    task.log = vec!["INFO: starting new backup job: vzdump 104".to_owned()];
-    let upid = estate.sim.levers().add_task("lab", "birch", &task).unwrap();
+fn app(estate: &Estate, toolset: &str, mode: guard::Mode) -> App {
     let options = Options {
-        mode: guard::Mode::Guarded,
-        toolsets: vec!["default".to_owned()],
+        mode,
+        toolsets: vec![toolset.to_owned()],
         ceiling: mcp_tools::DEFAULT_CEILING,
         version: "0".to_owned(),
         task_wait: Duration::from_secs(45),
@@ -32,16 +29,17 @@ async fn progress_tells_the_newest_line_of_the_log() {
         observer: None,
         exec_allow: Vec::new(),
     };
-    let app = build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app");
-    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app")
+}
+
+/// Calls a tool as a client that wants to hear of progress: what it was told, and the answer.
+async fn converse(app: App, tool: &str, args: Value) -> (Vec<Value>, Value) {
+    let (ours, theirs) = tokio::io::duplex(4 << 20);
     let (input, output) = tokio::io::split(theirs);
     let server =
         tokio::spawn(mcp_protocol::serve_stdio(app, input, output, CancellationToken::new()));
     let (read, mut write) = tokio::io::split(ours);
-    let call = json!({
-        "name": "task_wait", "arguments": {"upid": upid, "timeout_s": 2},
-        "_meta": {"progressToken": "p1"},
-    });
+    let call = json!({"name": tool, "arguments": args, "_meta": {"progressToken": "p1"}});
     for message in [
         json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
             "protocolVersion": "2025-06-18", "capabilities": {},
@@ -64,12 +62,49 @@ async fn progress_tells_the_newest_line_of_the_log() {
             break message;
         }
     };
-    assert_eq!(answer["result"]["structuredContent"]["status"], "running", "{answer}");
-    let messages: Vec<_> = told.iter().map(|one| one["message"].as_str().unwrap()).collect();
-    assert!(messages.contains(&"INFO: starting new backup job: vzdump 104"), "{messages:?}");
-    let steps: Vec<_> = told.iter().map(|one| one["progress"].as_f64().unwrap()).collect();
-    assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
     drop(write);
     drop(lines);
     server.await.unwrap().unwrap();
+    let steps: Vec<_> = told.iter().map(|one| one["progress"].as_f64().unwrap()).collect();
+    assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
+    (told, answer)
+}
+
+fn messages(told: &[Value]) -> Vec<&str> {
+    told.iter().map(|one| one["message"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_tells_the_newest_line_of_the_log() {
+    let estate = Estate::of(SimConfig::fast(), "agent", 16 * 1024).await;
+    let mut task = TaskSpec::running("vzdump", "104");
+    task.log = vec!["INFO: starting new backup job: vzdump 104".to_owned()];
+    let upid = estate.sim.levers().add_task("lab", "birch", &task).unwrap();
+    let app = app(&estate, "default", guard::Mode::Guarded);
+    let (told, answer) = converse(app, "task_wait", json!({"upid": upid, "timeout_s": 2})).await;
+    assert_eq!(answer["result"]["structuredContent"]["status"], "running", "{answer}");
+    let messages = messages(&told);
+    assert!(messages.contains(&"INFO: starting new backup job: vzdump 104"), "{messages:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_bytes_that_are_no_text_arrives_and_is_told_of() {
+    let estate = Estate::of(SimConfig::fast(), "operator", 16 * 1024).await;
+    let app = app(&estate, "storage", guard::Mode::Trusted);
+    // Bytes that are no text, in several parts.
+    let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at % 251) as u8).collect();
+    let coded = base64::engine::general_purpose::STANDARD.encode(&content);
+    let args = json!({
+        "storage": "lab/local", "node": "alder", "filename": "seed.iso", "base64": coded,
+    });
+    let (told, answer) = converse(app, "storage_upload", args).await;
+    let object = &answer["result"]["structuredContent"];
+    assert_eq!(object["status"], "ok", "{answer}");
+    let messages = messages(&told);
+    assert!(messages.contains(&"upload of seed.iso to lab/local"), "{messages:?}");
+    let list = json!({"storage": "lab/local", "node": "alder", "content": "iso"});
+    let listed = estate.ask("storage_content", list).await;
+    let rows = listed.object["volumes"]["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row[0] == "local:iso/seed.iso").expect("it is listed");
+    assert!(row.as_array().unwrap().contains(&json!(content.len())), "{row}");
 }

@@ -103,3 +103,30 @@ async fn volumes_need_privileges() {
     let text = estate.failure("storage_upload", args).await;
     assert!(text.contains("Datastore.AllocateTemplate"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_that_are_no_file_or_too_large_are_not_sent() {
+    let estate = Estate::start("operator").await;
+    let upload = |more: Value| {
+        let mut args = json!({"storage": "lab/local", "node": "alder", "filename": "seed.iso"});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        args
+    };
+    estate.sim.levers().keep_heads();
+    for (more, why) in [
+        (json!({}), "give either text or base64"),
+        (json!({"text": "a", "base64": "YQ=="}), "give either text or base64"),
+        (json!({"base64": "a?b="}), "base64 cannot be read"),
+        (json!({"text": ""}), "the file is empty"),
+        (json!({"text": "x".repeat((8 << 20) + 1)}), "the file is larger than 8M"),
+        (json!({"base64": "A".repeat(12 << 20)}), "the file is larger than 8M"),
+    ] {
+        let text = estate.failure("storage_upload", upload(more)).await;
+        assert!(text.contains(why), "{why}: {text}");
+    }
+    let sent = estate.sim.levers().heads();
+    assert!(!sent.iter().any(|head| head.starts_with("POST ")), "{sent:?}");
+    // The same bytes, in base64.
+    let text = estate.text("storage_upload", upload(json!({"base64": "aGVs\nbG8="}))).await;
+    assert!(text.contains("lab/local:iso/seed.iso is there"), "{text}");
+}

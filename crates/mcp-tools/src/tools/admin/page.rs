@@ -42,9 +42,8 @@ impl Page {
     /// Puts the page's rows into the table.
     pub(super) fn fill(self, table: &mut Table, rows: Vec<Vec<Cell>>) {
         let total = rows.len();
-        let end = self.limit.map_or(total, |limit| (self.offset + limit).min(total));
-        let count = end.saturating_sub(self.offset);
-        for row in rows.into_iter().skip(self.offset).take(count) {
+        let limit = cursor::limit(self.limit, cursor::PAGE);
+        for row in rows.into_iter().skip(self.offset).take(limit) {
             table.push(row);
         }
         table.total = Some(total);

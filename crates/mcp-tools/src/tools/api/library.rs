@@ -13,9 +13,9 @@ use std::{
 
 use api_core::{
     Error,
-    schema::{Schema, cache},
+    schema::{Schema, Target, cache},
 };
-use estate::Product;
+use estate::{NodeName, Product};
 use jiff::Timestamp;
 use stdx::Chain;
 use tracing::{debug, info, warn};
@@ -40,6 +40,8 @@ const BUNDLED_PBS: &str = include_str!("bundled/pbs.txt");
 pub struct Library {
     folder: Option<PathBuf>,
     members: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Known>>>>>,
+    /// The versions of nodes, by member and node.
+    nodes: Mutex<BTreeMap<(String, NodeName), (Timestamp, Option<String>)>>,
     schemas: Mutex<BTreeMap<(Product, String), Arc<Schema>>>,
     bundled: Mutex<BTreeMap<Product, Arc<Schema>>>,
 }
@@ -55,6 +57,8 @@ pub struct Book {
     pub schema: Arc<Schema>,
     /// Why it is not the server's own.
     pub why_bundled: Option<String>,
+    /// The node that will answer and its version, where the schema is that of another version.
+    pub elsewhere: Option<(NodeName, String)>,
 }
 
 struct Known {
@@ -105,7 +109,9 @@ impl Library {
             }
         };
         let book = match self.published(place, product, &version).await {
-            Ok(schema) => Book { product, version: Some(version), schema, why_bundled: None },
+            Ok(schema) => {
+                Book { product, version: Some(version), schema, why_bundled: None, elsewhere: None }
+            }
             Err(why) => {
                 info!(cluster = %place.key(), why, "no published schema");
                 let why = format!("{} does not publish it: {why}", place.key());
@@ -114,6 +120,44 @@ impl Library {
         };
         *slot = Some(Known { book: book.clone(), asked: now });
         book
+    }
+
+    /// The schema that speaks for what will answer a path: where the path names a node, the one of that
+    /// node's version if it is known, else the one of the endpoint, and then the book says so. In the
+    /// middle of an upgrade the nodes of a cluster differ.
+    pub async fn at(&self, place: &Place, path: &str, now: Timestamp) -> Book {
+        let book = self.of(place, now).await;
+        let (Some(node), None) = (node_in(path), &book.why_bundled) else { return book };
+        let Some(version) = self.version_of(place, &node, now).await else { return book };
+        if book.version.as_deref() == Some(version.as_str()) {
+            return book;
+        }
+        match self.known(book.product, &version).await {
+            Some(schema) => Book { version: Some(version), schema, ..book },
+            None => Book { elsewhere: Some((node, version)), ..book },
+        }
+    }
+
+    /// A node's version, asked now and then; nothing where it does not answer, or is no node.
+    async fn version_of(&self, place: &Place, node: &NodeName, now: Timestamp) -> Option<String> {
+        let name = (format!("{}.{}", place.product(), place.key()), node.clone());
+        if let Some((asked, version)) = lock(&self.nodes).get(&name) {
+            let age = now.as_second() - asked.as_second();
+            let lasts = if version.is_some() { VERSION_TTL_SECS } else { RETRY_SECS };
+            if (0..lasts).contains(&age) {
+                return version.clone();
+            }
+        }
+        let version =
+            within(VERSION_DEADLINE, place.version_of(node)).await.unwrap_or_else(|why| {
+                debug!(cluster = %place.key(), %node, why, "no version of the node");
+                None
+            });
+        let mut nodes = lock(&self.nodes);
+        // Names come from callers: those of no node must not pile up.
+        nodes.retain(|_, (asked, _)| now.as_second() - asked.as_second() < VERSION_TTL_SECS);
+        nodes.insert(name, (now, version.clone()));
+        version
     }
 
     /// Our own list of a product.
@@ -126,7 +170,8 @@ impl Library {
             };
             Arc::new(Schema::parse_lines(lines).expect("a test reads the bundled lists"))
         });
-        Book { product, version, schema: Arc::clone(schema), why_bundled: Some(why) }
+        let schema = Arc::clone(schema);
+        Book { product, version, schema, why_bundled: Some(why), elsewhere: None }
     }
 
     async fn published(
@@ -135,20 +180,24 @@ impl Library {
         product: Product,
         version: &str,
     ) -> Result<Arc<Schema>, String> {
+        if let Some(schema) = self.known(product, version).await {
+            return Ok(schema);
+        }
+        let served = within(SCHEMA_DEADLINE, place.published_schema()).await?;
+        let schema = Arc::new(self.read(product, version, served).await?);
+        lock(&self.schemas).insert((product, version.to_owned()), Arc::clone(&schema));
+        Ok(schema)
+    }
+
+    /// The schema of a version, if any server of it was read before.
+    async fn known(&self, product: Product, version: &str) -> Option<Arc<Schema>> {
         let name = (product, version.to_owned());
         if let Some(schema) = lock(&self.schemas).get(&name) {
-            return Ok(Arc::clone(schema));
+            return Some(Arc::clone(schema));
         }
-        let schema = match self.kept_on_disk(product, version).await {
-            Some(schema) => schema,
-            None => {
-                let served = within(SCHEMA_DEADLINE, place.published_schema()).await?;
-                self.read(product, version, served).await?
-            }
-        };
-        let schema = Arc::new(schema);
+        let schema = Arc::new(self.kept_on_disk(product, version).await?);
         lock(&self.schemas).insert(name, Arc::clone(&schema));
-        Ok(schema)
+        Some(schema)
     }
 
     async fn kept_on_disk(&self, product: Product, version: &str) -> Option<Schema> {
@@ -200,6 +249,15 @@ async fn within<T>(
     }
 }
 
+/// The node that a path names.
+fn node_in(path: &str) -> Option<NodeName> {
+    let target = Target::parse(path).ok()?;
+    match target.segments() {
+        [nodes, node, ..] if nodes == "nodes" => node.parse().ok(),
+        _ => None,
+    }
+}
+
 /// Locks; a panic elsewhere leaves these maps at worst without an entry.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -210,6 +268,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Book {
     /// What an answer says of it: nothing, if it is the server's own.
     pub fn note(&self) -> Option<String> {
+        if let Some((node, version)) = &self.elsewhere {
+            let known = self.version.as_deref().unwrap_or("another version");
+            return Some(format!(
+                "{node} runs {version}, whose schema is not known here: checked by that of {known}"
+            ));
+        }
         let why = self.why_bundled.as_ref()?;
         Some(format!(
             "only a short bundled list of {} endpoints is known here, and parameters are not all \

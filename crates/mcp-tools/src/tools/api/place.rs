@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api_core::{Error, Request};
-use estate::Product;
+use estate::{NodeName, Product};
 use serde_json::Value;
 
 use super::library::Book;
@@ -62,6 +62,17 @@ impl Place {
         }
     }
 
+    /// The version of the node that a path names, where the member has several.
+    pub(super) async fn version_of(&self, node: &NodeName) -> Result<Option<String>, Error> {
+        match self {
+            Self::Pve(member) => {
+                let asked = member.client.call(pve_client::nodes::version(node));
+                Ok(Some(asked.await?.version))
+            }
+            Self::Pbs(_) => Ok(None),
+        }
+    }
+
     pub(super) async fn published_schema(&self) -> Result<bytes::Bytes, Error> {
         match self {
             Self::Pve(member) => member.client.published_schema().await,
@@ -91,7 +102,7 @@ pub(super) async fn pick(
     if places.len() == 1 || cluster.is_some() {
         let place = places.into_iter().next();
         let place = place.ok_or_else(|| ToolError::not_found("no cluster or server is set up"))?;
-        let book = cx.fleet.library().of(&place, now).await;
+        let book = cx.fleet.library().at(&place, path, now).await;
         return Ok((place, book));
     }
     let asked = places.iter().map(|place| cx.fleet.library().of(place, now));
@@ -99,7 +110,9 @@ pub(super) async fn pick(
     let all = places.into_iter().zip(books);
     let (mut fitting, others): (Vec<_>, Vec<_>) = all.partition(|(_, book)| has(book));
     if fitting.len() == 1 {
-        return Ok(fitting.remove(0));
+        let (place, _) = fitting.remove(0);
+        let book = cx.fleet.library().at(&place, path, now).await;
+        return Ok((place, book));
     }
     let choices = if fitting.is_empty() { others } else { fitting };
     let mut table = Table::new("choices", &["cluster", "product", "version"]);

@@ -39,7 +39,7 @@ struct Args {
     #[serde(default)]
     query: Map<String, Value>,
     #[serde(default)]
-    fields: Vec<String>,
+    fields: String,
     filter: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
@@ -57,7 +57,7 @@ impl EstateTool for ApiRead {
                 .text("path", "")
                 .required("path")
                 .object("query", "")
-                .texts("fields", "")
+                .text("fields", "")
                 .text("filter", "")
                 .count("limit")
                 .text("cursor", ""),
@@ -117,7 +117,13 @@ impl EstateTool for ApiRead {
 
         let shown = page.data.as_array().map(Vec::len);
         let wanted = Wanted {
-            fields: args.fields,
+            fields: args
+                .fields
+                .split(',')
+                .map(str::trim)
+                .filter(|it| !it.is_empty())
+                .map(str::to_owned)
+                .collect(),
             filter,
             limit: args.limit.unwrap_or(LIMIT).clamp(1, MOST),
             paging: Some(Paging { tool: NAME, args: paged, offset }),

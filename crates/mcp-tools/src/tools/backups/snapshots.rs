@@ -31,7 +31,6 @@ const NAME: &str = "backup_snapshots";
 pub struct BackupSnapshots;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Args {
     cluster: Option<String>,
     datastore: Option<String>,
@@ -132,7 +131,7 @@ impl EstateTool for BackupSnapshots {
         let mut table = if args.group.is_some() { each(rows, now) } else { by_group(rows, now) };
         table.total = Some(table.rows.len());
         let rest = table.rows.split_off(offset.min(table.rows.len()));
-        table.rows = rest.into_iter().take(args.limit.unwrap_or(usize::MAX)).collect();
+        table.rows = rest.into_iter().take(cursor::limit(args.limit, usize::MAX)).collect();
         table.paging = Some(Paging { tool: NAME, args: given, offset });
         Ok(report.table(table))
     }

@@ -29,7 +29,6 @@ const DEFAULT_DAYS: i64 = 2;
 pub struct BackupStatus;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Args {
     cluster: Option<String>,
     guest: Option<String>,
@@ -185,7 +184,7 @@ impl EstateTool for BackupStatus {
             &["guest", "name", "state", "last", "where", "verified", "job", "cause"],
         );
         table.total = Some(known.len());
-        let limit = args.limit.unwrap_or(cursor::PAGE);
+        let limit = cursor::limit(args.limit, cursor::PAGE);
         for known in known.iter().skip(offset).take(limit) {
             table.push(guest_row(known, now, days));
         }

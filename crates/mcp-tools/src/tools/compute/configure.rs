@@ -59,6 +59,9 @@ const CLOUD_INIT: &[&str] = &[
     "searchdomain",
 ];
 
+/// Options by which the node itself runs something of the caller's.
+const RUNS: &[&str] = &["hookscript", "args"];
+
 /// The most changes that the first sentence names.
 const NAMED: usize = 6;
 
@@ -130,7 +133,9 @@ impl ActionTool for GuestConfigure {
         let delete = args.get("delete").and_then(Value::as_array).into_iter().flatten();
         let takes_volume =
             delete.filter_map(Value::as_str).flat_map(keys_in).any(|key| is_one_of(&key, VOLUMES));
-        if takes_volume { Access::Destroy } else { Access::Operate }
+        let set = args.get("set").and_then(Value::as_object);
+        let runs = set.is_some_and(|set| RUNS.iter().any(|key| set.contains_key(*key)));
+        if takes_volume || runs { Access::Destroy } else { Access::Operate }
     }
 
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
@@ -423,6 +428,9 @@ fn tell(mut plan: Plan, subject: &Subject, wanted: &Wanted, changes: &[Change]) 
     if is_machine && all().any(|key| is_one_of(key, CLOUD_INIT)) {
         plan = plan.note("cloud-init: the guest is told when it is stopped and started, not when it restarts itself; users and keys are mostly made at the first start only");
     }
+    if is_machine && wanted.set.contains_key("cicustom") {
+        plan = plan.warn("snippets", "the API takes no snippets: a file that cicustom names must be put into snippets/ of its storage on the node itself, and be there on every node that the guest may start on; without it the guest does not start");
+    }
     if running {
         plan = plan.effect(
             "what a running guest does not take at once waits until it is stopped and started",
@@ -578,6 +586,7 @@ mod tests {
         );
         assert_eq!(access(json!({"delete": ["unused0"]})), Access::Destroy);
         assert_eq!(access(json!({"delete": ["tags,scsi1"]})), Access::Destroy);
+        assert_eq!(access(json!({"set": {"hookscript": "nas:snippets/x.sh"}})), Access::Destroy);
         assert_eq!(access(json!({"delete": ["mp0"]})), Access::Destroy);
         assert_eq!(access(json!({"delete": ["scsihw", "mp"]})), Access::Destroy);
     }

@@ -100,7 +100,7 @@ impl EstateTool for FirewallGet {
             title: "Show a firewall",
             description: "Options, rules, aliases, IP sets and security groups of the firewall of a \
                 guest, a node, a group, or (with cluster alone) the datacenter.",
-            input: Input::new().cluster().node().text("guest", "").text("group", ""),
+            input: Input::new().cluster().node().text("guest", "").text("group", "").fields(),
             output: Output::new()
                 .fact("at", "string")
                 .fact("enabled", "boolean")

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What administration of a node comes in by.
-const MANAGEMENT: &[(u16, &str)] = &[(8006, "web interface and API"), (22, "SSH")];
+pub(super) const MANAGEMENT: &[(u16, &str)] = &[(8006, "web interface and API"), (22, "SSH")];
 
 /// Changes a rule.
 pub(super) struct FirewallRuleChange;
@@ -187,7 +187,7 @@ impl ActionTool for FirewallRuleChange {
     }
 }
 
-async fn allowed(cx: &Cx, found: &Found, what: &str) -> Result<(), ToolError> {
+pub(super) async fn allowed(cx: &Cx, found: &Found, what: &str) -> Result<(), ToolError> {
     let (path, privilege) = match &found.level {
         Level::Guest(_, _, vmid) => (format!("/vms/{vmid}"), "VM.Config.Network"),
         Level::Node(node) => (format!("/nodes/{node}"), "Sys.Modify"),

@@ -39,7 +39,7 @@ impl EstateTool for SdnList {
             name: "sdn_list",
             title: "List SDN",
             description: "SDN zones, vnets and subnets of the clusters, and what waits to be applied.",
-            input: Input::new().cluster(),
+            input: Input::new().cluster().fields(),
             output: Output::new()
                 .fact("pending", "integer")
                 .table("zones")

@@ -50,7 +50,7 @@ impl EstateTool for BackupCopies {
             name: "backup_copies",
             title: "All copies of a guest",
             description: "Every backup of one guest on PVE storages, PBS namespaces and sync targets: age, size, verified (of that copy), protected, owner, notes. Same id elsewhere: unattributed.",
-            input: Input::new().guest(),
+            input: Input::new().guest().fields(),
             output: Output::new()
                 .fact("guest", "string")
                 .fact("count", "integer")

@@ -11,9 +11,11 @@ use mcp_protocol::JsonObject;
 use pbs_client::{datastores, jobs};
 use pve_client::{cluster, cluster::backup, tasks};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{jobs_change::text, overdue::few};
 use crate::{
+    cursor,
     error::ToolError,
     fleet::{GATHER_DEADLINE, Pbs, Pve},
     report::{Cell, Report, Table, age, rfc3339},
@@ -62,11 +64,10 @@ impl EstateTool for BackupJobs {
             name: "backup_jobs",
             title: "Backup, prune, verify, sync and GC jobs",
             description: "Schedules of PVE backups and of PBS prune, verify, sync, gc: what they cover, rules, next run, last result; guests in no job.",
-            input: Input::new().cluster().choice(
-                "kind",
-                &["backup", "prune", "verify", "sync", "gc"],
-                "",
-            ),
+            input: Input::new()
+                .cluster()
+                .choice("kind", &["backup", "prune", "verify", "sync", "gc"], "")
+                .fields(),
             output: Output::new().table("jobs").table("uncovered"),
             access: Access::Read,
             idempotent: true,
@@ -128,7 +129,18 @@ impl EstateTool for BackupJobs {
             table.push(line.cells(now));
         }
         report = report.table(table);
-        Ok(if uncovered.rows.is_empty() { report } else { report.table(uncovered) })
+        if uncovered.rows.is_empty() {
+            return Ok(report);
+        }
+        let count = uncovered.rows.len();
+        uncovered.total = Some(count);
+        uncovered.rows.truncate(cursor::PAGE);
+        report = report.table(uncovered);
+        if count > cursor::PAGE {
+            let more = args.cluster.map_or(json!({}), |cluster| json!({"cluster": cluster}));
+            report = report.next("backup_overdue", more);
+        }
+        Ok(report)
     }
 }
 

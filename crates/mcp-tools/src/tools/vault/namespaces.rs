@@ -36,7 +36,7 @@ impl EstateTool for NamespacesList {
             name: "namespaces_list",
             title: "Namespaces",
             description: "PBS namespaces: groups, snapshots, newest, owners, and the PVE storages that point there.",
-            input: Input::new().text("cluster", "PBS key").text("datastore", ""),
+            input: Input::new().text("cluster", "PBS key").text("datastore", "").fields(),
             output: Output::new().table("namespaces"),
             access: Access::Read,
             idempotent: true,

@@ -201,7 +201,7 @@ impl EstateTool for BackupOverdue {
             &["guest", "name", "state", "newest", "where", "verified", "proven", "offsite", "job"],
         );
         table.total = Some(rows.len());
-        let limit = args.limit.unwrap_or(usize::MAX);
+        let limit = cursor::limit(args.limit, cursor::PAGE);
         for row in rows.iter().skip(offset).take(limit) {
             table.push(row.cells(now));
         }

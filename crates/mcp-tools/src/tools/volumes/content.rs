@@ -303,7 +303,7 @@ fn table(
         columns.insert(0, "node");
     }
     let mut table = Table::new("volumes", &columns);
-    let page = args.limit.unwrap_or(PAGE);
+    let page = cursor::limit(args.limit, PAGE);
     for row in rows.iter().skip(offset).take(page) {
         let volume = &row.volume;
         let mut marks: Vec<String> = Vec::new();

@@ -76,7 +76,7 @@ impl EstateTool for StorageForecast {
             title: "What fills, and when",
             description: "Growth of storages and datastores over the last month, when each is \
                 full, how sure that is, and thin pools with more promised than there is.",
-            input: Input::new().cluster().text("storage", ""),
+            input: Input::new().cluster().text("storage", "").fields(),
             output: Output::new()
                 .fact("soonest_days", "number")
                 .fact("filling", "integer")

@@ -185,3 +185,47 @@ fn too_large() -> ToolError {
     ToolError::new(format!("the file is larger than {}", bytes(LIMIT as u64)))
         .hint("put it on a web server and let the node fetch it: storage_download")
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use mcp_protocol::{CallContext, Caller};
+
+    use super::*;
+    use crate::fleet::Fleet;
+
+    #[tokio::test]
+    async fn each_part_of_a_file_is_told_of_as_it_is_sent() {
+        let fleet = Arc::new(Fleet::new(stdx::SystemClock::shared()));
+        let cx = Cx::new(fleet, CallContext::detached(Caller::new("local:0")));
+        let (running, told) = Running::listening(cx);
+        let content: Vec<u8> = (0..2 * PART + 10).map(|at| (at % 251) as u8).collect();
+        let mut sent = Vec::new();
+        let mut parts = parts(content.clone(), running);
+        let mut lines = Vec::new();
+        while let Some(part) = parts.next().await {
+            sent.extend_from_slice(&part.unwrap());
+            lines.push(told());
+        }
+        assert_eq!(sent, content);
+        assert_eq!(lines, ["256K of 512K sent", "512K of 512K sent", "512K of 512K sent"]);
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_refused() {
+        let said = |text: Option<&str>, base64: Option<&str>| {
+            decoded(text.map(str::to_owned), base64).map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(said(None, Some("aGVs\nbG8=")), Ok(b"hello".to_vec()));
+        assert_eq!(said(Some("hello"), None), Ok(b"hello".to_vec()));
+        assert!(said(None, Some("a?b=")).unwrap_err().contains("base64 cannot be read"));
+        assert!(said(Some("a"), Some("YQ==")).unwrap_err().contains("either text or base64"));
+        assert!(said(None, None).unwrap_err().contains("either text or base64"));
+        assert!(said(Some(""), None).unwrap_err().contains("empty"));
+        assert_eq!(said(Some(&"x".repeat(LIMIT)), None).unwrap().len(), LIMIT);
+        assert!(said(Some(&"x".repeat(LIMIT + 1)), None).unwrap_err().contains("larger than 8M"));
+        assert!(
+            said(None, Some(&"A".repeat(LIMIT / 2 * 3))).unwrap_err().contains("larger than 8M")
+        );
+    }
+}

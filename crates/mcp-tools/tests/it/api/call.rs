@@ -71,7 +71,7 @@ async fn a_change_is_shown_as_a_diff_that_can_be_taken_back() {
         ask(json!({"cluster": "lab", "method": "PUT", "path": path, "params": {"cores": 3}})).await;
     assert_eq!(done["status"], "ok", "{done:?}");
     let now =
-        estate.text("api_read", json!({"cluster": "lab", "path": path, "fields": ["cores"]})).await;
+        estate.text("api_read", json!({"cluster": "lab", "path": path, "fields": "cores"})).await;
     assert!(now.contains("cores 3"), "{now}");
 }
 
@@ -120,4 +120,31 @@ async fn a_guest_on_another_node_is_told_before() {
         "{}",
         answer.text
     );
+}
+
+/// A backup server's task is followed like a cluster's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_backup_server_is_followed_to_its_end() {
+    let estate = Estate::start("operator").await;
+    let verify = json!({"cluster": "vault", "method": "POST", "path": "/admin/datastore/main/verify",
+        "params": {"ignore-verified": true, "ns": "lab"}});
+    let answer = estate.ask("api_call", verify.clone()).await;
+    assert!(!answer.failed, "{}", answer.text);
+    assert!(answer.text.contains("its task verify"), "{}", answer.text);
+    assert!(answer.text.contains("ended OK"), "{}", answer.text);
+    assert_eq!(answer.object["status"], "ok");
+    // Without a cluster, it is for the only member that has such a path.
+    let collect = json!({"method": "POST", "path": "/admin/datastore/main/gc"});
+    let answer = estate.ask("api_call", collect.clone()).await;
+    assert!(!answer.failed && answer.text.contains("garbage_collection ended"), "{}", answer.text);
+    // A task that fails is a call that fails, with its cause.
+    let levers = estate.sim.levers();
+    levers.fail_next_task("vault", Some("garbage_collection"), "disk is on fire").unwrap();
+    let text = estate.failure("api_call", collect).await;
+    assert!(text.contains("disk is on fire"), "{text}");
+    // Its schema is PBS's own.
+    let wrong = json!({"cluster": "vault", "method": "POST", "path": "/admin/datastore/main/verify",
+        "params": {"ignore-verifed": true}});
+    let text = estate.failure("api_call", wrong).await;
+    assert!(text.contains("did you mean ignore-verified?"), "{text}");
 }

@@ -1,8 +1,11 @@
 //! Servers that tell their version and publish a schema, and count everything else.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api_core::{Body, Transport, TransportError};
@@ -19,6 +22,8 @@ use serde_json::json;
 /// One such server.
 pub(super) struct Server {
     version: Mutex<String>,
+    /// The nodes whose version is another.
+    nodes: Mutex<BTreeMap<String, String>>,
     published: Mutex<Option<String>>,
     /// Whether it gives what it publishes; otherwise it is as if it had none.
     pub(super) publishes: AtomicBool,
@@ -34,6 +39,7 @@ impl Server {
     pub(super) fn new(version: &str, published: &str) -> Arc<Self> {
         Arc::new(Self {
             version: Mutex::new(version.to_owned()),
+            nodes: Mutex::default(),
             published: Mutex::new(Some(published.to_owned())),
             publishes: AtomicBool::new(true),
             is_up: AtomicBool::new(true),
@@ -44,6 +50,10 @@ impl Server {
 
     pub(super) fn becomes(&self, version: &str) {
         version.clone_into(&mut self.version.lock().unwrap());
+    }
+
+    pub(super) fn has_node(&self, node: &str, version: &str) {
+        self.nodes.lock().unwrap().insert(node.to_owned(), version.to_owned());
     }
 
     pub(super) fn asked(&self) -> Vec<String> {
@@ -60,6 +70,17 @@ impl Transport for Server {
         }
         let uri = request.uri().to_string();
         let answer = |text: String| Ok(Response::new(Body::from(text)));
+        let of_node = uri
+            .strip_prefix("/api2/json/nodes/")
+            .and_then(|rest| rest.strip_suffix("/version"))
+            .filter(|node| !node.contains('/'));
+        if let Some(node) = of_node {
+            let known = self.nodes.lock().unwrap().get(node).cloned();
+            let version = known.unwrap_or_else(|| self.version.lock().unwrap().clone());
+            return answer(
+                json!({"data": {"version": version, "release": "", "repoid": "x"}}).to_string(),
+            );
+        }
         match uri.as_str() {
             "/api2/json/version" => {
                 let version = self.version.lock().unwrap().clone();

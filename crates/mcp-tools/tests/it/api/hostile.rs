@@ -128,7 +128,7 @@ proptest! {
         let cx = cx(&pve, None, Library::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            for args in [json!({"path": path, "filter": filter, "fields": [field]}), json!({"path": format!("/cluster/{path}")})] {
+            for args in [json!({"path": path, "filter": filter, "fields": field}), json!({"path": format!("/cluster/{path}")})] {
                 let _ = tool("api_read").call(&cx, args.as_object().unwrap().clone()).await;
             }
         });

@@ -84,6 +84,57 @@ async fn a_server_that_is_away_is_not_another_one() {
     assert!(text.contains("unreachable") && text.contains("lab"), "{text}");
 }
 
+/// In the middle of an upgrade: the path's node is older than the endpoint that is asked.
+#[tokio::test]
+async fn the_node_that_answers_is_spoken_for_by_its_own_version() {
+    let folder = tempfile_in_target("nodes");
+    let older = SERVED.replace("frobnicate", "defrobnicate");
+    api_core::schema::cache::store(&folder, "pve", "9.1.4", &older).unwrap();
+    let server = Server::new("9.2.3", SERVED);
+    server.has_node("old", "9.1.4");
+    server.has_node("odd", "9.1.9");
+    let cx = cx(&server, None, Library::in_folder(folder.clone()));
+    let read = async |path: &str| {
+        let args = json!({"path": path}).as_object().unwrap().clone();
+        let answer = tool("api_read").call(&cx, args).await;
+        answer.unwrap_or_else(mcp_tools::error::ToolError::into_report).render(4096).text
+    };
+    assert!(read("/nodes/new/frobnicate").await.starts_with("/nodes/new/frobnicate of lab"));
+    // Known from before: it has what its own version has, and nothing else.
+    assert!(read("/nodes/old/defrobnicate").await.starts_with("/nodes/old/defrobnicate of lab"));
+    assert!(read("/nodes/old/frobnicate").await.contains("was not sent"));
+    assert!(read("/nodes/new/defrobnicate").await.contains("was not sent"));
+    // Not known: the endpoint's stands in, and the answer says so.
+    let text = read("/nodes/odd/frobnicate").await;
+    assert!(text.contains("odd runs 9.1.9, whose schema is not known here"), "{text}");
+    assert!(text.contains("checked by that of 9.2.3"), "{text}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// The same on a whole cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_two_versions_is_checked_by_both() {
+    let folder = tempfile_in_target("cluster");
+    let estate = crate::estate::Estate::start("agent").await;
+    estate.sim.levers().node_version("lab", "birch", "9.1.6").unwrap();
+    let path = "/nodes/birch/qemu/104/config";
+    let text = estate.text("api_read", json!({"cluster": "lab", "path": path})).await;
+    assert!(text.contains("birch runs 9.1.6, whose schema is not known here"), "{text}");
+    let path = "/nodes/alder/status";
+    let text = estate.text("api_read", json!({"cluster": "lab", "path": path})).await;
+    assert!(!text.contains("schema is not known"), "{text}");
+
+    // Once any server of that version was read, it is that one's schema.
+    api_core::schema::cache::store(&folder, "pve", "9.1.6", SERVED).unwrap();
+    let estate = estate.with_library(Library::in_folder(folder.clone()));
+    let path = "/nodes/birch/qemu/104/config";
+    let text = estate.failure("api_read", json!({"cluster": "lab", "path": path})).await;
+    assert!(text.contains("was not sent"), "{text}");
+    let path = "/nodes/alder/status";
+    estate.text("api_read", json!({"cluster": "lab", "path": path})).await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
 /// A folder for this test below the build's own.
 fn tempfile_in_target(name: &str) -> std::path::PathBuf {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("schema").join(name);

@@ -29,7 +29,7 @@ async fn lists_are_rows_that_can_be_chosen_from() {
     assert!(total > 40, "{}", all.text);
 
     let args = json!({"cluster": "lab", "path": "/cluster/resources", "query": {"type": "vm"},
-        "fields": ["vmid", "name", "status"], "filter": "status=running,template!=1", "limit": 5});
+        "fields": "vmid,name,status", "filter": "status=running,template!=1", "limit": 5});
     let page = estate.ask("api_read", args.clone()).await;
     assert_eq!(page.object["rows"]["columns"], json!(["vmid", "name", "status"]));
     assert!(column(&page.object, "status").iter().all(|status| status == "running"));
@@ -62,7 +62,7 @@ async fn objects_logs_and_scalars_read_as_what_they_are() {
     let status = estate
         .ask(
             "api_read",
-            json!({"cluster": "lab", "path": "/nodes/alder/status", "fields": ["memory"]}),
+            json!({"cluster": "lab", "path": "/nodes/alder/status", "fields": "memory"}),
         )
         .await;
     let fields = column(&status.object, "field");
