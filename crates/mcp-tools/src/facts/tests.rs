@@ -77,7 +77,8 @@ fn calls_tell_what_they_touch() {
                 format!("{} {}{pool}", target.kind.as_str(), target.address)
             })
             .collect();
-        writeln!(table, "{text}\n    {}", targets.join(", ")).unwrap();
+        let said = if targets.is_empty() { "nothing".to_owned() } else { targets.join(", ") };
+        writeln!(table, "{text}\n    {said}").unwrap();
     }
     expect![[r#"
         lab POST /nodes/alder/qemu/104/status/start
@@ -125,7 +126,7 @@ fn calls_tell_what_they_touch() {
         vault POST /config/sync store=main
             datastore vault/main
         elsewhere POST /nodes/alder/qemu/104/status/start
-    
+            nothing
         lab POST /nodes/alder/qemu/%31%30%34/status/start
             guest lab/104
     "#]].assert_eq(&table);
