@@ -199,7 +199,7 @@ fn what_does_not_fit_is_named_with_what_would() {
             > PUT /nodes/pve1/qemu/100/config {"net0":"bridge=vmbr0","scsi0":"a:1,ssd=7"}
             Type scsi0.ssd: give true or false
             > POST /nodes/pve1/qemu/100/snapshot {"snapname":"1st"}
-            POST /nodes/pve1/qemu/100/snapshot snapname=1st on pve1 protected
+            Pattern snapname: give an id: a letter first, then at least one letter, digit, _ or -
             > POST /cluster/backup {"dow":"sat"}
             Requires dow: it needs starttime beside it
             > GET /nodes/pve1/tasks {"limit":-1,"source":"archives"}
