@@ -135,7 +135,8 @@ const SERVER: &[Key] = &[
         doc: "The sets of tools that clients are offered: `default` (daily work), `guests`, `backup`, \
               `storage`, `network`, `cluster` (all that changes and looks deeper, by domain), `api` \
               (any call of either product), `compact` (the overview and `api`: the smallest), \
-              `classic` (the names of the earlier server), `all`. The flag is `--toolsets`.",
+              `classic` (the names of the earlier server), `all`. `guard` (consent) comes with every \
+              other. The flag is `--toolsets`.",
     },
     Key {
         name: "state_dir",

@@ -88,6 +88,11 @@ pub(super) const OPEN: &[&str] = &[
     "api_read",
     "api_call",
     "send_notification",
+    "approval_wait",
+    "approvals_list",
+    "freeze",
+    "undo",
+    "change_confirm",
 ];
 
 // === impl Use ===

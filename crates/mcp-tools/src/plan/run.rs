@@ -100,7 +100,8 @@ impl Running {
     pub(crate) fn listening(cx: Cx) -> (Self, impl Fn() -> String) {
         let (stage, told) = watch::channel(Stage::default());
         let claim = Arc::default();
-        let running = Self { cx, stop: CancellationToken::new(), stage, claim };
+        let permit = Permit::default();
+        let running = Self { cx, stop: CancellationToken::new(), stage, claim, permit };
         (running, move || told.borrow().line.clone())
     }
 

@@ -92,6 +92,10 @@ const OF_ONE: &[&str] = &[
     "backup_files",
     "backup_file_get",
     "send_notification",
+    "approval_wait",
+    "approvals_list",
+    "freeze",
+    "change_confirm",
 ];
 
 /// The longer of an answer's two forms, for each question.
