@@ -7,6 +7,7 @@
 mod bare;
 mod bytes;
 mod calls;
+mod guard;
 mod http;
 mod load;
 mod memory;
@@ -37,6 +38,7 @@ mod goal {
     pub(super) const DEFAULT_LIST_BYTES: usize = 6144;
     pub(super) const COMPACT_LIST_BYTES: usize = 1536;
     pub(super) const ANSWER_BYTES: usize = 16 * 1024;
+    pub(super) const READ_DECISION_US: f64 = 50.0;
 }
 
 /// A part of the measurements; each prints a table of its own.
@@ -50,6 +52,8 @@ pub(crate) enum Part {
     Memory,
     /// Tool lists, and answers about estates of three sizes.
     Bytes,
+    /// One decision of the guard.
+    Guard,
 }
 
 /// Builds what is measured, by this cargo profile, measures the parts (empty: all), prints tables.
@@ -89,6 +93,7 @@ pub(crate) fn run(rebuild: bool, profile: &str, only: &[Part]) -> Result<()> {
             }
             Part::Memory => memory::run(&binaries)?,
             Part::Bytes => bytes::run(&binaries)?,
+            Part::Guard => guard::run()?,
         }
         println!();
     }

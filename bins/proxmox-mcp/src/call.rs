@@ -156,7 +156,7 @@ fn put(input: &InputRequest) -> anyhow::Result<InputAnswer> {
 }
 
 /// Reads `key=value` pairs; a value that is JSON is taken as such, anything else as text.
-fn parse(pairs: &[String]) -> anyhow::Result<JsonObject> {
+pub(crate) fn parse(pairs: &[String]) -> anyhow::Result<JsonObject> {
     let mut out = JsonObject::new();
     for pair in pairs {
         let (key, value) =

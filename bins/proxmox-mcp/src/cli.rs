@@ -9,6 +9,7 @@ use crate::approve::ApproveArgs;
 use crate::approver::ApproverCommand;
 use crate::audit::AuditCommand;
 use crate::freeze::FreezeArgs;
+use crate::policy::PolicyCommand;
 use crate::token::TokenCommand;
 
 /// Runs a Proxmox estate through the Model Context Protocol.
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     /// Make, check, show and import settings.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Say what the policy decides about a call and why, and show its lines.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Make, list and revoke the bearer tokens of `serve --http`.
     #[command(subcommand)]
     Token(TokenCommand),

@@ -39,6 +39,8 @@ pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitC
     let tools = web.tools;
     tracing::info!(mode = estate.options.mode.as_str(), tools, "serving over HTTP");
     serve::warn_of_trust(estate.options.mode);
+    let fleet = std::sync::Arc::clone(&estate.fleet);
+    tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     let probe = tokio::spawn(web.probe());
     let impatient = shutdown.clone();
     tokio::select! {

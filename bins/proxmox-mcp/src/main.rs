@@ -17,6 +17,7 @@ mod freeze;
 mod http;
 mod kept;
 mod output;
+mod policy;
 mod proof;
 #[cfg(test)]
 mod reference;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tools(args) => call::tools(&args),
         Command::Test(args) => test::run(args, log).await,
         Command::Config(command) => config::run(command).await,
+        Command::Policy(command) => policy::run(command, log).await,
         Command::Token(command) => token::run(command),
         Command::Audit(command) => audit::run(command).await,
         Command::Actions(command) => actions::run(command).await,

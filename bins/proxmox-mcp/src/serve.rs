@@ -33,6 +33,8 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
         "serving on standard input and output"
     );
     warn_of_trust(estate.options.mode);
+    let fleet = std::sync::Arc::clone(&estate.fleet);
+    tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     // Reads nothing as long as the client watches nothing.
     tokio::spawn(watch::watch(&app, watch::PERIOD));
     let served =

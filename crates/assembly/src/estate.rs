@@ -24,6 +24,7 @@ use crate::{
     journal::AuditJournal,
     kept::{self, Audit},
     memory::{Holds, Memory},
+    protecting::protecting,
 };
 
 /// What a program wants to run.
@@ -126,7 +127,8 @@ impl Estate {
             observer: None,
             exec_allow: server.exec_allow.clone(),
         };
-        let fleet = Arc::new(connect(&loaded, state)?);
+        let protecting = protecting(&loaded.settings.guard, demo.is_some());
+        let fleet = Arc::new(connect(&loaded, state)?.with_protecting(protecting));
         Ok(Self { loaded, fleet, options, store, audit, memory, demo })
     }
 

@@ -21,6 +21,7 @@ mod estate;
 mod journal;
 mod kept;
 mod memory;
+mod protecting;
 mod scopes;
 pub mod web;
 
@@ -29,4 +30,5 @@ pub use crate::estate::{DemoWanted, Estate, Wanted, load, local_principal, local
 pub use crate::journal::AuditJournal;
 pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};
+pub use crate::protecting::tell_own_guest;
 pub use crate::scopes::{check as check_scope, errors as scope_errors};

@@ -80,6 +80,14 @@ pub enum NotAllowed {
         /// The credential.
         principal: String,
     },
+    /// Tools are called as this very account.
+    #[error(
+        "{principal} froze it or calls tools itself, and lifts a freeze only with something that a program of this account does not hold: a passphrase, a one-time code, or another account"
+    )]
+    CallsTools {
+        /// The credential.
+        principal: String,
+    },
     /// One of several must be another.
     #[error("{name} asked for it, and where several must agree each is somebody else")]
     Asker {

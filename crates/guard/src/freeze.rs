@@ -64,7 +64,7 @@ impl Freeze {
         match decider.way {
             Way::Client => Err(NotAllowed::Client),
             Way::PeerUid | Way::Channel if calls_tools || *decider.principal == self.by => {
-                Err(NotAllowed::Same { principal: decider.principal.to_string() })
+                Err(NotAllowed::CallsTools { principal: decider.principal.to_string() })
             }
             _ => Ok(()),
         }
@@ -74,4 +74,77 @@ impl Freeze {
 /// One line of somebody else's words.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::approval::Approver;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn freeze(until: Option<i64>) -> Freeze {
+        Freeze {
+            by: Principal::local(1000),
+            since: at(0),
+            until: until.map(at),
+            reason: "the array\nrebuilds".to_owned(),
+        }
+    }
+
+    #[test]
+    fn it_stops_changes_and_neither_reads_nor_reverts() {
+        let table: Vec<String> = [Access::Read, Access::Operate, Access::Destroy]
+            .into_iter()
+            .flat_map(|access| {
+                [Purpose::Work, Purpose::Revert].map(|purpose| {
+                    let permitted = freeze(Some(60)).permits(access, purpose, at(59));
+                    let said = permitted.map_or_else(|error| error.to_string(), |()| "sent".into());
+                    format!("{access} {purpose:?}: {said}\n")
+                })
+            })
+            .collect();
+        expect![[r#""#]].assert_eq(&table.concat());
+        assert!(freeze(Some(60)).permits(Access::Destroy, Purpose::Work, at(60)).is_ok());
+        assert!(freeze(None).permits(Access::Operate, Purpose::Work, at(999_999)).is_err());
+    }
+
+    #[test]
+    fn only_a_person_lifts_it_by_a_way_that_the_frozen_cannot_go() {
+        let alice = Approver {
+            principals: ["local:1000", "local:1001", "channel:discord:4711"]
+                .map(|text| text.parse().unwrap())
+                .into(),
+            has_key: true,
+            ..Approver::new("alice")
+        };
+        let mut table = String::new();
+        for (way, identity, calls_tools) in [
+            (Way::Client, "local:1000", true),
+            (Way::PeerUid, "local:1000", false),
+            (Way::PeerUid, "local:1001", false),
+            (Way::PeerUid, "local:1001", true),
+            (Way::PeerUid, "local:1002", false),
+            (Way::Passphrase, "local:1000", true),
+            (Way::OneTimeCode, "local:1000", true),
+            (Way::Channel, "channel:discord:4711", false),
+            (Way::Channel, "channel:discord:9", false),
+            (Way::Link, "local:1000", true),
+        ] {
+            let principal: Principal = identity.parse().unwrap();
+            let decider = Decider { approver: &alice, principal: &principal, way };
+            let said = match freeze(None).may_lift(&decider, calls_tools) {
+                Ok(()) => "may".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            writeln!(table, "{} {identity}: {said}", way.as_str()).unwrap();
+        }
+        expect![[r#""#]].assert_eq(&table);
+    }
 }

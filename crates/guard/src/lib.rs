@@ -1,7 +1,8 @@
 //! Principals, modes and what a caller may do.
 //!
 //! A [`Principal`] says who asks, in a written form that goes into the audit log and that policy
-//! matches on. [`risk`] says what every call of the API can do. A [`Mode`] says what this server does for anybody: it is the operator's choice at
+//! matches on. [`risk`] says what every call of the API can do, and [`policy`] decides about a call
+//! and what it touches, line by line. A [`Mode`] says what this server does for anybody: it is the operator's choice at
 //! start, and no argument of a call can widen it.
 //!
 //! ```

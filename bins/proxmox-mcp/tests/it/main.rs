@@ -4,6 +4,7 @@
 
 mod http;
 mod jobs;
+mod policy;
 mod serve;
 mod tester;
 mod tokens;

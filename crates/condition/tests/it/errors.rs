@@ -66,9 +66,9 @@ fn what_is_wrong_is_said_with_its_place() {
         "   "
             at column 1: is empty: leave it out, or write what must be so
         "tool =="
-            at column 8: does not parse: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}: conditions are written in CEL, for example `tool == 'a' && size(tags) > 0`
+            at column 8: ends too early: something must follow: a value, a name or a closing bracket
         "tool = 'a'"
-            at column 6: does not parse: Syntax error: token recognition error at: '= ': conditions are written in CEL, for example `tool == 'a' && size(tags) > 0`
+            at column 6: has a single `=`: compare with `==`
         "tool == 'a' &&\n  tol == 'b'"
             at line 2, column 3: names `tol`, which is not known: did you mean `tool`?
         "tool == 'a' && nonsense == 1"
