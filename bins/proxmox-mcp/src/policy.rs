@@ -7,7 +7,7 @@ use assembly::Estate;
 use clap::{Args, Subcommand};
 use guard::{
     Principal, Scope,
-    policy::{Effect, LINES, Rule},
+    policy::{Decision, Effect, LINES, Rule},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use mcp_protocol::JsonObject;
@@ -91,16 +91,33 @@ async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<Exi
             bail!("{}", report.render(mcp_tools::DEFAULT_CEILING).text.trim_end());
         }
     };
+    let nobody = asks_nobody(&explained, &estate);
     let mut document = explained.json(&call);
+    document["asks_nobody"] = nobody.into();
     estate.options.redaction.json(&mut document);
     if args.json {
         output::line(&serde_json::to_string_pretty(&document)?)?;
     } else {
         let mut text = explained.text(&call);
+        if nobody {
+            text.push_str(NOBODY);
+        }
         estate.options.redaction.text(&mut text);
         output::line(text.trim_end())?;
     }
     Ok(code(&explained))
+}
+
+/// What is said where a question would go to nobody.
+const NOBODY: &str = "but       nobody is set up who could agree, so it would be refused: `proxmox-mcp approver add NAME`";
+
+/// Whether it would ask, and there is nobody to ask.
+fn asks_nobody(explained: &Explained, estate: &Estate) -> bool {
+    let Decision::Ask(ask) = &explained.decided.decision else { return false };
+    let mut approvers = estate.loaded.settings.approvers.values().map(|it| &it.approver);
+    explained.word() == "ask"
+        && !ask.client
+        && !approvers.any(|approver| approver.has_a_way() && approver.is_one_of(&ask.of))
 }
 
 fn code(explained: &Explained) -> ExitCode {
