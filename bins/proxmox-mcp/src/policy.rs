@@ -83,7 +83,7 @@ pub(crate) async fn run(command: PolicyCommand, log: Option<&str>) -> anyhow::Re
 async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let estate = estate::prepare(&args.surface, log).await?;
     let call = hypothetical(&args, &estate)?;
-    let explained = match explain(&estate.fleet, &estate.loaded.settings.policy, &call).await {
+    let explained = match explain(&estate.fleet, estate.options.guard.policy(), &call).await {
         Ok(explained) => explained,
         Err(error) => {
             let mut report = error.into_report();
@@ -92,17 +92,16 @@ async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<Exi
         }
     };
     let nobody = asks_nobody(&explained, &estate);
-    let mut document = explained.json(&call);
+    let redaction = &estate.options.redaction;
+    let mut document = explained.json(&call, redaction);
     document["asks_nobody"] = nobody.into();
-    estate.options.redaction.json(&mut document);
     if args.json {
         output::line(&serde_json::to_string_pretty(&document)?)?;
     } else {
-        let mut text = explained.text(&call);
+        let mut text = explained.text(&call, redaction);
         if nobody {
             text.push_str(NOBODY);
         }
-        estate.options.redaction.text(&mut text);
         output::line(text.trim_end())?;
     }
     Ok(code(&explained))

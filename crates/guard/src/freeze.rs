@@ -23,7 +23,7 @@ pub enum Purpose {
 
 /// A freeze stops it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("all changes are frozen by {by} since {since}{}: {reason}; a person lifts it with `proxmox-mcp freeze --lift`", its_end(*until))]
+#[error("all changes are frozen by {by} since {since}{}: {reason}; a person lifts it with `proxmox-mcp freeze lift`", its_end(*until))]
 pub struct Frozen {
     by: Principal,
     since: Timestamp,
@@ -110,7 +110,14 @@ mod tests {
                 })
             })
             .collect();
-        expect![[r#""#]].assert_eq(&table.concat());
+        expect![[r#"
+            read Work: sent
+            read Revert: sent
+            operate Work: all changes are frozen by local:1000 since 2027-01-15T08:00:00Z until 2027-01-15T08:01:00Z: the array rebuilds; a person lifts it with `proxmox-mcp freeze lift`
+            operate Revert: sent
+            destroy Work: all changes are frozen by local:1000 since 2027-01-15T08:00:00Z until 2027-01-15T08:01:00Z: the array rebuilds; a person lifts it with `proxmox-mcp freeze lift`
+            destroy Revert: sent
+        "#]].assert_eq(&table.concat());
         assert!(freeze(Some(60)).permits(Access::Destroy, Purpose::Work, at(60)).is_ok());
         assert!(freeze(None).permits(Access::Operate, Purpose::Work, at(999_999)).is_err());
     }
@@ -145,6 +152,17 @@ mod tests {
             };
             writeln!(table, "{} {identity}: {said}", way.as_str()).unwrap();
         }
-        expect![[r#""#]].assert_eq(&table);
+        expect![[r#"
+            client local:1000: an answer in the client does not count for this; an approver decides elsewhere, such as by `proxmox-mcp approve`
+            peer_uid local:1000: local:1000 froze it or calls tools itself, and lifts a freeze only with something that a program of this account does not hold: a passphrase, a one-time code, or another account
+            peer_uid local:1001: may
+            peer_uid local:1001: local:1001 froze it or calls tools itself, and lifts a freeze only with something that a program of this account does not hold: a passphrase, a one-time code, or another account
+            peer_uid local:1002: local:1002 is none of the identities of alice
+            passphrase local:1000: may
+            one_time_code local:1000: alice has no secret for one-time codes; `proxmox-mcp approver add alice` sets it up
+            channel channel:discord:4711: may
+            channel channel:discord:9: channel:discord:9 is none of the identities of alice
+            link local:1000: may
+        "#]].assert_eq(&table);
     }
 }

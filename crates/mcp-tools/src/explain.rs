@@ -15,6 +15,7 @@ use crate::{
     error::ToolError,
     facts,
     fleet::Fleet,
+    redaction::Redaction,
     tool::{Cx, EstateTool},
     tools::TOOLSETS,
 };
@@ -163,17 +164,23 @@ impl Explained {
         }
     }
 
-    /// For people.
-    pub fn text(&self, call: &Hypothetical) -> String {
+    /// For people. What the estate says of itself goes through `redaction`; the rest are our words.
+    pub fn text(&self, call: &Hypothetical, redaction: &Redaction) -> String {
         let mut text = String::new();
         let mut line = |word: &str, said: &str| {
             let said = stdx::untrusted::line(said, 2000);
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{word:<9} {said}");
         };
-        line("would", &self.outcome());
+        let redacted = |mut said: String| {
+            redaction.text(&mut said);
+            said
+        };
+        line("would", &redacted(self.outcome()));
         match &self.out_of_scope {
             Some(out) => line("because", out),
+            // What does nothing needs nobody's leave.
+            None if self.nothing.is_some() => {}
             None => {
                 line("line", &self.decided.line);
                 line("because", &self.decided.why);
@@ -182,29 +189,30 @@ impl Explained {
         line(
             "call",
             &format!(
-                "{} as {} by {} in mode {}, {} {}",
+                "{} as {} by {} in mode {}, {}{}",
                 call.tool,
                 call.principal,
                 call.transport.as_str(),
                 call.mode,
                 self.access,
                 match self.nature {
-                    _ if self.access == Access::Read => "only",
-                    Nature::Additive => "(only adds)",
-                    Nature::Cuts => "(cuts the power)",
-                    Nature::Ordinary => "(ordinary)",
+                    Nature::Additive => " (only adds)",
+                    Nature::Cuts => " (cuts the power)",
+                    Nature::Ordinary => "",
                 },
             ),
         );
         for target in &self.targets {
-            line("touches", &touched(target));
+            line("touches", &redacted(touched(target)));
         }
         if let Some((what, form)) = &self.plan {
             if self.nothing.is_none() {
-                line("plan", &format!("{what} ({})", form.digest().short()));
+                let digest = form.digest();
+                line("plan", &redacted(format!("{what} ({})", digest.short())));
             }
             for call in &form.calls {
-                line("", &format!("{} {} on {}", call.method, call.path, call.member));
+                let call = format!("{} {} on {}", call.method, call.path, call.member);
+                line("", &redacted(call));
             }
         }
         for (target, lines) in &self.passed_over {
@@ -215,8 +223,8 @@ impl Explained {
         text
     }
 
-    /// For programs.
-    pub fn json(&self, call: &Hypothetical) -> Value {
+    /// For programs; redacted as [`Explained::text`].
+    pub fn json(&self, call: &Hypothetical, redaction: &Redaction) -> Value {
         let ask = match &self.decided.decision {
             Decision::Ask(ask) if self.word() == "ask" => json!({
                 "of": ask.of, "count": ask.count, "within_secs": ask.within.as_secs(),
@@ -235,6 +243,13 @@ impl Explained {
             let lines = lines.iter().map(|(line, by)| json!({"line": line, "matcher": by}));
             json!({"target": target, "lines": lines.collect::<Vec<_>>()})
         });
+        let mut targets = Value::Array(targets.collect());
+        redaction.json(&mut targets);
+        let mut plan = self.plan.as_ref().map_or(
+            Value::Null,
+            |(what, form)| json!({"what": what, "digest": form.digest().as_str()}),
+        );
+        redaction.json(&mut plan);
         json!({
             "decision": self.word(),
             "line": if self.out_of_scope.is_some() { "scope" } else { self.decided.line.as_str() },
@@ -247,10 +262,8 @@ impl Explained {
             "tool": call.tool,
             "tier": self.access.as_str(),
             "nature": self.nature.as_str(),
-            "targets": targets.collect::<Vec<_>>(),
-            "plan": self.plan.as_ref().map(|(what, form)| {
-                json!({"what": what, "digest": form.digest().as_str()})
-            }),
+            "targets": targets,
+            "plan": plan,
             "passed_over": over.collect::<Vec<_>>(),
         })
     }

@@ -71,7 +71,7 @@ pub(super) fn decide(about: &About<'_>, defaults: &Defaults) -> Decided {
     match asked.transport {
         Transport::Http => {
             let why = "a caller over HTTP changes nothing unasked until a line of the policy names \
-                       it (`principal = \"token:…\"`)";
+                       it as its `principal`";
             return decided(ask(), "default.http", why.to_owned());
         }
         Transport::Local if asked.principal.kind() == PrincipalKind::Local => {}

@@ -188,7 +188,6 @@ async fn find(
     let gathered = fleet.gather(members, GATHER_DEADLINE, View::load).await;
     for (member, view) in &gathered.answers {
         let mut is_told = true;
-        // It runs, or nobody would ask.
         let mut asks = Vec::new();
         for guest in &view.guests {
             // It runs, or nobody would ask.

@@ -346,7 +346,7 @@ pub(crate) fn frozen_error(what: &str, freeze: &Freeze) -> ToolError {
         .fact("frozen", true),
     )
     .of_kind(Kind::Forbidden)
-    .hint("a person lifts it with `proxmox-mcp freeze --lift`")
+    .hint("a person lifts it with `proxmox-mcp freeze lift`")
 }
 
 fn said(call: &PlannedCall) -> String {

@@ -67,7 +67,7 @@ impl EstateTool for Freeze {
         });
         let report = Report::new(format!("all changes are stopped {how_long}"))
             .fact("status", "frozen")
-            .note("`proxmox-mcp freeze --lift` lifts it; reads go on");
+            .note("`proxmox-mcp freeze lift` lifts it; reads go on");
         Ok(match held.until {
             Some(until) => report.fact("until", rfc3339(until)),
             None => report,
