@@ -16,7 +16,7 @@ const QUEUE: usize = 1000;
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// How a message gets to its target.
 #[async_trait]
@@ -205,7 +205,7 @@ mod tests {
     }
 
     async fn finish(lane: &Lane) -> u64 {
-        lane.finish(Instant::now() + Duration::from_secs(3600)).await
+        lane.finish(Instant::now() + Duration::from_hours(1)).await
     }
 
     #[tokio::test(start_paused = true)]

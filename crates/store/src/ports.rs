@@ -43,7 +43,7 @@ enum Key {
     /// Read, or made, with the first call: who only looks needs none.
     File {
         path: PathBuf,
-        key: OnceLock<SealKey>,
+        key: OnceLock<Arc<SealKey>>,
     },
 }
 
@@ -150,7 +150,7 @@ impl Key {
                     return Ok(key);
                 }
                 let bytes = keyfile::random_key(path).map_err(|error| unavailable(&error))?;
-                Ok(key.get_or_init(|| SealKey::new(&bytes)))
+                Ok(key.get_or_init(|| Arc::new(SealKey::new(&bytes))))
             }
         }
     }
@@ -165,6 +165,7 @@ fn since(since: Option<Timestamp>) -> i64 {
     since.map_or(i64::MIN, Timestamp::as_microsecond)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn refused(error: Error) -> PortError {
     let kind = match error.kind() {
         ErrorKind::NotFound => PortErrorKind::NotFound,

@@ -8,7 +8,7 @@ use audit_copies::{Copies, Copy, Sender, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn copy(line: &str) -> Copy {
     let time = "2026-11-22T12:00:00.5Z".parse().unwrap();

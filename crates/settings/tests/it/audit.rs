@@ -1,5 +1,7 @@
 //! `[audit]`: where copies go, and every class of error.
 
+use std::fmt::Write as _;
+
 use expect_test::expect;
 
 use crate::support::{HOME, Setup};
@@ -45,7 +47,7 @@ fn what_is_none_is_named() {
     ] {
         let errors = setup(text).load().unwrap_err();
         for error in &errors.errors {
-            said.push_str(&format!("{}: {} ({})\n", error.key, error.reason, error.hint));
+            let _ = writeln!(said, "{}: {} ({})", error.key, error.reason, error.hint);
         }
     }
     expect![[r#"

@@ -1,5 +1,6 @@
 //! The audit log against somebody who can write in the database: what each damage looks like.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +61,7 @@ impl Chain {
         let found = verify(&store, &expected).await.unwrap();
         let mut said = format!("{} records, signed to {:?}\n", found.records, found.signed_to);
         for damage in &found.damage {
-            said.push_str(&format!("{damage}\n"));
+            let _ = writeln!(said, "{damage}");
         }
         said
     }
@@ -104,7 +105,11 @@ fn hash(row: &Raw) -> String {
         hasher.update(text.as_bytes());
     }
     hasher.update(row.prev_hash.as_bytes());
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in hasher.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Makes every record from this index on fit the one before it.

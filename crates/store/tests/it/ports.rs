@@ -264,7 +264,7 @@ pub(crate) async fn one_of_each(ports: &GuardStore, now: Timestamp) {
         calls: vec![call()],
     };
     ports.arm(confirm, now).await.unwrap();
-    ports.take_due(now, std::time::Duration::from_secs(60)).await.unwrap();
+    ports.take_due(now, std::time::Duration::from_mins(1)).await.unwrap();
     let freeze = Freeze { by: who.clone(), since: now, until: None, reason: "stop".to_owned() };
     ports.freeze(freeze).await.unwrap();
     ports.lift(&Principal::local(0), now).await.unwrap();

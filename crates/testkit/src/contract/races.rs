@@ -106,7 +106,7 @@ async fn several_have_to_agree<P: Approvals>(handles: &[Arc<P>]) {
     let decided = at_once(handles, move |port, number| async move {
         port.decide(id, decision(&format!("n{}", number % 8), true), after(1)).await
     });
-    let counted = decided.await.into_iter().filter(Result::is_ok).count();
+    let counted = decided.await.iter().filter(|decided| decided.is_ok()).count();
     assert_eq!(counted, 3, "as many as are needed, and then no more");
     let kept = handles[0].approval(id).await.expect("read").expect("it is there");
     assert_eq!(kept.state, ApprovalState::Approved);
@@ -162,7 +162,7 @@ async fn one_way_back_and_one_revert<P: Undos + Confirms>(handles: &[Arc<P>]) {
     one_of(confirmed.await);
 
     let armed = handles[0].arm(new_confirm(action, after(60)), after(0)).await.expect("arm").id;
-    let lease = Duration::from_secs(60);
+    let lease = Duration::from_mins(1);
     let due =
         at_once(handles, move |port, _| async move { port.take_due(after(60), lease).await }).await;
     let ids: Vec<_> = due.into_iter().flat_map(|due| due.expect("take")).map(|it| it.id).collect();
