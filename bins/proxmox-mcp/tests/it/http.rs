@@ -315,9 +315,10 @@ async fn https_with_a_certificate_of_its_own() {
     call(client(TlsPolicy::CaPem(other.cert.pem().into()))).await.unwrap_err();
 }
 
-#[test]
-fn a_watched_guest_that_starts_is_told_on_a_stream() {
-    let server = Server::start(&["--http", "0", "--no-auth", "--mode", "trusted"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_guest_that_starts_is_told_on_a_stream() {
+    let setup = crate::jobs::Setup::new(1000.0).await;
+    let server = setup.over_http();
     let guest = "proxmox://guest/lab/125";
     let listen = |uris: &[&str]| {
         let params = json!({

@@ -11,25 +11,26 @@ use crate::{http, serve};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An estate whose tasks take their time, and the settings of programs over it.
-struct Setup {
+pub(crate) struct Setup {
     _sim: Sim,
     _folder: tempfile::TempDir,
     config: PathBuf,
 }
 
 impl Setup {
-    async fn new(speed: f64) -> Self {
+    pub(crate) async fn new(speed: f64) -> Self {
         let sim = Sim::start(SimConfig::fast().with_task_speed(speed)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let members = sim.settings_toml(folder.path()).unwrap();
+        let policy = "[policy.tests]\norder = 1\ndecision = \"allow\"\nprincipal = \"local:*\"\ntier = \"operate\"";
         let server = format!("mode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = {state:?}");
         let config = folder.path().join("config.toml");
-        std::fs::write(&config, format!("{members}\n[server]\n{server}\n")).unwrap();
+        std::fs::write(&config, format!("{members}\n[server]\n{server}\n{policy}\n")).unwrap();
         Self { _sim: sim, _folder: folder, config }
     }
 
-    fn over_http(&self) -> http::Server {
+    pub(crate) fn over_http(&self) -> http::Server {
         let config = self.config.to_str().unwrap();
         http::Server::with(&["--config", config, "--http", "127.0.0.1:0", "--no-auth"])
     }

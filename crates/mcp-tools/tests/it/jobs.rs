@@ -6,21 +6,26 @@ use std::{
     time::Duration,
 };
 
+use ::estate::Access;
 use async_trait::async_trait;
-use guard::{Grant, Principal, Scope};
+use guard::{
+    Grant, Principal, Scope,
+    policy::{Defaults, Effect, Matchers, Policy, VmIds},
+};
 use mcp_protocol::{
     Answers, App, CallContext, Caller, ClientCapabilities, InputAnswer, JobId, JobState,
     JsonObject, MemoryJobs, Outcome, schema_object,
 };
 use mcp_tools::{
     Options, build_app,
+    gate::Guard,
     journal::{Entry, Journal},
 };
 use proxmox_sim::SimConfig;
 use serde_json::{Value, json};
 use testkit::{Progress, wait_for};
 
-use crate::{estate::Estate, surface::options};
+use crate::{estate::Estate, guard_house::line, surface::options};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,6 +54,7 @@ impl Office {
         let estate = Estate::of(config, "operator", 16 * 1024).await;
         let diary = Arc::new(Diary::default());
         let mut options = options("all");
+        options.guard = Guard::new(Arc::new(policy()));
         options.jobs = Some(Arc::new(MemoryJobs::default()));
         options.journal = Some(Arc::<Diary>::clone(&diary));
         Self { estate, options, diary }
@@ -71,6 +77,30 @@ impl Office {
         let all = self.diary.0.lock().unwrap().clone();
         all.into_iter().filter_map(|action| Some(action.strip_prefix(tool)?.to_owned())).collect()
     }
+}
+
+/// What can be taken back runs unasked, also on what is protected; what may lose something asks the
+/// person at the client.
+fn policy() -> Policy {
+    let allow = || Effect::Allow { per_hour: None };
+    let ask = Effect::Ask { of: Vec::new(), count: 1, within: None, client: Some(true) };
+    let of = |tier| Matchers {
+        principals: vec!["local:*".parse().unwrap()],
+        tiers: vec![tier],
+        ..Matchers::default()
+    };
+    let protected = Matchers {
+        protected: true,
+        clusters: vec!["lab".parse().unwrap()],
+        vmids: vec![VmIds { first: 104, last: 104 }],
+        ..of(Access::Operate)
+    };
+    let rules = vec![
+        line("protected", 1, allow(), protected),
+        line("operate", 2, allow(), of(Access::Operate)),
+        line("destroy", 3, ask, of(Access::Destroy)),
+    ];
+    Policy::try_new(rules, Defaults::default()).expect("lines that can be")
 }
 
 fn owner() -> String {
@@ -204,7 +234,8 @@ async fn a_caller_that_is_gone_leaves_no_action_without_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_counts_once_whichever_app_reads_it() {
     let office = Office::open(1000.0).await;
-    let args = schema_object(json!({"guest": "lab/109", "name": "pre-patch"}));
+    office.estate.text("snapshot_create", json!({"guest": "lab/100", "name": "a1"})).await;
+    let args = schema_object(json!({"guest": "lab/100", "name": "a1"}));
     let call = async |answers: Option<Answers>| {
         // Another app each time, as of a server that has forgotten the last one.
         let app = office.app("destroy");
@@ -224,7 +255,7 @@ async fn a_consent_counts_once_whichever_app_reads_it() {
     let done = call(Some(yes.clone())).await;
     assert!(matches!(done, Outcome::Done(_)), "{done:?}");
     // The guest is as it was when the answer was given: only that it was used speaks against it.
-    let start = schema_object(json!({"guest": "lab/109", "action": "start"}));
+    let start = schema_object(json!({"guest": "lab/100", "action": "start"}));
     office.app("operate").call_tool(&cx("operate", can_ask()), "guest_power", start).await.unwrap();
     let again = call(Some(yes)).await;
     let Outcome::Failed(answer) = &again else { panic!("it counted twice: {again:?}") };
