@@ -50,7 +50,7 @@ async fn a_change_is_shown_as_a_diff_that_can_be_taken_back() {
             other => panic!("{other:?}"),
         }
     };
-    let path = "/nodes/birch/qemu/104/config";
+    let path = "/nodes/alder/qemu/100/config";
     let args = json!({"cluster": "lab", "method": "PUT", "path": path, "plan": true,
         "params": {"cores": 3, "cipassword": "hunter2hunter2"}});
     let plan = ask(args).await;
@@ -90,7 +90,7 @@ async fn a_reader_may_ask_what_only_reads() {
     let answer = ask(ping).await;
     assert!(matches!(answer, mcp_protocol::Outcome::Done(_)), "{answer:?}");
     let stop =
-        json!({"cluster": "lab", "method": "POST", "path": "/nodes/birch/qemu/104/status/stop"});
+        json!({"cluster": "lab", "method": "POST", "path": "/nodes/alder/qemu/100/status/stop"});
     let mcp_protocol::Outcome::Failed(answer) = ask(stop).await else { panic!("it ran") };
     let text = format!("{answer:?}");
     assert!(text.contains("default.stop") && text.contains("approver add"), "{text}");
