@@ -32,5 +32,5 @@ pub mod services;
 mod skip;
 mod wait;
 
-pub use skip::skipped;
+pub use skip::{skip_aloud, skipped};
 pub use wait::{Progress, wait_for};

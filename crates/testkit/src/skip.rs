@@ -10,6 +10,15 @@ pub fn skipped() -> usize {
     SKIPPED.load(Ordering::Relaxed)
 }
 
+/// Counts and prints that `what` is missing, unless `variable` is set: then it must be there.
+///
+/// # Panics
+///
+/// When it must be there.
+pub fn skip_aloud(what: &str, variable: &str, hint: &str) {
+    skip(what, variable, required(variable), hint);
+}
+
 /// Whether the variable asks for strictness.
 pub(crate) fn required(variable: &str) -> bool {
     read_env(variable).is_some_and(|value| !value.is_empty() && value != "0")
