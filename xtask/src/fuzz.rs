@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-const TARGETS: [&str; 4] = ["schema", "path", "rpc", "condition"];
+const TARGETS: [&str; 6] = ["schema", "path", "rpc", "condition", "redact", "shown"];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.
 const FLAGS: &str = "-Cpasses=sancov-module \

@@ -16,6 +16,8 @@ pub mod backoff;
 mod chain;
 pub mod clock;
 pub mod field;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod keyfile;
 pub mod redact;

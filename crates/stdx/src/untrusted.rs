@@ -17,6 +17,52 @@ pub fn line(given: &str, max: usize) -> Cow<'_, str> {
     clean(given, max, true)
 }
 
+/// The same as one word, as names are: blanks become `_`, so that none of them can pose as a part of
+/// the sentence or the row that it stands in.
+pub fn word(given: &str, max: usize) -> Cow<'_, str> {
+    let line = line(given.trim(), max);
+    if line.chars().any(char::is_whitespace) {
+        return Cow::Owned(line.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect());
+    }
+    line
+}
+
+/// The same text with every run of three or more angle brackets, and of what looks like them, cut to
+/// two: whoever marks a block with `<<<` and `>>>` can be sure that none of its text ends it, nor
+/// seems to.
+pub fn blunt(given: &str) -> Cow<'_, str> {
+    if given.is_ascii() && !given.contains("<<<") && !given.contains(">>>") {
+        return Cow::Borrowed(given);
+    }
+    let mut out = String::with_capacity(given.len());
+    let (mut last, mut weight) = (None, 0);
+    for c in given.chars() {
+        let bracket = bracket(c);
+        let (side, heavy) = bracket.map_or((None, 0), |(side, heavy)| (Some(side), heavy));
+        weight = if side.is_some() && side == last { weight + heavy } else { heavy };
+        last = side;
+        if weight <= 2 {
+            out.push(c);
+        }
+    }
+    if out.len() == given.len() { Cow::Borrowed(given) } else { Cow::Owned(out) }
+}
+
+/// Which way a character points if it is an angle bracket or looks like one, and how many it is.
+fn bracket(c: char) -> Option<(bool, u32)> {
+    Some(match c {
+        '<' | '\u{2c2}' | '\u{1438}' | '\u{2039}' | '\u{2329}' | '\u{276c}' | '\u{276e}'
+        | '\u{27e8}' | '\u{3008}' | '\u{fe64}' | '\u{ff1c}' => (false, 1),
+        '\u{ab}' | '\u{226a}' | '\u{27ea}' | '\u{300a}' => (false, 2),
+        '\u{22d8}' => (false, 3),
+        '>' | '\u{2c3}' | '\u{1433}' | '\u{203a}' | '\u{232a}' | '\u{276d}' | '\u{276f}'
+        | '\u{27e9}' | '\u{3009}' | '\u{fe65}' | '\u{ff1e}' => (true, 1),
+        '\u{bb}' | '\u{226b}' | '\u{27eb}' | '\u{300b}' => (true, 2),
+        '\u{22d9}' => (true, 3),
+        _ => return None,
+    })
+}
+
 fn clean(given: &str, max: usize, one_line: bool) -> Cow<'_, str> {
     // Nearly every text is short and of plain letters.
     if given.len() <= max && given.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -61,19 +107,29 @@ fn clean(given: &str, max: usize, one_line: bool) -> Cow<'_, str> {
 }
 
 /// Characters that cannot be seen or that change how others are seen.
-fn is_unseen(c: char) -> bool {
+pub fn is_unseen(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Soft hyphen and marks of no width; bidirectional overrides, isolates, invisible
+        // Soft hyphen, fillers and marks of no width; bidirectional overrides, isolates, invisible
         // operators; interlinear annotations and tag characters, which can spell hidden orders.
         '\u{ad}'
+        | '\u{34f}'
         | '\u{61c}'
-        | '\u{180e}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{3164}'
+        | '\u{ffa0}'
         | '\u{feff}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
-        | '\u{fff9}'..='\u{fffb}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}' => true,
         c => c.is_control(),
     }
@@ -169,7 +225,31 @@ mod tests {
         assert!(matches!(text("untouched", 100), Cow::Borrowed(_)));
     }
 
+    #[test]
+    fn a_word_is_one_and_brackets_are_blunt() {
+        assert_eq!(word(" web 01\n\tx ", 100), "web_01__x");
+        assert!(matches!(word("web-01", 100), Cow::Borrowed(_)));
+        for (given, blunted) in [
+            ("a << b >> c <b>", "a << b >> c <b>"),
+            ("x >>> y", "x >> y"),
+            ("untrusted>>>>>> and ＞＞＞ and ≫> and ⋙", "untrusted>> and ＞＞ and ≫ and "),
+            ("<<>>", "<<>>"),
+            ("<＜‹untrusted", "<＜untrusted"),
+            ("> > >", "> > >"),
+        ] {
+            assert_eq!(blunt(given), blunted, "{given:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_three_brackets_are_left(given in "([<>＜＞‹›«»≪≫⋘⋙ a]|\\PC)*") {
+            let blunted = blunt(&given);
+            prop_assert!(!blunted.contains("<<<") && !blunted.contains(">>>"));
+            let again = blunt(&blunted);
+            prop_assert_eq!(&again, &blunted);
+        }
+
         #[test]
         fn nothing_unseen_remains(given in "(\\PC|\u{1b}|\u{9b}|[\\x00-\\x20\\[\\]m;\\\\])*", max in 0_usize..50) {
             let shown = line(&given, max);
