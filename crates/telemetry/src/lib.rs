@@ -9,15 +9,23 @@
 //! # Ok::<(), telemetry::InvalidFilter>(())
 //! ```
 //!
+//! Whoever writes a log line says what others told it: names, causes, bodies at `trace`. So every
+//! line passes a [`Redactor`] on its way out, and stays one line without escapes of a terminal.
+//!
 //! *Invariant:* nothing goes to standard output, which belongs to MCP over stdio.
 //! *Invariant:* no environment and no settings are read here: callers pass [`Options`].
 
+mod clean;
+
 use std::io::IsTerminal as _;
 
+use stdx::redact::Redactor;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::clean::CleanWriter;
 
 /// What is logged, and how it looks.
 #[derive(Clone, Debug)]
@@ -29,6 +37,8 @@ pub struct Options {
     pub format: Format,
     /// Whether lines for people are colored.
     pub color: Color,
+    /// What takes secrets out of every line.
+    pub redactor: Redactor,
 }
 
 /// How a line is written.
@@ -97,9 +107,13 @@ where
         Color::Always => true,
         Color::Never => false,
     };
+    let writer = CleanWriter::new(writer, options.redactor.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match options.format {
-        Format::Auto | Format::Pretty => Box::new(builder.with_ansi(color).finish()),
+        Format::Auto | Format::Pretty => {
+            let fields = clean::fields(options.redactor.clone());
+            Box::new(builder.fmt_fields(fields).with_ansi(color).finish())
+        }
         Format::Json => Box::new(builder.json().flatten_event(true).with_ansi(false).finish()),
     })
 }
@@ -109,7 +123,14 @@ where
 impl Options {
     /// What this filter lets through, in the form that fits where it goes.
     pub fn new(filter: impl Into<String>) -> Self {
-        Self { filter: filter.into(), format: Format::default(), color: Color::default() }
+        let (format, color) = (Format::default(), Color::default());
+        Self { filter: filter.into(), format, color, redactor: Redactor::default() }
+    }
+
+    /// With what else is secret: the names and values of the settings.
+    #[must_use]
+    pub fn with_redactor(self, redactor: Redactor) -> Self {
+        Self { redactor, ..self }
     }
 
     /// With this format.

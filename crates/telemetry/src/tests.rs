@@ -19,14 +19,71 @@ impl Write for Sink {
 }
 
 fn logged(options: &Options, terminal: bool) -> String {
+    logged_by(options, terminal, || {
+        tracing::info!(node = "alder", "node is \u{1b}[31mback");
+        tracing::debug!("detail");
+    })
+}
+
+fn logged_by(options: &Options, terminal: bool, work: impl FnOnce()) -> String {
     let sink = Sink::default();
     let writer = sink.clone();
     let subscriber = subscriber(options, terminal, move || writer.clone()).unwrap();
-    tracing::subscriber::with_default(subscriber, || {
-        tracing::info!(node = "alder", "node is \u{1b}[31mback");
-        tracing::debug!("detail");
-    });
+    tracing::subscriber::with_default(subscriber, work);
     String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
+}
+
+/// Every way in which a value can reach a line, with a secret of its own in each.
+fn leak() {
+    let span = tracing::info_span!("call", api_token = "in-a-span-1", via = "password=in-a-span-2");
+    let _inside = span.enter();
+    let error = std::io::Error::other("GET https://u:in-an-error@h/ failed");
+    tracing::warn!(
+        password = "by-its-name",
+        cookie = ?["in-a-list"],
+        url = %"https://h/?token=in-a-url",
+        error = %error,
+        known = "a known-value-of-settings b",
+        "login with secret=in-the-message and Bearer {}", "in4the5arguments6"
+    );
+    tracing::info!(target: "library", "{{\"password\": \"in-json\", \"user\": \"bob\"}}");
+    tracing::info!(
+        name = "two\nlines \u{202e}and \u{1b}[2Jescapes\u{e0041}",
+        "web\n2026 INFO forged"
+    );
+}
+
+#[test]
+fn no_secret_and_no_escape_reaches_the_log_in_any_form() {
+    let redactor = Redactor::new([""; 0]).with_values(["known-value-of-settings".into()]);
+    for (format, color) in [
+        (Format::Pretty, Color::Never),
+        (Format::Pretty, Color::Always),
+        (Format::Json, Color::Never),
+    ] {
+        let options = Options::new("info").with_format(format).with_color(color);
+        let text = logged_by(&options.with_redactor(redactor.clone()), false, leak);
+        for secret in [
+            "in-a-span-1",
+            "in-a-span-2",
+            "by-its-name",
+            "in-a-list",
+            "in-a-url",
+            "in-an-error",
+            "known-value",
+            "in-the-message",
+            "in4the5arguments6",
+            "in-json",
+        ] {
+            assert!(!text.contains(secret), "{format:?} {color:?} tells {secret}: {text}");
+        }
+        assert_eq!(text.lines().count(), 3, "{format:?}: {text}");
+        assert!(text.matches("[redacted]").count() >= 9, "{format:?}: {text}");
+        assert!(text.contains("bob") && text.contains("login with"), "{text}");
+        for unseen in ["\u{202e}", "\u{1b}[2J", "\u{e0041}"] {
+            assert!(!text.contains(unseen), "{format:?}: {text:?}");
+        }
+    }
 }
 
 #[test]
