@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::SimError;
+use crate::plants::{Place, Planted};
 use crate::server::{Port, World};
 use crate::state::levers::{Faults, TaskEnd};
 use crate::state::task::Past;
@@ -173,6 +174,17 @@ impl Levers {
     /// The heads of the requests since [`Levers::keep_heads`]: method, address and every header.
     pub fn heads(&self) -> Vec<String> {
         self.inner.world.heads().clone().unwrap_or_default()
+    }
+
+    /// Passes every reply to a GET through `planter`, wherever a field holds text that guests and
+    /// users control or a secret that servers return as it is: what it gives stands there then.
+    pub fn plant(&self, planter: impl Fn(&Place, &str) -> Option<String> + Send + Sync + 'static) {
+        self.inner.world.plants().planter = Some(Arc::new(planter));
+    }
+
+    /// What was planted since the start, and how often it was served.
+    pub fn planted(&self) -> Vec<Planted> {
+        self.inner.world.plants().served()
     }
 
     /// Delays every reply of a target.

@@ -24,6 +24,7 @@ use crate::call::{self, Books};
 use crate::console;
 use crate::error::SimError;
 use crate::http::{Answer, Data, Fault, Incoming, parse_form, parse_multipart, unescape};
+use crate::plants::Plants;
 use crate::schema::check::Shape;
 use crate::state::levers::Faults;
 use crate::state::{Estate, Home};
@@ -43,6 +44,7 @@ pub(crate) struct World {
     estate: Mutex<Estate>,
     /// The heads of requests as they came, while somebody wants to see them.
     heads: Mutex<Option<Vec<String>>>,
+    plants: Mutex<Plants>,
     pub(crate) books: Books,
     pub(crate) auth_delay: Duration,
 }
@@ -77,7 +79,36 @@ struct Connection {
 
 impl World {
     pub(crate) fn new(estate: Estate, books: Books, auth_delay: Duration) -> Arc<Self> {
-        Arc::new(Self { estate: Mutex::new(estate), heads: Mutex::default(), books, auth_delay })
+        let (heads, plants) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { estate: Mutex::new(estate), heads, plants, books, auth_delay })
+    }
+
+    /// What is planted into replies.
+    pub(crate) fn plants(&self) -> MutexGuard<'_, Plants> {
+        self.plants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Plants into a reply to a GET, if somebody asked for that.
+    fn plant(&self, home: Home, segments: &[String], answer: &mut Answer) {
+        let mut plants = self.plants();
+        let Ok(reply) = answer else { return };
+        if plants.planter.is_none() {
+            return;
+        }
+        let book = match home {
+            Home::Pve(_) => &self.books.pve,
+            Home::Pbs(_) => &self.books.pbs,
+        };
+        let Some((at, _)) = book.table.find("GET", segments) else { return };
+        let path = &book.table.methods[at].path;
+        if let Data::Raw(raw) = &reply.data
+            && let Ok(value) = serde_json::from_slice(raw)
+        {
+            reply.data = Data::Value(value);
+        }
+        if let Data::Value(value) = &mut reply.data {
+            plants.put(path, value);
+        }
     }
 
     /// The kept heads of requests.
@@ -316,12 +347,13 @@ impl Connection {
             let fault = Fault::bare(501, "Unexpected content for method 'DELETE'");
             return Ok(refused_pve(&fault));
         }
+        let asked = segments.clone();
         let incoming = match incoming(&verb, segments, query, &headers, &body, self.node) {
             Ok(incoming) => incoming,
             Err(fault) if pve => return Ok(refused_pve(&fault)),
             Err(fault) => return Ok(refused_pbs(&fault)),
         };
-        let (answer, protected) = {
+        let (mut answer, protected) = {
             let mut estate = self.world.estate();
             let books = &self.world.books;
             let delay = self.world.auth_delay;
@@ -333,6 +365,9 @@ impl Connection {
                 Home::Pbs(at) => (call::pbs(&books.pbs, &mut estate, at, incoming, delay), false),
             }
         };
+        if verb == "GET" {
+            self.world.plant(self.home, &asked, &mut answer);
+        }
         if let Err(fault) = &answer
             && !fault.delay.is_zero()
         {

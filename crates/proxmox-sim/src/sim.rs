@@ -162,6 +162,20 @@ impl Sim {
         found.unwrap_or_else(|| panic!("the estate has no target {key:?}"))
     }
 
+    /// The paths that a target answers to GET, with their parameters as names.
+    ///
+    /// # Panics
+    /// If there is no such target; the keys of an estate are fixed.
+    pub fn readable(&self, target: &str) -> Vec<String> {
+        let books = &self.levers.inner().world.books;
+        let book = match self.target(target).product {
+            Product::Pve => &books.pve,
+            Product::Pbs => &books.pbs,
+        };
+        let gets = book.table.methods.iter().filter(|method| method.verb == "GET");
+        gets.map(|method| method.path.clone()).collect()
+    }
+
     /// A handle on the levers.
     pub fn levers(&self) -> Levers {
         self.levers.clone()
