@@ -26,6 +26,7 @@
 pub mod calls;
 pub mod contract;
 pub mod fixtures;
+pub mod hostile;
 #[cfg(feature = "ports")]
 pub mod ports;
 pub mod services;
