@@ -328,5 +328,5 @@ fn ambiguous_guest(several: &[(&Arc<Pve>, &Guest)], text: &str) -> ToolError {
 /// The caller's own words, short and clean.
 pub(crate) fn quoted(text: &str) -> String {
     let text = stdx::untrusted::line(text, 60);
-    format!("`{text}`")
+    format!("`{}`", text.replace('`', "'"))
 }

@@ -246,7 +246,7 @@ async fn tell(cx: &Cx, until: &Until, newest: watch::Receiver<String>) {
     }
     loop {
         let line = newest.borrow().clone();
-        cx.call.progress(until.elapsed().as_secs_f64(), None, Some(&line)).await;
+        cx.tell(until.elapsed().as_secs_f64(), &line).await;
         tokio::time::sleep(LAST_PAUSE).await;
     }
 }
@@ -327,7 +327,7 @@ impl Followed {
 
 /// A cause, fit for a sentence.
 pub(crate) fn clean_cause(cause: &str) -> String {
-    stdx::untrusted::line(cause.trim(), CAUSE).into_owned()
+    crate::redaction::shortened(cause, CAUSE)
 }
 
 #[cfg(test)]

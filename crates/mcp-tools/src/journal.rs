@@ -4,10 +4,14 @@
 //! If the first cannot be written the call does not run: an action that nobody could ever find
 //! again is worse than one that waits.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use guard::Principal;
 use jiff::Timestamp;
 use serde_json::Value;
+
+use crate::redaction::Redaction;
 
 /// One thing to write down.
 #[derive(Clone, Debug)]
@@ -29,4 +33,28 @@ pub struct Entry {
 pub trait Journal: Send + Sync + 'static {
     /// Writes the entry; it is durable when this returns. The error is fit to be shown.
     async fn record(&self, entry: Entry) -> Result<(), String>;
+}
+
+/// A journal that no secret reaches, whoever writes into it.
+pub struct Redacting {
+    inner: Arc<dyn Journal>,
+    redaction: Redaction,
+}
+
+// === impl Redacting ===
+
+impl Redacting {
+    /// Takes secrets out of what goes into `inner`.
+    pub fn new(inner: Arc<dyn Journal>, redaction: Redaction) -> Self {
+        Self { inner, redaction }
+    }
+}
+
+#[async_trait]
+impl Journal for Redacting {
+    async fn record(&self, mut entry: Entry) -> Result<(), String> {
+        self.redaction.sentence(&mut entry.target);
+        self.redaction.json(&mut entry.payload);
+        self.inner.record(entry).await
+    }
 }

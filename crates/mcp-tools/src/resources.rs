@@ -183,7 +183,7 @@ impl Resources for Documents {
     ) -> Result<Vec<ResourceContents>, ResourceError> {
         let path = uri.strip_prefix("proxmox://").ok_or_else(|| ResourceError::not_found(uri))?;
         let parts: Vec<&str> = path.split('/').collect();
-        let document = match parts.as_slice() {
+        let mut document = match parts.as_slice() {
             ["config"] => self.config(),
             ["capabilities"] => self.capabilities().await,
             ["nodes"] => self.by_tool(cx, uri, "nodes_list", json!({})).await?,
@@ -207,6 +207,7 @@ impl Resources for Documents {
             }
             _ => return Err(ResourceError::not_found(uri)),
         };
+        self.options.redaction.document(&mut document);
         Ok(vec![ResourceContents::text(uri, JSON, document.to_string())])
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     jobs::Jobs,
     journal::Entry,
     plan::ActionTool,
+    redaction::Redaction,
     report::Report,
     schema::{Input, Output},
 };
@@ -169,6 +170,16 @@ impl Cx {
     /// Now.
     pub fn now(&self) -> jiff::Timestamp {
         self.fleet.now()
+    }
+
+    /// Tells how far it is, in seconds and in a line that others may have written.
+    pub(crate) async fn tell(&self, seconds: f64, line: &str) {
+        let mut line = line.to_owned();
+        match &self.options {
+            Some(options) => options.redaction.sentence(&mut line),
+            None => Redaction::default().sentence(&mut line),
+        }
+        self.call.progress(seconds, None, Some(&line)).await;
     }
 
     /// What the gate goes by; nothing outside of a server.
@@ -373,7 +384,7 @@ impl mcp_protocol::Tool for Served {
         });
         let mut report = match reply {
             Reply::Report(report) => report,
-            Reply::Question(question) => return question,
+            Reply::Question(question) => return self.options.redaction.question(question),
         };
         self.options.redaction.report(&mut report);
         let job = report.job.take();

@@ -180,7 +180,7 @@ async fn tell(cx: &Cx, count: usize, began: Instant, stage: watch::Receiver<Stag
             (stage.step + 1, stage.line.clone())
         };
         let line = if count > 1 { format!("step {step} of {count}: {line}") } else { line };
-        cx.call.progress(began.elapsed().as_secs_f64(), None, Some(&line)).await;
+        cx.tell(began.elapsed().as_secs_f64(), &line).await;
         sleep(TELL).await;
     }
 }

@@ -26,6 +26,8 @@ enum Look {
     Span,
     /// Words of its own.
     Words(String),
+    /// The words of somebody else, in quotes.
+    Foreign,
 }
 
 // === impl Cell ===
@@ -88,6 +90,28 @@ impl Cell {
         self.value.is_null() && self.look == Look::Plain
     }
 
+    /// Text that somebody else wrote: a comment, a description, a message. People read it in quotes
+    /// of its own, which none of it can close, so that it is not taken for a word of ours.
+    pub fn foreign(text: impl Into<String>) -> Self {
+        let text = text.into();
+        if text.trim().is_empty() {
+            return Self::none();
+        }
+        Self { value: Value::String(text), look: Look::Foreign }
+    }
+
+    /// Whether somebody else wrote it.
+    pub fn is_foreign(&self) -> bool {
+        self.look == Look::Foreign
+    }
+
+    /// Takes the value out, unless there is none or it only says that there is one.
+    pub fn redact(&mut self) {
+        if !matches!(self.value, Value::Null | Value::Bool(_)) {
+            *self = Self::text(stdx::redact::REDACTED);
+        }
+    }
+
     /// Rewrites what the cell says, in both forms.
     pub fn edit(&mut self, rewrite: impl Fn(&str) -> Cow<'_, str>) {
         edit_strings(&mut self.value, &rewrite);
@@ -115,12 +139,13 @@ impl Cell {
             (Look::Bytes, _) => units::write_bytes(out, number),
             (Look::Share(share), _) => units::write_percent(out, *share),
             (Look::Span, _) => units::write_span(out, number),
+            (Look::Foreign, Value::String(text)) => quoted(out, text, last),
             (Look::Words(text), _) | (Look::Plain, Value::String(text)) => word(out, text, last),
-            (Look::Plain, Value::Null) => out.push('-'),
+            (_, Value::Null) => out.push('-'),
             (Look::Plain, Value::Number(number)) => {
                 let _ = write!(out, "{number}");
             }
-            (Look::Plain, other) => word(out, &other.to_string(), last),
+            (_, other) => word(out, &other.to_string(), last),
         }
     }
 }
@@ -137,6 +162,18 @@ fn word(out: &mut String, text: &str, last: bool) {
     } else {
         out.extend(text.chars().map(|c| if c.is_whitespace() { '_' } else { c }));
     }
+}
+
+/// Writes somebody else's text so that it stays one cell, and so that its end is where it says.
+fn quoted(out: &mut String, text: &str, last: bool) {
+    out.push('"');
+    out.extend(text.trim().chars().map(|c| match c {
+        '"' | '“' | '”' | '„' | '‟' | '＂' => '\'',
+        c if !last && c.is_whitespace() => '_',
+        '\n' | '\r' | '\t' => ' ',
+        c => c,
+    }));
+    out.push('"');
 }
 
 fn edit_strings(value: &mut Value, rewrite: &impl Fn(&str) -> Cow<'_, str>) {

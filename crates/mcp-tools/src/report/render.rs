@@ -1,6 +1,6 @@
 //! Renders a report within its ceiling.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,13 @@ pub(super) fn render(mut report: Report, ceiling: usize) -> Rendered {
 fn cap_text(mut text: String, ceiling: usize) -> String {
     if text.len() > ceiling {
         let said = "\n[the rest is left out: narrow the question]";
-        text.truncate(floor_boundary(&text, ceiling.saturating_sub(said.len())));
+        let room = ceiling.saturating_sub(said.len() + CLOSE.len() + 1);
+        text.truncate(floor_boundary(&text, room));
+        // Neither mark occurs inside of a block, so the last one tells whether it was cut open.
+        if text.rfind(OPEN) > text.rfind(CLOSE) {
+            text.push('\n');
+            text.push_str(CLOSE);
+        }
         text.push_str(said);
     }
     text
@@ -109,7 +115,10 @@ fn fit_untrusted(report: &mut Report, ceiling: usize) {
     let count = report.untrusted.len().max(1);
     let each = ceiling / 2 / count;
     for part in &mut report.untrusted {
-        part.text = stdx::untrusted::text(&part.text, usize::MAX).replace(CLOSE, "untrusted>>");
+        part.text = stdx::untrusted::text(&part.text, usize::MAX).into_owned();
+        if let Cow::Owned(blunt) = stdx::untrusted::blunt(&part.text) {
+            part.text = blunt;
+        }
         if part.text.len() > each {
             let head = floor_boundary(&part.text, each / 4);
             let tail = ceil_boundary(&part.text, part.text.len() - (each / 4) * 3);

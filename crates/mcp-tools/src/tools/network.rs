@@ -175,7 +175,7 @@ fn row(interface: &Interface) -> Vec<Cell> {
         Cell::words(&gateway.into_iter().flatten().cloned().collect::<Vec<_>>()),
         Cell::words(&ports),
         Cell::opt(vlan),
-        Cell::opt(interface.comments.as_deref().map(|comment| comment.trim().to_owned())),
+        Cell::opt(interface.comments.as_deref().map(Cell::foreign)),
     ]
 }
 

@@ -46,14 +46,14 @@ async fn pools_tags_and_people() {
         3 pools, 3 guests in none
         pool guests running maxmem storages comment
         lab/lab 15 8 124G - -
-        lab/production 23 22 196G - what customers see
-        lab/staging 6 5 26G nas the rehearsal
+        lab/production 23 22 196G - "what customers see"
+        lab/staging 6 5 26G nas "the rehearsal"
         note: in no pool: lab/119, lab/137, lab/142"#]]
     .assert_eq(&steady(&text));
     let text = estate.text("pools_list", json!({"pool": "staging"})).await;
     expect![[r#"
         pool lab/staging: 6 guests (5 running), 1 storage
-        comment: the rehearsal
+        comment: "the rehearsal"
         member kind status name
         lab/120 vm running stg-web-01
         lab/121 vm running stg-web-02
@@ -86,19 +86,19 @@ async fn pools_tags_and_people() {
     expect![[r#"
         15 users (3 cannot log in), 12 API tokens, 2 groups
         user state expires groups tokens factors admin comment
-        lab/chris@pve expired 40d_ago developers 0 - - Chris, contractor until the summer
-        lab/olaf@pve locked - ops 0 totp - Olaf, operations
-        lab/paula@pve disabled - - 0 - - Paula, left the company
-        edge/mcp@pve enabled - - 3 - - used by the MCP server
+        lab/chris@pve expired 40d_ago developers 0 - - "Chris, contractor until the summer"
+        lab/olaf@pve locked - ops 0 totp - "Olaf, operations"
+        lab/paula@pve disabled - - 0 - - "Paula, left the company"
+        edge/mcp@pve enabled - - 3 - - "used by the MCP server"
         edge/operator@pve enabled - - 1 - yes -
         edge/root@pam enabled - - 0 - yes -
         edge/totp@pve enabled - - 0 totp - -
-        lab/anna@pve enabled - developers 0 - - Anna, web team
-        lab/mcp@pve enabled - - 3 - - used by the MCP server
+        lab/anna@pve enabled - developers 0 - - "Anna, web team"
+        lab/mcp@pve enabled - - 3 - - "used by the MCP server"
         lab/operator@pve enabled - - 1 - yes -
         lab/root@pam enabled - - 0 - yes -
         lab/totp@pve enabled - - 0 totp - -
-        vault/mcp@pbs enabled - - 3 - - used by the MCP server
+        vault/mcp@pbs enabled - - 3 - - "used by the MCP server"
         vault/operator@pbs enabled - - 1 - yes -
         vault/root@pam enabled - - 0 - yes -
         token rights expires problem comment
@@ -115,8 +115,8 @@ async fn pools_tags_and_people() {
         vault/mcp@pbs!readonly own - - -
         vault/operator@pbs!operator own - - -
         group members comment
-        lab/developers 2 who builds what runs
-        lab/ops 1 who keeps it running
+        lab/developers 2 "who builds what runs"
+        lab/ops 1 "who keeps it running"
         realm type factor
         edge/pam pam -
         edge/pve pve -
@@ -327,10 +327,10 @@ async fn hosts_and_what_they_run_on() {
     expect![[r#"
         all that should run do: 4 services on 1 host
         host service state problem description
-        vault proxmox-backup running - Proxmox Backup API Server
-        vault proxmox-backup-proxy running - Proxmox Backup API Proxy Server
-        vault chrony running - chrony, an NTP client/server
-        vault ssh running - OpenBSD Secure Shell server"#]]
+        vault proxmox-backup running - "Proxmox Backup API Server"
+        vault proxmox-backup-proxy running - "Proxmox Backup API Proxy Server"
+        vault chrony running - "chrony, an NTP client/server"
+        vault ssh running - "OpenBSD Secure Shell server""#]]
     .assert_eq(&steady(&text));
 }
 

@@ -9,3 +9,4 @@ mod fake;
 mod hostile;
 mod library;
 mod read;
+mod secrets;

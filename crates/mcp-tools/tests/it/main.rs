@@ -29,6 +29,7 @@ mod look;
 mod lost;
 mod make;
 mod net_work;
+mod planted;
 mod power;
 mod progress;
 mod reference;

@@ -148,6 +148,13 @@ impl SecretNames {
             return nonempty(text, indented_block(text, start, lines)?);
         }
         let value = value(text, from)?;
+        let is_principal = from == separator + 1
+            && bytes[separator] == b':'
+            && name.eq_ignore_ascii_case(b"token")
+            && is_plain_name(&bytes[value.clone()]);
+        if is_principal {
+            return None;
+        }
         let is_count = value.len() <= 6
             && is_one_of(COUNTS, name)
             && bytes[value.clone()].iter().all(|byte| byte.is_ascii_digit() || *byte == b'/');
@@ -219,6 +226,17 @@ fn is_one_of(names: &[impl AsRef<str>], name: &[u8]) -> bool {
         rest.is_some_and(|rest| name[..rest].iter().all(|byte| matches!(byte, b'-' | b'_')))
     };
     names.iter().any(|known| is_name(known.as_ref()))
+}
+
+/// Whether a word after `token:` is the name of one, as in `token:deploy`: this program writes who
+/// calls so. Secrets are longer, or have capitals or several digits.
+fn is_plain_name(word: &[u8]) -> bool {
+    let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    word.len() <= 24
+        && digits < 3
+        && word.iter().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        })
 }
 
 fn is_name_byte(byte: u8) -> bool {

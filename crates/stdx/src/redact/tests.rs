@@ -17,6 +17,10 @@ fn check(given: &str, expected: &str) {
 #[test]
 fn values_under_secret_names() {
     check("password=hunter2 user=bob", "password=[redacted] user=bob");
+    check(
+        "token:aB3dE token:0f5a3c9, token: deploy",
+        "token:[redacted] token:[redacted], token: [redacted]",
+    );
     check("GET /x?password=a%20b&node=n", "GET /x?password=[redacted]&node=n");
     check("cipassword: geheim", "cipassword: [redacted]");
     check(r#"{"Password": "a \"b\" c", "n": 1}"#, r#"{"Password": "[redacted]", "n": 1}"#);
@@ -164,6 +168,7 @@ fn ordinary_text_stays_as_it_is() {
         "name: web-01; tags: prod;web; onboot: 1; ostype: l26; scsihw: virtio-scsi-single",
         "boot: order=scsi0;ide2;net0",
         "token: 3000",
+        "asked by token:deploy-n8n for token:ci",
         "token_retransmits_before_loss_const: 10",
         "pass: 2/3",
         "recovery: 12 MiB/s, value: 7",

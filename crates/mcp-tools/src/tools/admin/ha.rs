@@ -340,7 +340,7 @@ impl Tables {
                 Cell::words(&rule.nodes),
                 Cell::words(&rule.options),
                 Cell::opt(rule.problem.clone()),
-                Cell::opt(rule.comment.clone()),
+                Cell::opt(rule.comment.as_deref().map(Cell::foreign)),
             ],
         );
     }

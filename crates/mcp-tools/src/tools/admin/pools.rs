@@ -25,7 +25,7 @@ use crate::{
     sight,
     tool::{Cx, Definition, EstateTool},
     tools::tally::{Tally, counted},
-    view::View,
+    view::{View, inert},
 };
 
 const NAME: &str = "pools_list";
@@ -153,7 +153,7 @@ fn list(gathered: &Gathered<Pve, Facts>, page: Page) -> Report {
                 Cell::number(tally.running),
                 Cell::bytes(memory),
                 Cell::words(&storages),
-                Cell::opt(pool.comment.clone()),
+                Cell::opt(pool.comment.as_deref().map(Cell::foreign)),
             ]);
         }
         let loose = facts.view.guests.iter().filter(|it| it.pool.is_none() && !it.is_template());
@@ -245,7 +245,7 @@ async fn one(
             Cell::text(at),
             Cell::text(kind),
             Cell::text(&*it.status),
-            Cell::opt(it.name.clone()),
+            Cell::opt(it.name.as_deref().map(inert)),
         ]);
     }
     let storages = rows.len() - guests;
@@ -257,7 +257,7 @@ async fn one(
     let mut table = Table::new("members", &["member", "kind", "status", "name"]);
     page.fill(&mut table, rows);
     let report = Report::new(lead)
-        .detail("comment", Cell::opt(pool.comment))
+        .detail("comment", Cell::opt(pool.comment.as_deref().map(Cell::foreign)))
         .table(table)
         .next("access_explain", json!({"cluster": key, "path": format!("/pool/{wanted}")}));
     Ok(gathered.tell(report))

@@ -272,7 +272,7 @@ async fn one(
     let word = word_of(job, state.map(|(_, state)| state), now);
     let mut report = Report::new(format!("replication job {key}/{}: {word}", job.id))
         .fact("job_count", 1)
-        .detail("comment", Cell::opt(job.comment.clone()));
+        .detail("comment", Cell::opt(job.comment.as_deref().map(Cell::foreign)));
     let columns = [
         "job",
         "name",

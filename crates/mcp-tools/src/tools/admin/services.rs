@@ -93,7 +93,7 @@ impl EstateTool for ServicesList {
                         Cell::text(&*service.name),
                         Cell::text(&*service.state),
                         Cell::opt(problem),
-                        Cell::text(&*service.text),
+                        Cell::foreign(&*service.text),
                     ],
                 );
             }

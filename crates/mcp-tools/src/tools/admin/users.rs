@@ -289,7 +289,7 @@ impl Parts {
             let row = vec![
                 Cell::text(format!("{key}/{group}")),
                 Cell::number(*members),
-                Cell::opt(comment.clone()),
+                Cell::opt(comment.as_deref().map(Cell::foreign)),
             ];
             self.groups.push(false, row);
         }
@@ -324,7 +324,7 @@ impl Parts {
                 Cell::number(user.tokens.len()),
                 Cell::words(&factors),
                 Cell::with(is_admin, if is_admin { "yes" } else { "-" }),
-                Cell::opt(user.comment.clone()),
+                Cell::opt(user.comment.as_deref().map(Cell::foreign)),
             ],
         );
     }
@@ -345,7 +345,7 @@ impl Parts {
                 Cell::with(token.separate, if token.separate { "own" } else { "user's" }),
                 until(token.expires, now),
                 Cell::opt(problem),
-                Cell::opt(token.comment.clone()),
+                Cell::opt(token.comment.as_deref().map(Cell::foreign)),
             ],
         );
     }

@@ -213,7 +213,8 @@ async fn planned(
         Place::Pbs(member) => Step::pbs(member, what.as_str(), request),
     };
     let hidden = params.keys().filter(|name| is_hidden(&path, name)).cloned();
-    plan.step(step.hiding(hidden)).settle(move |_, done| async move { Ok(settled(&what, &done)) })
+    plan.step(step.hiding(hidden))
+        .settle(move |_, done| async move { Ok(settled(&what, &path, &done)) })
 }
 
 /// What the path says of itself now, where it can be read: for a diff and for what must not move.
@@ -249,7 +250,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// What came of it: how the task ended, or what the call answered.
-fn settled(what: &str, done: &Done) -> Report {
+fn settled(what: &str, path: &str, done: &Done) -> Report {
     if let Some(upid) = done.last_upid() {
         let kind = upid.kind();
         return done.report(format!(
@@ -262,7 +263,7 @@ fn settled(what: &str, done: &Done) -> Report {
     let report = done.report(String::new());
     let is_nothing = value.is_null();
     let wanted = Wanted { limit: LIMIT, ..Wanted::default() };
-    let (said, mut report) = shape::show(report, value, wanted);
+    let (said, mut report) = shape::show(report, path, value, wanted);
     report.lead = if is_nothing {
         format!("{what} is done")
     } else {

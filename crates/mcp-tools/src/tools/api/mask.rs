@@ -1,7 +1,9 @@
 //! Secrets in what servers answer, by the names of fields: rows lose their names on the way out.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
-use stdx::redact::{REDACTED, Redactor};
+use stdx::redact::{Redactor, blank};
 
 use crate::redaction::{SECRET_FIELDS, is_secret_field};
 
@@ -12,55 +14,84 @@ const NAMES: [&str; 3] = ["key", "name", "property"];
 
 /// Parameters that hold secrets although their names are used for other things as well: keys of
 /// certificates, tapes and DNS providers, second factors of users, credentials of ACME plugins.
-const HIDDEN: [&str; 4] = ["key", "keys", "data", "input-data"];
+const HIDDEN: [&str; 4] = ["key", "keys", "data", "value"];
+
+/// Fields that are secrets at some paths although their names are used for other things elsewhere:
+/// what the path contains, and the field.
+const AT_PATHS: &[(&str, &str)] = &[
+    // Credentials of DNS providers, in base64.
+    ("/acme/plugins", "data"),
+    // Legacy second factors: the seeds of one-time codes.
+    ("/access/users", "keys"),
+    // API keys of DNS servers, and private keys of tunnels.
+    ("/sdn/dns", "key"),
+    ("/sdn/ipams", "token"),
+    ("/sdn/fabrics", "private_key"),
+    // Headers log in, and bodies may: name and value are one text, the value in base64.
+    ("/notifications/endpoints/webhook", "header"),
+    ("/notifications/endpoints/webhook", "body"),
+    // What a licence is known by.
+    ("/subscription", "key"),
+    // What helps to guess the password of a tape's key.
+    ("/tape-encryption-keys", "hint"),
+    ("/encryption-keys", "hint"),
+];
 
 /// What stands in files of guests is theirs.
 const CONTENT: &str = "content";
 
 /// Whether a parameter of a call to this path is secret. Names that say it are known elsewhere too.
 pub(super) fn is_hidden(path: &str, name: &str) -> bool {
-    is_secret_field(name) || HIDDEN.contains(&name) || (name == CONTENT && path.contains("/agent/"))
+    is_secret_field(name)
+        || HIDDEN.contains(&name)
+        || is_at(path, name)
+        || (name == CONTENT && path.contains("/agent/"))
 }
 
-/// Takes secrets out of an answer.
-pub(super) fn mask(value: &mut Value) {
-    let names = SECRET_FIELDS.iter().filter(|name| **name != VALUE);
-    walk(&Redactor::new(names), value);
+fn is_at(path: &str, name: &str) -> bool {
+    AT_PATHS.iter().any(|(part, field)| *field == name && path.contains(part))
 }
 
-fn walk(redactor: &Redactor, value: &mut Value) {
+/// Takes secrets out of the answer to a call to this path.
+pub(super) fn mask(path: &str, value: &mut Value) {
+    static REDACTOR: LazyLock<Redactor> =
+        LazyLock::new(|| Redactor::new([""; 0]).with_fields(SECRET_FIELDS));
+    walk(&REDACTOR, path, value);
+}
+
+fn walk(redactor: &Redactor, path: &str, value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            let is_secret = |name: &str| redactor.is_secret_name(name) || is_at(path, name);
             let named = NAMES.iter().filter_map(|name| fields.get(*name)?.as_str());
-            let named_secret = named.clone().any(|name| redactor.is_secret_name(name));
+            let named_secret = named.clone().any(is_secret);
             // A value without a name beside it is what a token or a webhook was given.
             let is_named =
                 named.count() > 0 || fields.get(VALUE).is_some_and(|value| !value.is_string());
             for (name, value) in fields.iter_mut() {
-                let is_secret = redactor.is_secret_name(name)
+                let is_secret = is_secret(name)
                     || (named_secret && matches!(name.as_str(), "value" | "pending" | "default"))
                     || (name == VALUE && !is_named);
-                if is_secret { blank(value) } else { walk(redactor, value) }
+                if is_secret { blank(value) } else { walk(redactor, path, value) }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(redactor, item)),
+        Value::Array(items) => {
+            // `["lxc.environment", "A=1"]`: a setting that this server has no name for.
+            if let [Value::String(name), value] = items.as_mut_slice()
+                && redactor.is_secret_name(name)
+            {
+                blank(value);
+            }
+            items.iter_mut().for_each(|item| walk(redactor, path, item));
+        }
         _ => redactor.json(value),
-    }
-}
-
-/// What is under a secret's name, unless it only says that there is none, or that there is one.
-fn blank(value: &mut Value) {
-    match value {
-        Value::Null | Value::Bool(_) => {}
-        Value::String(text) if text.is_empty() => {}
-        Value::Array(items) if items.is_empty() => {}
-        value => *value = REDACTED.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use stdx::redact::REDACTED;
 
     use super::*;
 
@@ -75,7 +106,7 @@ mod tests {
             {"password": "p", "nested": {"secret": [1], "comment": "password=abc"}, "has-token": true},
             "Authorization: Bearer abc",
         ]);
-        mask(&mut given);
+        mask("/nodes/alder/qemu/104/pending", &mut given);
         let said = given.to_string();
         assert_eq!(
             given,
@@ -90,5 +121,28 @@ mod tests {
             ]),
             "{said}"
         );
+    }
+
+    #[test]
+    fn what_is_secret_at_some_paths_stays_at_others() {
+        let given = json!({
+            "data": "d", "keys": "k", "key": "licence", "header": ["name=A,value=b"], "hint": "h",
+            "lxc": [["lxc.environment", "A=1"], ["lxc.cap.drop", "mknod"]],
+        });
+        let left = |path: &str| {
+            let mut value = given.clone();
+            mask(path, &mut value);
+            let fields = value.as_object().unwrap().iter();
+            let left = fields.filter(|(_, value)| **value != REDACTED);
+            left.map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(left("/cluster/acme/plugins/dns"), "keys key header hint lxc");
+        assert_eq!(left("/access/users/root@pam"), "data key header hint lxc");
+        assert_eq!(left("/nodes/alder/subscription"), "data keys header hint lxc");
+        assert_eq!(left("/config/notifications/endpoints/webhook/a"), "data keys key hint lxc");
+        assert_eq!(left("/nodes/alder/hosts"), "data keys key header hint lxc");
+        let mut value = given;
+        mask("/nodes/alder/lxc/121/config", &mut value);
+        assert_eq!(value["lxc"], json!([["lxc.environment", REDACTED], ["lxc.cap.drop", "mknod"]]));
     }
 }

@@ -129,7 +129,7 @@ impl EstateTool for ApiRead {
             paging: Some(Paging { tool: NAME, args: paged, offset }),
         };
         let report = Report::default().fact("cluster", place.key()).fact("path", path.as_str());
-        let (said, mut report) = shape::show(report, page.data, wanted);
+        let (said, mut report) = shape::show(report, &path, page.data, wanted);
         report.lead = format!("{path} of {}: {said}", place.key());
         if let (Some(total), Some(shown)) = (page.total, shown)
             && total > shown as u64

@@ -117,8 +117,13 @@ impl Condition {
 }
 
 /// What an answer comes to, in a few words, and the answer itself as rows or text.
-pub(super) fn show(mut report: Report, mut value: Value, wanted: Wanted) -> (String, Report) {
-    mask(&mut value);
+pub(super) fn show(
+    mut report: Report,
+    path: &str,
+    mut value: Value,
+    wanted: Wanted,
+) -> (String, Report) {
+    mask(path, &mut value);
     match value {
         Value::Null => ("nothing".to_owned(), report),
         Value::Array(items) => list(report, items, wanted),
@@ -281,6 +286,10 @@ fn flatten(name: String, value: Value, depth: usize, out: &mut Vec<(String, Valu
 fn cell(value: Option<&Value>) -> Cell {
     match value {
         None | Some(Value::Null) => Cell::none(),
+        // Whose words these are is not known here, so they are somebody else's.
+        Some(Value::String(text)) if text.trim().contains(char::is_whitespace) => {
+            Cell::foreign(text.as_str())
+        }
         Some(Value::String(text)) => Cell::text(text.as_str()),
         Some(nested @ (Value::Array(_) | Value::Object(_))) => {
             Cell::text(stdx::untrusted::line(&nested.to_string(), NESTED))

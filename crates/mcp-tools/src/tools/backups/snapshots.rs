@@ -217,7 +217,7 @@ fn by_group(rows: Vec<(String, &snapshots::Snapshot)>, now: Timestamp) -> Table 
             size(newest),
             Cell::text(verified(newest)),
             Cell::opt(newest.owner.clone()),
-            Cell::opt(newest.comment.as_deref().map(clean)),
+            Cell::opt(newest.comment.as_deref().map(Cell::foreign)),
         ]);
     }
     table
@@ -239,7 +239,7 @@ fn each(mut rows: Vec<(String, &snapshots::Snapshot)>, now: Timestamp) -> Table 
             size(snapshot),
             Cell::text(verified(snapshot)),
             Cell::with(snapshot.protected, protected),
-            Cell::opt(snapshot.comment.as_deref().map(clean)),
+            Cell::opt(snapshot.comment.as_deref().map(Cell::foreign)),
         ]);
     }
     table
@@ -247,11 +247,6 @@ fn each(mut rows: Vec<(String, &snapshots::Snapshot)>, now: Timestamp) -> Table 
 
 fn size(snapshot: &snapshots::Snapshot) -> Cell {
     Cell::opt(snapshot.size_bytes.map(|size| Cell::with(size, bytes(size))))
-}
-
-/// Notes are written by whoever made the backup.
-fn clean(comment: &str) -> String {
-    stdx::untrusted::line(comment, 80).into_owned()
 }
 
 // === impl Verified ===

@@ -263,7 +263,7 @@ fn push_jobs(table: &mut Table, evidence: &Evidence, now: Timestamp) {
             next.unwrap_or_else(Cell::none),
             Cell::opt(job.storage.as_ref().map(ToString::to_string)),
             Cell::text(guests),
-            Cell::opt(job.comment.clone()),
+            Cell::opt(job.comment.as_deref().map(Cell::foreign)),
         ]);
     }
 }

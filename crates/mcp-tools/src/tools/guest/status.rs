@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     fleet::Place,
     report::{Cell, Report, percent, span, used_of},
-    view::{Guest, GuestStatus, kind_word},
+    view::{Guest, GuestStatus, inert, kind_word},
 };
 
 /// The status of either kind of guest.
@@ -40,7 +40,7 @@ impl From<QemuStatus> for Now {
         };
         Self {
             status: GuestStatus::parse(word, now.template),
-            name: now.name.unwrap_or_default(),
+            name: now.name.map(|name| inert(&name)).unwrap_or_default(),
             tags: now.tags,
             lock: now.lock,
             ha: now.ha,
@@ -60,7 +60,7 @@ impl From<LxcStatus> for Now {
     fn from(now: LxcStatus) -> Self {
         Self {
             status: GuestStatus::parse(now.status.as_str(), now.template),
-            name: now.name.unwrap_or_default(),
+            name: now.name.map(|name| inert(&name)).unwrap_or_default(),
             tags: now.tags,
             lock: now.lock,
             ha: now.ha,

@@ -187,7 +187,7 @@ fn table(rules: &[Rule]) -> Table {
             Cell::opt(rule.protocol.clone()),
             Cell::opt(rule.destination_port.clone()),
             Cell::opt(rule.interface.clone()),
-            Cell::opt(rule.comment.as_deref().map(|text| text.trim().to_owned())),
+            Cell::opt(rule.comment.as_deref().map(Cell::foreign)),
         ]);
     }
     table
@@ -247,7 +247,7 @@ async fn names(found: &Found, mut report: Report) -> Report {
         match client.call(firewall::groups()).await {
             Ok(groups) => {
                 for group in groups {
-                    let comment = Cell::opt(group.comment);
+                    let comment = Cell::opt(group.comment.as_deref().map(Cell::foreign));
                     table.push(vec![Cell::text(group.name), Cell::text("group"), comment]);
                 }
             }

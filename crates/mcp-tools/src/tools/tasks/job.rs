@@ -27,7 +27,7 @@ pub(super) async fn wait(cx: &Cx, id: &str, until: Until) -> Result<Report, Tool
             return tell(&job, id);
         }
         let seconds = until.elapsed().as_secs_f64();
-        cx.call.progress(seconds, None, Some(&format!("{}: running", job.label))).await;
+        cx.tell(seconds, &format!("{}: running", job.label)).await;
         pace.wait(&until).await;
     }
 }

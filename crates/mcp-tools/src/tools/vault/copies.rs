@@ -142,7 +142,7 @@ impl EstateTool for BackupCopies {
                         if copy.volume.protected { "yes" } else { "no" },
                     ),
                     Cell::none(),
-                    Cell::opt(copy.volume.notes.as_deref().map(clean)),
+                    Cell::opt(copy.volume.notes.as_deref().map(Cell::foreign)),
                 ],
             ));
         }
@@ -268,7 +268,7 @@ fn of_snapshot(at: &At, one: &Snapshot, kind: String, now: Timestamp) -> Vec<Cel
         verdict(state.as_deref(), checked.map(estate::Upid::started), now),
         Cell::with(one.protected, if one.protected { "yes" } else { "no" }),
         Cell::opt(one.owner.clone()),
-        Cell::opt(one.comment.as_deref().map(clean)),
+        Cell::opt(one.comment.as_deref().map(Cell::foreign)),
     ]
 }
 
@@ -287,11 +287,6 @@ fn table(
         table.push(row);
     }
     table
-}
-
-/// Notes are anybody's words.
-fn clean(notes: &str) -> String {
-    stdx::untrusted::line(notes, 80).into_owned()
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {

@@ -17,7 +17,7 @@ use mcp_tools::{
     tool::Cx,
     tools::api::Library,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One such server.
 pub(super) struct Server {
@@ -33,6 +33,8 @@ pub(super) struct Server {
     pub(super) fetched: Mutex<usize>,
     /// What else was asked: method, path and query, body.
     pub(super) asked: Mutex<Vec<String>>,
+    /// What everything else is answered with.
+    reply: Mutex<Value>,
 }
 
 impl Server {
@@ -45,7 +47,13 @@ impl Server {
             is_up: AtomicBool::new(true),
             fetched: Mutex::default(),
             asked: Mutex::default(),
+            reply: Mutex::default(),
         })
+    }
+
+    /// Answers whatever comes next with this.
+    pub(super) fn replies_with(&self, data: Value) {
+        *self.reply.lock().unwrap() = data;
     }
 
     pub(super) fn becomes(&self, version: &str) {
@@ -120,7 +128,8 @@ impl Transport for Server {
                     .lock()
                     .unwrap()
                     .push(format!("{method} {uri} {body}").trim_end().to_owned());
-                answer(json!({"data": null}).to_string())
+                let data = self.reply.lock().unwrap().clone();
+                answer(json!({"data": data}).to_string())
             }
         }
     }
