@@ -73,6 +73,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Says why it could not run.
 #[expect(clippy::print_stderr, reason = "the last word of a program goes to its error output")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    // Causes are what others said.
+    let said = format!("error: {error:#}");
+    let said = stdx::untrusted::text(&said, usize::MAX);
+    eprintln!("{}", stdx::redact::Redactor::default().text(&said));
     ExitCode::from(COULD_NOT_RUN)
 }

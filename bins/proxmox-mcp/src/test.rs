@@ -23,8 +23,15 @@ pub(crate) async fn run(args: TestArgs, log: Option<&str>) -> anyhow::Result<Exi
     let estate = prepare(&args.surface, log).await?;
     let plan = plan(&args, &estate)?;
     let progress = progress::Line::new(std::io::stderr().is_terminal());
-    let findings = checks::run(plan, |now| progress.show(&now)).await;
+    let mut findings = checks::run(plan, |now| progress.show(&now)).await;
     progress.clear();
+    // What was seen is what servers said.
+    let redaction = &estate.options.redaction;
+    for finding in &mut findings {
+        redaction.block(&mut finding.subject);
+        redaction.block(&mut finding.detail);
+        finding.hints.iter_mut().for_each(|hint| redaction.block(hint));
+    }
     let summary = Summary::of(&findings);
     if args.json {
         output::line(&serde_json::to_string_pretty(&document(summary, &findings))?)?;

@@ -118,7 +118,7 @@ impl Estate {
             task_wait: server.task_wait,
             version: wanted.version,
             principal,
-            redaction: Redaction::new(loaded.settings.secrets()),
+            redaction: redaction(&loaded),
             journal: Some(Arc::new(AuditJournal::new(audit.log().clone()))),
             jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
             scope: None,
@@ -208,6 +208,12 @@ fn guard_of(loaded: &Loaded, is_demo: bool) -> Guard {
         .frozen(settings.frozen)
 }
 
+/// What takes secrets out of all that leaves: those of the settings, and the operator's own names.
+fn redaction(loaded: &Loaded) -> Redaction {
+    let settings = &loaded.settings;
+    Redaction::new(settings.secrets()).with_names(&settings.guard.secret_fields)
+}
+
 /// Starts logging as the settings or `--log` say. The protocol library logs ordinary messages of
 /// clients as warnings, so it is heard from `error` on unless the filter names it.
 ///
@@ -221,7 +227,9 @@ pub fn start_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
         settings::LogFormat::Json => telemetry::Format::Json,
         _ => telemetry::Format::Auto,
     };
-    Ok(telemetry::init(&telemetry::Options::new(filter).with_format(format))?)
+    let redactor = redaction(loaded).redactor();
+    let options = telemetry::Options::new(filter).with_format(format).with_redactor(redactor);
+    Ok(telemetry::init(&options)?)
 }
 
 async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)> {

@@ -5,6 +5,7 @@
 mod http;
 mod jobs;
 mod policy;
+mod planted;
 mod serve;
 mod tester;
 mod tokens;
