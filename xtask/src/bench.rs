@@ -11,6 +11,7 @@ mod guard;
 mod http;
 mod load;
 mod memory;
+mod redact;
 mod start;
 mod stdio;
 
@@ -37,6 +38,7 @@ mod goal {
     pub(super) const ALL_GUESTS: f64 = 4.0;
     pub(super) const DEFAULT_LIST_BYTES: usize = 6144;
     pub(super) const COMPACT_LIST_BYTES: usize = 1536;
+    pub(super) const REDACTION_MICROS: f64 = 50.0;
     pub(super) const ANSWER_BYTES: usize = 16 * 1024;
     pub(super) const READ_DECISION_US: f64 = 50.0;
 }
@@ -54,6 +56,8 @@ pub(crate) enum Part {
     Bytes,
     /// One decision of the guard.
     Guard,
+    /// Taking secrets out of an answer.
+    Redaction,
 }
 
 /// Builds what is measured, by this cargo profile, measures the parts (empty: all), prints tables.
@@ -94,6 +98,7 @@ pub(crate) fn run(rebuild: bool, profile: &str, only: &[Part]) -> Result<()> {
             Part::Memory => memory::run(&binaries)?,
             Part::Bytes => bytes::run(&binaries)?,
             Part::Guard => guard::run()?,
+            Part::Redaction => redact::run()?,
         }
         println!();
     }
