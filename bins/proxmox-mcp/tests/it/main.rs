@@ -4,8 +4,8 @@
 
 mod http;
 mod jobs;
-mod policy;
 mod planted;
+mod policy;
 mod serve;
 mod tester;
 mod tokens;
