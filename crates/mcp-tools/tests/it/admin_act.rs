@@ -66,6 +66,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the removal of NoAccess for anna@pve on /vms/120 on lab: 1 call; nothing was done
         access: destroy
         undo: acl_change {"cluster":"lab","path":"/vms/120","who":"anna@pve","role":"NoAccess","propagate":true}
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab
         member call parameters
         lab PUT_/access/acl path=/vms/120 roles=NoAccess users=anna@pve delete=1
         what before after
@@ -82,6 +83,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the addition of Administrator for group developers on / on lab: 1 call; nothing was done
         access: destroy
         undo: acl_change {"cluster":"lab","path":"/","who":"developers","role":"Administrator","remove":true}
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab
         member call parameters
         lab PUT_/access/acl path=/ roles=Administrator groups=developers propagate=1
         what before after
@@ -101,6 +103,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the addition of DatastoreAdmin for mcp@pbs!nothing on /datastore/main on vault: 1 call; nothing was done
         access: destroy
         undo: acl_change {"cluster":"vault","path":"/datastore/main","who":"mcp@pbs!nothing","role":"DatastoreAdmin","remove":true}
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target vault
         member call parameters
         vault PUT_/access/acl path=/datastore/main role=DatastoreAdmin auth-id=mcp@pbs!nothing propagate=1
         what before after
@@ -118,6 +121,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the move of 2 guests into pool lab/staging: 1 call; nothing was done
         access: operate
         undo: pool_change {"pool":"lab/production","action":"add","guests":["104","134"]}
+        decision: allow (protected): line `protected` allows it: tier operate, cluster lab, guest 104, target lab/104
         member call parameters
         lab PUT_/pools poolid=staging vms=104,134 allow-move=1
         what before after
@@ -131,6 +135,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the management of lab/100 web-01 by HA: 1 call; nothing was done
         access: operate
         undo: ha_change {"action":"remove","guest":"lab/100"}
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/100
         member call parameters
         lab POST_/cluster/ha/resources sid=vm:100 state=started
         what before after
@@ -145,6 +150,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the removal of lab/104 db-main from HA: 1 call; nothing was done
         access: operate
         undo: ha_change action add state started, then make rule prefer-birch again (nodes birch:2,alder:1)
+        decision: allow (protected): line `protected` allows it: tier operate, cluster lab, guest 104, target lab/104
         member call parameters
         lab DELETE_/cluster/ha/resources/vm:104 -
         what before after
@@ -157,6 +163,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the reboot of lab/birch: 1 call; nothing was done
         access: destroy
         undo: nothing to undo once it is back; guests with onboot start with it
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/birch
         member call parameters
         lab POST_/nodes/birch/status command=reboot
         note: effect: HA manages 2 of its guests (lab/104, lab/117): by the datacenter's shutdown policy they wait for it or are started elsewhere
@@ -170,6 +177,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the shutdown of vault: 1 call; nothing was done
         access: destroy
         undo: not possible: what is off is started by hand at the host, or by wake-on-LAN
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target vault/localhost
         member call parameters
         vault POST_/nodes/localhost/status command=shutdown
         note: effect: no backup, restore, verification or sync runs on it meanwhile; jobs that are due then are missed"#]].assert_eq(&text);
@@ -178,6 +186,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the restart of corosync on lab/birch: 1 call; nothing was done
         access: destroy
         undo: nothing to undo: it runs as before
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/birch
         member call parameters
         lab POST_/nodes/birch/services/corosync/restart -
         note: warning quorum: the node leaves the cluster for a moment: where it is needed for quorum nothing can be changed, and with HA armed a node that stays away is fenced (its guests are cut off)"#]].assert_eq(&text);
@@ -186,6 +195,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the refresh of the package lists of lab/alder, lab/birch, lab/cedar: 3 calls; nothing was done
         access: operate
         undo: nothing to undo: nothing is installed
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/alder
         member call parameters
         lab POST_/nodes/alder/apt/update notify=0
         lab POST_/nodes/birch/apt/update notify=0
@@ -196,6 +206,7 @@ async fn plans_say_all_and_change_nothing() {
         access: operate
         undo: nothing to undo: a copy is brought up to date
         expected: AGE
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/alder
         member call parameters
         lab POST_/nodes/alder/replication/113-0/schedule_now -
         note: effect: what changed of guest 113 is copied from alder to birch"#]]

@@ -21,6 +21,7 @@ async fn all_that_fit_are_changed_and_each_is_told() {
         plan of the shutdown of 5 guests (pool staging): 5 calls; nothing was done
         access: operate
         undo: guests_power with action start and guests as listed here
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/120
         member call parameters
         lab POST_/nodes/birch/qemu/120/status/shutdown -
         lab POST_/nodes/cedar/qemu/121/status/shutdown -

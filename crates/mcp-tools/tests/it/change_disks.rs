@@ -15,6 +15,7 @@ async fn a_disk_grows_and_what_is_left_to_do_inside_is_said() {
         access: operate
         undo: not possible: Proxmox cannot shrink disks
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/100
         member call parameters
         lab PUT_/nodes/alder/qemu/100/resize disk=scsi0 size=48G digest=DIGEST
         what before after
@@ -74,6 +75,7 @@ async fn a_disk_moves_and_its_source_stays() {
         access: operate
         undo: the source stays as an unused disk: set the disk to it again (guest_configure), as it was when it was left
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/119
         member call parameters
         lab POST_/nodes/alder/qemu/119/move_disk disk=scsi0 storage=ceph-vm digest=DIGEST
         what before after

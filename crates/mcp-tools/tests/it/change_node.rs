@@ -20,6 +20,7 @@ async fn a_running_machine_moves_live_and_back() {
         access: operate
         undo: guest_migrate {"guest":"lab/106","target":"alder"}
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/106
         member call parameters
         lab POST_/nodes/alder/qemu/106/migrate target=cedar online=1
         what before after

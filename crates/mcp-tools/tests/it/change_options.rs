@@ -46,6 +46,7 @@ async fn a_diff_is_shown_and_what_waits_is_said() {
         access: operate
         undo: guest_configure {"guest":"lab/100","set":{"cores":4,"tags":"prod;web"},"delete":["description"]}
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/100
         member call parameters
         lab PUT_/nodes/alder/qemu/100/config cores=6 tags=web;blue description=front digest=DIGEST
         what before after

@@ -17,6 +17,7 @@ async fn a_rollback_says_what_is_lost_and_how_the_guest_is_afterwards() {
         access: destroy
         undo: not possible: what was written since is lost; make a snapshot first if it may be wanted
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/109
         member call parameters
         lab POST_/nodes/alder/qemu/109/snapshot/pre-patch/rollback -
         what before after
@@ -69,6 +70,7 @@ async fn one_snapshot_is_deleted_and_the_others_stay() {
         access: destroy
         undo: not possible: a snapshot that is deleted is gone
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/104
         member call parameters
         lab DELETE_/nodes/birch/qemu/104/snapshot/weekly-1 -
         note: effect: nobody can go back to weekly-1 of TIME (AGE ago) any more

@@ -6,6 +6,7 @@ use api_core::endpoint::FileContent;
 use jiff::{SignedDuration, Timestamp};
 use mcp_protocol::{CallContext, Caller, JsonObject};
 use mcp_tools::{
+    facts::{Own, Protecting},
     fleet::{Fleet, Traits},
     redaction,
     tool::{Cx, EstateTool},
@@ -155,7 +156,9 @@ pub(crate) fn tool(name: &str) -> &'static dyn EstateTool {
 }
 
 fn fleet(sim: &Sim, token: &str, clock: Arc<dyn Clock>) -> Fleet {
-    let mut fleet = Fleet::new(clock);
+    // What tools do is tested on protected guests as well.
+    let protecting = Protecting { tags: Vec::new(), own: Own::none() };
+    let mut fleet = Fleet::new(clock).with_protecting(protecting);
     for target in sim.targets() {
         let ca = target.ca_pem.clone();
         let files = move |_: &Path| -> io::Result<FileContent> {

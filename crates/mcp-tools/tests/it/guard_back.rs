@@ -56,7 +56,7 @@ async fn what_is_newer_is_not_lost() {
     let change = json!({"guest": "lab/125", "set": {"cores": 7}});
     let answer = house.call("guest_configure", change).await;
     let id = answer.object["undo_id"].as_str().expect("a way back").to_owned();
-    house.sim.levers().set_option("lab", 125, "onboot", 1.into()).unwrap();
+    house.sim.levers().set_option("lab", 125, "description", "meanwhile".into()).unwrap();
     let undo = house.call("undo", json!({"undo_id": id})).await;
     assert!(undo.failed, "{}", undo.text);
     assert!(

@@ -105,7 +105,7 @@ async fn a_target_that_moved_voids_and_asks_anew() {
     let id = house.asks("guest_configure", configure).await;
     house.decide(id, "ann", true).await;
     // Somebody changes it meanwhile.
-    house.sim.levers().set_option("lab", 125, "onboot", 1.into()).unwrap();
+    house.sim.levers().set_option("lab", 125, "description", "meanwhile".into()).unwrap();
     let Ok(Ran::Moved { void, next }) = house.gate().run_approved(id).await else {
         panic!("it must not run")
     };

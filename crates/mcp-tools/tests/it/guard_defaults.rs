@@ -127,7 +127,7 @@ async fn a_refusal_is_no_dead_end() {
         guest_power: nothing was done: the reboot of lab/100 web-01 needs a person's consent (`default.operate`: guest_power changes something, and no line of the policy allows it unasked; `--mode trusted` lets the local user do such things unasked), and nobody can be asked
         note: this client cannot show questions; one that supports elicitation can, and so does `proxmox-mcp call` on a terminal
         note: `proxmox-mcp approver add NAME` on a terminal sets up, once, somebody to ask
-        next: guest_power {"action":"reboot","guest":"lab/100","plan":true}"#]]
+        next: guest_power {"guest":"lab/100","action":"reboot","plan":true}"#]]
     .assert_eq(&answer.text);
     assert_eq!(answer.object["error"], "forbidden");
     let mut house = House::start().await;

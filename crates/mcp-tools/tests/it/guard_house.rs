@@ -107,7 +107,7 @@ impl House {
         let evening = Evening::falls();
         let clock = Arc::new(Later { evening, by: Mutex::default() });
         let shared: Arc<dyn Clock> = clock.clone();
-        let (sim, fleet) = evening.over(SimConfig::fast(), "agent", shared).await;
+        let (sim, fleet) = evening.over(SimConfig::fast(), "operator", shared).await;
         let (ports, diary) = (Arc::new(MemoryPorts::new()), Arc::new(Diary::default()));
         let policy = Policy::try_new(rules, Defaults::default()).expect("lines that can be");
         let guard = Guard::new(Arc::new(policy)).with_ports(all(&ports, is_set_up));

@@ -63,6 +63,7 @@ async fn a_machine_is_made_from_a_url_in_one_call() {
         access: operate
         undo: guest_delete {"guest":"lab/144"}
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/144
         member call parameters
         lab POST_/nodes/alder/storage/nas/download-url url=https://download.example/rocky/Rocky-10-GenericCloud-Base.latest.x86_64.qcow2 content=import filename=Rocky-10-GenericCloud-Base.latest.x86_64.qcow2 checksum=abababababababababababababababababababababababababababababababab checksum-algorithm=sha256
         lab POST_/nodes/alder/qemu vmid=144 name=web-04 tags=web;prod memory=4096 cores=4 cpu=x86-64-v3 ostype=l26 scsihw=virtio-scsi-single agent=1 nameserver=10.40.0.2 ciuser=ops sshkeys=ssh-ed25519%20AAAAC3NzaC1lZDI1NTE5AAAAIBxk3uXyyT%20ops%40example ide2=ceph-vm:cloudinit ipconfig0=ip=10.40.7.9/24,gw=10.40.7.1 net0=virtio,bridge=vmbr0,tag=7 scsi0=ceph-vm:0,import-from=nas:import/Rocky-10-GenericCloud-Base.latest.x86_64.qcow2,di…
@@ -180,6 +181,7 @@ async fn a_medium_installs_and_a_template_is_told_who_it_is() {
         access: operate
         undo: guest_delete {"guest":"lab/145"}
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/145
         member call parameters
         lab POST_/nodes/alder/qemu/9000/clone newid=145 name=from-template full=0 target=birch
         lab PUT_/nodes/birch/qemu/145/config tags=web cores=3 ciuser=anna sshkeys=ssh-ed25519%20AAAAC3NzaC1lZDI1NTE5AAAAIBxk3uXyyT%20ops%40example ipconfig0=ip=dhcp
@@ -426,6 +428,7 @@ async fn a_container_is_made_from_a_template_that_is_fetched() {
         access: operate
         undo: guest_delete {"guest":"lab/144"}
         digest: DIGEST
+        decision: allow (operate): line `operate` allows it: tier operate, target lab/144
         member call parameters
         lab POST_/nodes/alder/aplinfo storage=nas template=alpine-3.23-default_20260116_amd64.tar.xz
         lab POST_/nodes/alder/lxc vmid=144 ostemplate=nas:vztmpl/alpine-3.23-default_20260116_amd64.tar.xz hostname=cache-01 memory=512 swap=512 cores=1 rootfs=ceph-vm:8 unprivileged=1 features=nesting=1 net0=name=eth0,bridge=vmbr0,ip=10.40.7.8/24 ssh-public-keys=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBxk3uXyyT ops@example
@@ -611,6 +614,7 @@ async fn a_template_is_made_once_and_for_good() {
         access: destroy
         undo: not possible: a full clone of the template is a guest again, under another id
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/125
         member call parameters
         lab POST_/nodes/alder/qemu/125/template -
         what before after
@@ -683,6 +687,7 @@ async fn only_the_one_that_is_meant_is_deleted() {
         access: destroy
         undo: restore a backup: what came after it is lost
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/117
         member call parameters
         lab DELETE_/nodes/birch/qemu/117 purge=1
         note: effect: disks that are destroyed, 60G in all: scsi0 (ceph-vm:vm-117-disk-0, 60G)
@@ -699,6 +704,7 @@ async fn only_the_one_that_is_meant_is_deleted() {
         access: destroy
         undo: not possible: the disks are destroyed, and no backup is known
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/125
         member call parameters
         lab DELETE_/nodes/alder/qemu/125 destroy-unreferenced-disks=1
         note: effect: disks that are destroyed, 60G in all: scsi0 (local-lvm:vm-125-disk-0, 60G)
@@ -712,6 +718,7 @@ async fn only_the_one_that_is_meant_is_deleted() {
         access: destroy
         undo: not possible: the disks are destroyed, and no backup is known
         digest: DIGEST
+        decision: ask (destroy): line `destroy` asks any approver: tier destroy, target edge/105
         member call parameters
         edge DELETE_/nodes/alder/qemu/105 -
         note: effect: disks that are destroyed, 20G in all: scsi0 (local-lvm:vm-105-disk-0, 20G)

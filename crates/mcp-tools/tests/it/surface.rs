@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use estate::Access;
+use guard::policy::{Defaults, Effect, Matchers, Policy, Rule};
 use mcp_protocol::{App, CallContext, JsonObject, Outcome};
-use mcp_tools::{Options, build_app, fleet::Fleet, redaction::Redaction};
+use mcp_tools::{Options, build_app, fleet::Fleet, gate::Guard, redaction::Redaction};
 use serde_json::{Value, json};
 
 use crate::estate::Estate;
@@ -20,11 +22,41 @@ pub(crate) fn options(toolset: &str) -> Options {
         journal: None,
         jobs: None,
         scope: None,
-        guard: mcp_tools::gate::Guard::default(),
+        guard: permissive(),
         process: mcp_tools::process::Process::new(),
         observer: None,
         exec_allow: Vec::new(),
     }
+}
+
+/// A policy that lets everything run that can be taken back, whoever asks, and
+/// asks in the client for the rest: for tests of what comes after the gate.
+pub(crate) fn permissive() -> Guard {
+    let line = |name: &str, order, effect, matchers| Rule {
+        name: name.to_owned(),
+        order,
+        about: None,
+        matchers,
+        effect,
+    };
+    let ask = Effect::Ask { of: Vec::new(), count: 1, within: None, client: Some(true) };
+    let tier = |tier| Matchers { tiers: vec![tier], ..Matchers::default() };
+    // One that is protected may be named only by itself.
+    let one = Matchers {
+        clusters: vec!["lab".parse().expect("a name")],
+        vmids: vec!["104".parse().expect("an id")],
+        protected: true,
+        ..tier(Access::Operate)
+    };
+    let lost = Matchers { protected: true, ..tier(Access::Destroy) };
+    let allow = Effect::Allow { per_hour: None };
+    let rules = vec![
+        line("protected", 1, allow.clone(), one),
+        line("operate", 2, allow, tier(Access::Operate)),
+        line("destroy", 3, ask, lost),
+    ];
+    let policy = Policy::try_new(rules, Defaults::default()).expect("three lines");
+    Guard::new(Arc::new(policy))
 }
 
 fn app(fleet: Arc<Fleet>) -> App {

@@ -80,6 +80,7 @@ async fn a_reader_may_ask_what_only_reads() {
     let estate = Estate::start("agent").await;
     let mut guarded = options("api");
     guarded.mode = guard::Mode::Guarded;
+    guarded.guard = mcp_tools::gate::Guard::default();
     let app = mcp_tools::build_app(std::sync::Arc::clone(&estate.cx.fleet), &guarded).unwrap();
     let ask = async |args: serde_json::Value| {
         let cx = mcp_protocol::CallContext::detached(app.caller().clone());
