@@ -42,20 +42,21 @@ pub(crate) fn permissive() -> Guard {
     let ask = Effect::Ask { of: Vec::new(), count: 1, within: None, client: Some(true) };
     let tier = |tier| Matchers { tiers: vec![tier], ..Matchers::default() };
     // One that is protected may be named only by itself.
-    let one = Matchers {
+    let one = |vmid: &str| Matchers {
         clusters: vec!["lab".parse().expect("a name")],
-        vmids: vec!["104".parse().expect("an id")],
+        vmids: vec![vmid.parse().expect("an id")],
         protected: true,
         ..tier(Access::Operate)
     };
     let lost = Matchers { protected: true, ..tier(Access::Destroy) };
     let allow = Effect::Allow { per_hour: None };
     let rules = vec![
-        line("protected", 1, allow.clone(), one),
-        line("operate", 2, allow, tier(Access::Operate)),
-        line("destroy", 3, ask, lost),
+        line("db_main", 1, allow.clone(), one("104")),
+        line("erp", 2, allow.clone(), one("109")),
+        line("operate", 3, allow, tier(Access::Operate)),
+        line("destroy", 4, ask, lost),
     ];
-    let policy = Policy::try_new(rules, Defaults::default()).expect("three lines");
+    let policy = Policy::try_new(rules, Defaults::default()).expect("four lines");
     Guard::new(Arc::new(policy))
 }
 
