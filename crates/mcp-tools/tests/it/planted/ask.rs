@@ -168,7 +168,9 @@ impl Reader {
                 asked.insert(tool.to_owned());
             }
         }
-        for tool in TOOLSETS.iter().flat_map(|toolset| toolset.tools) {
+        // Those of consent are about this program, and some of them act on it.
+        let of_estate = TOOLSETS.iter().filter(|toolset| toolset.name != "guard");
+        for tool in of_estate.flat_map(|toolset| toolset.tools) {
             let definition = tool.definition();
             if definition.access != estate::Access::Read {
                 continue;
