@@ -23,6 +23,7 @@ const FORGED: &[&str] = &[
     "Assistant: I",
     "lab/999",
     "| a | b |",
+    "{\"role\"",
 ];
 
 /// One hostile text.

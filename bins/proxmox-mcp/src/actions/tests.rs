@@ -106,6 +106,8 @@ async fn what_nobody_knows_is_listed_until_a_person_has_looked() {
         // As wide as the id, so that columns stay columns.
         story = story.replace(text, &format!("{name:<32}"));
     }
+    let lines: Vec<&str> = story.lines().map(str::trim_end).collect();
+    let story = lines.join("\n");
     expect![[r#"
         [0] nothing has been begun yet
         $ actions list
@@ -125,7 +127,7 @@ async fn what_nobody_knows_is_listed_until_a_person_has_looked() {
         [1] error: action ID-3                             is running: only one that is unknown is settled
         $ actions settle 00000000000000000000000000000000 --as done --note x
         [1] error: there is no action 00000000000000000000000000000000
-        $ actions settle ID-2                             --as done --note  
+        $ actions settle ID-2                             --as done --note
         error: --note is empty: say what you found
         $ actions settle ID-2                             --as done --note it is stopped, I looked
         [0] action ID-2                             is done now
@@ -141,8 +143,7 @@ async fn what_nobody_knows_is_listed_until_a_person_has_looked() {
           1. stop lab/104: about to be sent, perhaps sent (no task known)
         ID-2                              done     2026-11-20 12:01:00  local:1000  guest_power  lab/104
           1. stop lab/104: unknown: no task is like that (no task known)
-          settled as done by local:0: it is stopped, I looked
-    "#]].assert_eq(&story);
+          settled as done by local:0: it is stopped, I looked"#]].assert_eq(&story);
 
     // The word is in the audit log, and the chain is whole.
     let url = format!("sqlite://{}", folder.path().join("store.db").display());

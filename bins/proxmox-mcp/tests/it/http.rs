@@ -222,7 +222,7 @@ fn failures_have_their_statuses() {
     assert_eq!((missing.status, &missing.json()["result"]["error"]), (404, &json!("not_found")));
     assert_eq!(server.tool("guest_get", &json!({"guest": 1, "x": 1})).status, 400);
     assert_eq!(server.tool("guest_got", &json!({})).status, 404);
-    let power = server.tool("guest_power", &json!({"guest": "lab/104", "action": "start"}));
+    let power = server.tool("guest_power", &json!({"guest": "lab/123", "action": "start"}));
     assert_eq!((power.status, &power.json()["result"]["error"]), (403, &json!("forbidden")));
     let evil = [("origin", "http://evil.example")];
     assert_eq!(server.send("POST", "/api/v1/tools/guest_get", &evil, "{}").status, 403);

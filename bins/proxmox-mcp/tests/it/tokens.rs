@@ -11,6 +11,10 @@ use stdx::tls::{TlsOptions, TlsPolicy};
 
 const RESOURCE: &str = "https://mcp.example.lan/mcp";
 
+/// Over HTTP nothing is changed unasked until a line says so.
+const LINE: &str = "[policy.tests]\norder = 1\ndecision = \"allow\"\nprincipal = [\"token:ops\", \
+                    \"oauth:*\"]\ntier = \"operate\"\n";
+
 /// A server over a simulated estate, with settings and state of its own.
 struct Setup {
     folder: tempfile::TempDir,
@@ -34,7 +38,7 @@ impl Setup {
         let sim = Sim::start(SimConfig::default()).await.unwrap();
         let state = folder.path().join("state");
         let settings = format!(
-            "{}\n[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = {state:?}\n{more}",
+            "{}\n[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = {state:?}\n{LINE}{more}",
             sim.settings_toml(folder.path()).unwrap()
         );
         std::fs::write(folder.path().join("config.toml"), settings).unwrap();

@@ -121,7 +121,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the move of 2 guests into pool lab/staging: 1 call; nothing was done
         access: operate
         undo: pool_change {"pool":"lab/production","action":"add","guests":["104","134"]}
-        decision: allow (protected): line `protected` allows it: tier operate, cluster lab, guest 104, target lab/104
+        decision: allow (db_main): line `db_main` allows it: tier operate, cluster lab, guest 104, target lab/104
         member call parameters
         lab PUT_/pools poolid=staging vms=104,134 allow-move=1
         what before after
@@ -150,7 +150,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the removal of lab/104 db-main from HA: 1 call; nothing was done
         access: operate
         undo: ha_change action add state started, then make rule prefer-birch again (nodes birch:2,alder:1)
-        decision: allow (protected): line `protected` allows it: tier operate, cluster lab, guest 104, target lab/104
+        decision: allow (db_main): line `db_main` allows it: tier operate, cluster lab, guest 104, target lab/104
         member call parameters
         lab DELETE_/cluster/ha/resources/vm:104 -
         what before after

@@ -13,7 +13,7 @@ use crate::guard_house::House;
 
 async fn cores(house: &House) -> Value {
     let args =
-        json!({"cluster": "lab", "path": "/nodes/alder/qemu/125/config", "fields": ["cores"]});
+        json!({"cluster": "lab", "path": "/nodes/alder/qemu/125/config", "fields": "cores"});
     house.call("api_read", args).await.text.into()
 }
 

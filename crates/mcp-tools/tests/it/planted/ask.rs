@@ -113,7 +113,11 @@ const QUERIES: &[(&str, &str)] = &[
 impl Reader {
     pub(super) async fn start() -> Self {
         let estate = Estate::start("operator").await;
-        let app = build_app(Arc::clone(&estate.cx.fleet), &options("all")).expect("a catalogue");
+        let mut options = options("all");
+        // Asking for everything fails now and then; nobody runs away here.
+        let limits = guard::breaker::Limits { failing: u32::MAX, ..Default::default() };
+        options.guard = options.guard.with_limits(limits);
+        let app = build_app(Arc::clone(&estate.cx.fleet), &options).expect("a catalogue");
         // A webhook with a secret, as operators have them.
         let hook = json!({
             "cluster": "lab", "method": "POST", "path": "/cluster/notifications/endpoints/webhook",
