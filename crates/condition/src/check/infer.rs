@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
                     let ty = self.infer(element)?;
                     of = Some(match of {
                         None => ty,
-                        Some(before) => Ty::joined(before, ty),
+                        Some(before) => Ty::joined(before, &ty),
                     });
                 }
                 Ok(Ty::List(Box::new(of.unwrap_or(Ty::Any))))
@@ -251,7 +251,7 @@ impl<'a> Checker<'a> {
             }
             (operators::CONDITIONAL, [if_, then, else_]) => {
                 self.truth(&call.args[0], if_)?;
-                Ok(then.clone().joined(else_.clone()))
+                Ok(then.clone().joined(else_))
             }
             (operators::EQUALS | operators::NOT_EQUALS, [one, other]) => {
                 if one.compares(other) {
@@ -277,7 +277,7 @@ impl<'a> Checker<'a> {
                 [one, other],
             ) => {
                 if one.is_number() && other.is_number() {
-                    return Ok(one.clone().joined(other.clone()));
+                    return Ok(one.clone().joined(other));
                 }
                 Err(self.mixed(expr, "calculates with", one, other))
             }

@@ -75,10 +75,11 @@ impl Ty {
     /// Whether values of the two can be equal at all.
     pub(super) fn compares(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Any, _) | (_, Self::Any) => true,
-            (Self::Int | Self::Float, Self::Int | Self::Float) => true,
+            (Self::Any, _)
+            | (_, Self::Any)
+            | (Self::Int | Self::Float, Self::Int | Self::Float)
+            | (Self::Record(_) | Self::Open, Self::Record(_) | Self::Open) => true,
             (Self::List(one), Self::List(other)) => one.compares(other),
-            (Self::Record(_) | Self::Open, Self::Record(_) | Self::Open) => true,
             _ => self == other,
         }
     }
@@ -95,7 +96,7 @@ impl Ty {
     }
 
     /// What is one or the other.
-    pub(super) fn joined(self, other: Self) -> Self {
-        if self == other { self } else { Self::Any }
+    pub(super) fn joined(self, other: &Self) -> Self {
+        if self == *other { self } else { Self::Any }
     }
 }
