@@ -95,9 +95,9 @@ impl Default for Limits {
         Self {
             identical: 6,
             failing: 20,
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
             fast: Duration::from_secs(2),
-            pause: Duration::from_secs(300),
+            pause: Duration::from_mins(5),
         }
     }
 }
@@ -227,7 +227,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn call<'a>(what: &'a str, access: Access, failed: bool) -> Call<'a> {
+    fn call(what: &str, access: Access, failed: bool) -> Call<'_> {
         Call { principal: "local:1000", what, access, failed, took: Duration::from_millis(5) }
     }
 

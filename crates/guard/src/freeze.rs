@@ -6,11 +6,8 @@
 use estate::Access;
 use jiff::Timestamp;
 
+use crate::approval::{Decider, NotAllowed, Way};
 pub use crate::ports::Freeze;
-use crate::{
-    Principal,
-    approval::{Decider, NotAllowed, Way},
-};
 
 /// What a call to the estate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +18,10 @@ pub enum Purpose {
     Revert,
 }
 
-/// A freeze stops it.
+/// A freeze stops it; says whose, since when, and who lifts it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("all changes are frozen by {by} since {since}{}: {reason}; a person lifts it with `proxmox-mcp freeze lift`", its_end(*until))]
-pub struct Frozen {
-    by: Principal,
-    since: Timestamp,
-    until: Option<Timestamp>,
-    reason: String,
-}
+#[error("{0}")]
+pub struct Frozen(String);
 
 fn its_end(until: Option<Timestamp>) -> String {
     until.map_or_else(String::new, |until| format!(" until {until}"))
@@ -46,12 +38,12 @@ impl Freeze {
         if access == Access::Read || purpose == Purpose::Revert || !self.holds(now) {
             return Ok(());
         }
-        Err(Frozen {
-            by: self.by.clone(),
-            since: self.since,
-            until: self.until,
-            reason: one_line(&self.reason),
-        })
+        let (by, since, end) = (&self.by, self.since, its_end(self.until));
+        let reason = one_line(&self.reason);
+        Err(Frozen(format!(
+            "all changes are frozen by {by} since {since}{end}: {reason}; a person lifts it with \
+             `proxmox-mcp freeze lift`"
+        )))
     }
 
     /// Whether this person may lift it. `calls_tools` says whether tools are called as this very
@@ -83,7 +75,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::approval::Approver;
+    use crate::{Principal, approval::Approver};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

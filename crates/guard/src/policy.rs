@@ -241,7 +241,7 @@ impl Policy {
     }
 
     /// What becomes of a call that a line would allow, but more often than it allows: it asks.
-    pub fn beyond_budget(&self, asked: &Asked<'_>, decided: Decided) -> Decided {
+    pub fn beyond_budget(&self, asked: &Asked<'_>, decided: &Decided) -> Decided {
         let limit = decided.unasked_per_hour.unwrap_or_default();
         Decided {
             decision: Decision::Ask(self.defaults.ask(asked.access)),
@@ -307,7 +307,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             unasked_per_hour: 5,
-            within: Duration::from_secs(3600),
+            within: Duration::from_hours(1),
             client: ClientTrust::default(),
         }
     }

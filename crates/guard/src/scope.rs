@@ -579,9 +579,9 @@ mod tests {
         ("[abcd]", name(), name(), tags, proptest::option::of(98_u32..118)).prop_map(
             |(cluster, node, pool, tags, vmid)| Target {
                 node,
+                vmid,
                 pool,
                 tags,
-                vmid,
                 ..Target::new(crate::policy::TargetKind::Guest, cluster, "x")
             },
         )

@@ -38,8 +38,8 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn when(source: &str) -> Option<condition::Condition> {
-    Some(condition::Condition::compile(source, SHAPE).unwrap())
+fn when(source: &str) -> condition::Condition {
+    condition::Condition::compile(source, SHAPE).unwrap()
 }
 
 /// One call of the local user.
@@ -199,7 +199,10 @@ fn the_first_line_that_fits_decides_and_says_why() {
             "forced",
             20,
             ask(&["alice", "bob"], 2),
-            Matchers { when: when("has(args.force) && args.force == true"), ..Matchers::default() },
+            Matchers {
+                when: Some(when("has(args.force) && args.force == true")),
+                ..Matchers::default()
+            },
         ),
         line(
             "web",
@@ -323,8 +326,11 @@ fn what_cannot_be_told_is_decided_on_the_safe_side() {
         [call(json!({"size": 5})), call(json!({"size": 50})), call(json!({"size": "many"}))];
     let mut all = String::new();
     for effect in [ALLOW, ask(&[], 1), DENY] {
-        let matchers =
-            Matchers { when: about_size(), tiers: vec![Access::Operate], ..Matchers::default() };
+        let matchers = Matchers {
+            when: Some(about_size()),
+            tiers: vec![Access::Operate],
+            ..Matchers::default()
+        };
         let policy = Policy::try_new(vec![line("size", 1, effect, matchers)], Defaults::default());
         all.push_str(&table(&policy.unwrap(), &calls));
     }
@@ -367,7 +373,7 @@ fn beyond_its_budget_a_call_asks() {
         now: &now,
     };
     let decided = policy.decide(&asked);
-    let beyond = policy.beyond_budget(&asked, decided.clone());
+    let beyond = policy.beyond_budget(&asked, &decided);
     expect![[r#"
         allow default.additive (up to 5 an hour)
         it only adds, which the local user may up to 5 times an hour
@@ -495,7 +501,7 @@ mod properties {
                         vmids,
                         hours,
                         protected,
-                        when: source.and_then(when),
+                        when: source.map(when),
                         ..Matchers::default()
                     }
                 },

@@ -163,8 +163,12 @@ fn owner_of(volume: &str) -> Option<String> {
     let name = parts.last()?;
     let words: Vec<&str> = name.split(['-', '.']).collect();
     match words.as_slice() {
-        ["vm" | "base" | "subvol" | "basevol", id, ..] if is_id(id) => Some((*id).to_owned()),
-        ["vzdump", "qemu" | "lxc" | "openvz", id, ..] if is_id(id) => Some((*id).to_owned()),
+        ["vm" | "base" | "subvol" | "basevol", id, ..]
+        | ["vzdump", "qemu" | "lxc" | "openvz", id, ..]
+            if is_id(id) =>
+        {
+            Some((*id).to_owned())
+        }
         _ => None,
     }
 }

@@ -255,7 +255,7 @@ impl Passage<'_> {
                 let policy = self.options.guard.policy();
                 let about = (&case.form, case.targets.as_slice());
                 Ok(self.asking(self.name, &self.args, case.access, about, |asked| {
-                    policy.beyond_budget(asked, decided.clone())
+                    policy.beyond_budget(asked, &decided)
                 }))
             }
             Err(spent) => Err(self.refused(&spent.to_string())),

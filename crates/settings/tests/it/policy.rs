@@ -22,7 +22,7 @@ fn nothing_written_is_the_built_in_lines() {
     assert_eq!(settings.policy.defaults().unasked_per_hour, 5);
     assert_eq!(settings.guard.own_guest, OwnGuest::Auto);
     assert_eq!(settings.guard.protected_tags, ["protected"]);
-    assert_eq!(settings.guard.commit_confirm, Duration::from_secs(120));
+    assert_eq!(settings.guard.commit_confirm, Duration::from_mins(2));
     assert!(!settings.guard.frozen);
 }
 
