@@ -232,7 +232,7 @@ fn table(actions: &[Action], zone: &TimeZone) -> String {
             cell(&action.target),
         ]
     });
-    let text = output::columns(std::iter::once(head).chain(rows).collect());
+    let text = output::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
     let mut lines = text.lines();
     let mut out: Vec<String> = lines.next().into_iter().map(str::to_owned).collect();
     for (line, action) in lines.zip(actions) {

@@ -158,7 +158,7 @@ fn table(found: &[Approval]) -> String {
             clean(&it.summary),
         ]
     });
-    output::columns(std::iter::once(head).chain(rows).collect())
+    output::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 async fn show(

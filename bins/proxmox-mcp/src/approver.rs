@@ -53,7 +53,7 @@ pub(crate) fn run(command: ApproverCommand) -> anyhow::Result<ExitCode> {
         bail!("a name is made of a-z, 0-9 and _, at most 40 characters");
     }
     if totp {
-        return add_codes(&name, out.unwrap_or_else(|| code_file(&name)));
+        return add_codes(&name, &out.unwrap_or_else(|| code_file(&name)));
     }
     let own = estate::sources(&source).search_path().into_iter().next().unwrap_or_default();
     let path = out.unwrap_or_else(|| own.join(proof::file_name(&name)));
@@ -77,8 +77,8 @@ pub(crate) fn run(command: ApproverCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn add_codes(name: &str, path: PathBuf) -> anyhow::Result<ExitCode> {
-    let path = std::path::absolute(&path).context("find out where the secret goes")?;
+fn add_codes(name: &str, path: &Path) -> anyhow::Result<ExitCode> {
+    let path = std::path::absolute(path).context("find out where the secret goes")?;
     if path.exists() {
         bail!("{} exists: remove it first, or say --out", path.display());
     }

@@ -45,13 +45,13 @@ impl Said {
 }
 
 /// Columns that are as wide as their widest cell; the last one is left as it is.
-pub(crate) fn columns<const N: usize>(rows: Vec<[String; N]>) -> String {
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut text = String::new();
     let width = |column: usize| {
         rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    for row in &rows {
+    for row in rows {
         for (column, cell) in row.iter().enumerate() {
             let is_last = column + 1 == N;
             let width = widths[column];

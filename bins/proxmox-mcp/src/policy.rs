@@ -23,6 +23,7 @@ use crate::{
 
 /// What to do with the policy.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once from the command line")]
 pub(crate) enum PolicyCommand {
     /// Say what would become of a call: which line decides, and why. Reads the estate, changes nothing
     #[command(after_help = EXPLAIN_EXAMPLES)]

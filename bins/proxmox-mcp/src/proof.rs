@@ -104,7 +104,7 @@ fn keys_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let is_key = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("approver-") && name.ends_with(".key")
+        name.starts_with("approver-") && path.extension().is_some_and(|end| end == "key")
     };
     let mut found: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_key).collect();

@@ -38,6 +38,7 @@ Examples:
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once from the command line")]
 pub(crate) enum TokenCommand {
     /// Make a token; it is printed once, and only its hash is kept.
     #[command(after_help = NEW_EXAMPLES)]
@@ -226,7 +227,7 @@ fn table(tokens: &[TokenInfo], now: Timestamp, zone: &TimeZone) -> String {
         let used = info.last_used.map_or("never".to_owned(), |day| day.to_string());
         [info.name.clone(), info.scope.to_string(), day(info.created, zone), ends, used]
     });
-    output::columns(std::iter::once(head).chain(rows).collect())
+    output::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 /// A moment as people here write it, to the minute.

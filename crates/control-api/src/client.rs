@@ -23,7 +23,7 @@ use crate::types::{
 /// The address in the handshake: a Unix socket has none, and nobody resolves it.
 const ADDRESS: &str = "ws://localhost/";
 /// The longest that a call may take; [`Client::wait`] asks for less each time.
-const CALL: Duration = Duration::from_secs(60);
+const CALL: Duration = Duration::from_mins(1);
 /// The longest that the manager is asked to wait at a time.
 const WAIT_SECS: u64 = 30;
 /// The largest message, an answer with its object and text included.

@@ -79,12 +79,9 @@ pub(crate) async fn decide(
         Ok(body) => body,
         Err(problem) => return problem.into_response(),
     };
-    let agrees = match choice(&body) {
-        Some(agrees) => agrees,
-        None => {
-            let text = "Nothing was decided: the form has neither approve nor refuse in it.";
-            return html(StatusCode::BAD_REQUEST, &notice(text));
-        }
+    let Some(agrees) = choice(&body) else {
+        let text = "Nothing was decided: the form has neither approve nor refuse in it.";
+        return html(StatusCode::BAD_REQUEST, &notice(text));
     };
     match pages.decide(&link, agrees).await {
         Ok(page) => {

@@ -378,6 +378,7 @@ fn short(text: &str) -> String {
 }
 
 /// What a port says, as callers are told it.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(crate) fn port(error: PortError) -> Error {
     let kind = match error.kind() {
         PortErrorKind::NotFound => ErrorKind::NotFound,

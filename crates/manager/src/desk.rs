@@ -124,7 +124,7 @@ impl Desk {
 
     /// The approval, if the peer may see it; another's looks like none.
     async fn find(&self, peer: &Peer, id: &str) -> Result<ports::Approval, Error> {
-        let shown: String = id.chars().filter(|c| c.is_ascii_alphanumeric()).take(40).collect();
+        let shown: String = id.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
         let missing =
             || Error::new(ErrorKind::NotFound, format!("find approval {shown}: there is none"));
         let id = id.parse().map_err(|_| missing())?;

@@ -166,9 +166,12 @@ mod tests {
     }
 
     async fn settle(ready: impl Fn() -> bool) {
-        testkit::wait_for("the supervisor", Duration::from_mins(10), async || match ready() {
-            true => testkit::Progress::Ready(()),
-            false => testkit::Progress::Pending("not yet".to_owned()),
+        testkit::wait_for("the supervisor", Duration::from_mins(10), async || {
+            if ready() {
+                testkit::Progress::Ready(())
+            } else {
+                testkit::Progress::Pending("not yet".to_owned())
+            }
         })
         .await;
     }

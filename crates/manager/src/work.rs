@@ -228,9 +228,8 @@ impl Engine {
         for approval in open.iter().rev() {
             inner.tell(approval);
             match approval.state {
-                ApprovalState::Pending => {}
                 ApprovalState::Approved => self.begin(approval.id),
-                _ => continue,
+                _ => {}
             }
         }
         inner.show(&open).await;
@@ -384,7 +383,7 @@ pub struct LogChannel;
 
 #[async_trait]
 impl ConsentChannel for LogChannel {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "log"
     }
 

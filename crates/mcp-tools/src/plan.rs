@@ -235,9 +235,12 @@ pub(crate) enum Doing {
 
 /// What is done around the one call of a step, as part of it.
 pub(crate) struct Around {
-    before: Box<dyn FnOnce() -> Boxed<()> + Send>,
-    after: Box<dyn FnOnce(Running, StepOutcome) -> Boxed<Result<StepOutcome, ToolError>> + Send>,
+    before: Before,
+    after: After,
 }
+
+type Before = Box<dyn FnOnce() -> Boxed<()> + Send>;
+type After = Box<dyn FnOnce(Running, StepOutcome) -> Boxed<Result<StepOutcome, ToolError>> + Send>;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Settle = Box<dyn FnOnce(Cx, Done) -> Boxed<Result<Report, ToolError>> + Send>;

@@ -185,7 +185,9 @@ impl Redaction {
                     rest.iter_mut().for_each(Cell::redact);
                 }
             }
-            row.iter_mut().for_each(|cell| self.cell(cell));
+            for cell in row.iter_mut() {
+                self.cell(cell);
+            }
         }
         for column in &mut table.columns {
             if let Cow::Owned(clean) = self.line(column, CELL_CHARS) {

@@ -296,7 +296,7 @@ impl Served {
         let beyond = who.scope.as_ref().filter(|scope| !scope.allows(access));
         if let Some(scope) = beyond.filter(|_| !plan_only) {
             let refusal = Refusal::Scope { scope: scope.access, needed: access };
-            return Err(self.forbidden(&refusal, args));
+            return Err(self.forbidden(refusal, args));
         }
         if access == Access::Read && !plan_only {
             let fields = args.get("fields").and_then(Value::as_str).filter(|_| self.selects);
@@ -332,7 +332,7 @@ impl Served {
         }
     }
 
-    fn forbidden(&self, refusal: &Refusal, args: JsonObject) -> ToolError {
+    fn forbidden(&self, refusal: Refusal, args: JsonObject) -> ToolError {
         let error = ToolError::new(format!("{}: {refusal}", self.name)).of_kind(Kind::Forbidden);
         if self.tool.as_action().is_none() {
             return error;

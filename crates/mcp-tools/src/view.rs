@@ -297,7 +297,7 @@ fn guest(cluster: &ClusterKey, kind: GuestKind, row: Resource) -> Option<Guest> 
 fn node(row: Resource) -> Option<Node> {
     Some(Node {
         name: row.node?,
-        status: known(row.status),
+        status: known(&row.status),
         cpu: row.cpu.unwrap_or_default(),
         cpus: row.max_cpu.unwrap_or_default(),
         mem: row.memory_bytes.unwrap_or_default(),
@@ -312,7 +312,7 @@ fn storage(row: Resource) -> Option<Storage> {
     Some(Storage {
         name: row.storage?,
         node: row.node?,
-        status: known(row.status),
+        status: known(&row.status),
         shared: row.shared,
         plugin: row.plugin.unwrap_or_default(),
         content: row.content,
@@ -321,8 +321,8 @@ fn storage(row: Resource) -> Option<Storage> {
     })
 }
 
-fn known(status: String) -> String {
-    if status.is_empty() { "unknown".to_owned() } else { inert(&status) }
+fn known(status: &str) -> String {
+    if status.is_empty() { "unknown".to_owned() } else { inert(status) }
 }
 
 /// A name as one word without marks: it stands in sentences, and no server is made to check what its

@@ -73,9 +73,10 @@ impl<W: Write> Line<'_, W> {
         let text = String::from_utf8_lossy(&bytes);
         // JSON writes escapes in letters but hides as it is what cannot be seen. Where there are
         // colors, the escapes are ours and the fields were looked at one by one.
-        let text = match text.contains('\u{1b}') {
-            true => text,
-            false => stdx::untrusted::text(&text, usize::MAX).into_owned().into(),
+        let text = if text.contains('\u{1b}') {
+            text
+        } else {
+            stdx::untrusted::text(&text, usize::MAX).into_owned().into()
         };
         self.inner.write_all(self.redactor.text(&text).as_bytes())
     }

@@ -53,7 +53,7 @@ fn measure(work: &dyn Fn()) -> Result<Duration> {
     for _ in 0..ROUNDS {
         work();
     }
-    Ok((on_processor()? - begin) / ROUNDS)
+    Ok(on_processor()?.saturating_sub(begin) / ROUNDS)
 }
 
 /// How long this thread has run.

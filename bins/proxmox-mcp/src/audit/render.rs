@@ -50,7 +50,7 @@ pub(crate) fn table(records: &[AuditRecord], zone: &TimeZone) -> String {
             untrusted::line(&record.payload, DETAIL).into_owned(),
         ]
     });
-    crate::output::columns(std::iter::once(head).chain(rows).collect())
+    crate::output::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 /// What `verify` says to people.

@@ -8,7 +8,7 @@ use testkit::{Progress, wait_for};
 
 use crate::{http, serve};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An estate whose tasks take their time, and the settings of programs over it.
 pub(crate) struct Setup {
@@ -24,7 +24,10 @@ impl Setup {
         let state = folder.path().join("state");
         let members = sim.settings_toml(folder.path()).unwrap();
         let policy = "[policy.tests]\norder = 1\ndecision = \"allow\"\nprincipal = \"local:*\"\ntier = \"operate\"";
-        let server = format!("mode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = {state:?}");
+        let server = format!(
+            "mode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = \"{}\"",
+            state.display()
+        );
         let config = folder.path().join("config.toml");
         std::fs::write(&config, format!("{members}\n[server]\n{server}\n{policy}\n")).unwrap();
         Self { _sim: sim, _folder: folder, config }

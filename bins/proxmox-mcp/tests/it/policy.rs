@@ -1,6 +1,6 @@
 //! `policy explain` and `policy show`: what they say, on the simulated estate and of a file.
 
-use std::process::Command;
+use std::{fmt::Write as _, process::Command};
 
 use expect_test::expect;
 
@@ -81,7 +81,7 @@ fn what_would_become_of_calls_is_said_with_the_line() {
         &["--as", "local:1000", "--tool", "no_such_tool"],
         &["--as", "root", "--tool", "guests_list"],
     ] {
-        all.push_str(&format!("$ {}\n{}\n", args.join(" "), explain(args)));
+        let _ = writeln!(all, "$ {}\n{}", args.join(" "), explain(args));
     }
     expect![[r#"
         $ --as local:1000 --tool guests_list

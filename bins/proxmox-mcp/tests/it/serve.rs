@@ -1,6 +1,7 @@
 //! `serve` as a client starts it: lines in, lines out, and nothing else.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -204,13 +205,17 @@ async fn what_no_token_can_use_is_not_listed_and_said_to_be_so() {
         std::fs::write(&ca, &target.ca_pem).unwrap();
         let urls: Vec<_> = target.nodes.iter().map(|node| &node.url).collect();
         let token = target.token("readonly");
-        settings.push_str(&format!(
-            "[{product}.{}]\nendpoints = {urls:?}\ntoken_id = {:?}\ntoken = {:?}\nca_file = {ca:?}\n",
-            target.key, token.id, token.secret,
-        ));
+        let _ = write!(
+            settings,
+            "[{product}.{}]\nendpoints = {urls:?}\ntoken_id = {:?}\ntoken = {:?}\nca_file = \"{}\"\n",
+            target.key,
+            token.id,
+            token.secret,
+            ca.display(),
+        );
     }
     let state = folder.path().join("state");
-    settings.push_str(&format!("[server]\nmode = \"trusted\"\nstate_dir = {state:?}\n"));
+    let _ = writeln!(settings, "[server]\nmode = \"trusted\"\nstate_dir = \"{}\"", state.display());
     let config = folder.path().join("config.toml");
     std::fs::write(&config, settings).unwrap();
     let mut server = Server::start(&["--config", config.to_str().unwrap()]);

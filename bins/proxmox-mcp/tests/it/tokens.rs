@@ -38,8 +38,9 @@ impl Setup {
         let sim = Sim::start(SimConfig::default()).await.unwrap();
         let state = folder.path().join("state");
         let settings = format!(
-            "{}\n[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = {state:?}\n{LINE}{more}",
-            sim.settings_toml(folder.path()).unwrap()
+            "{}\n[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]\nstate_dir = \"{}\"\n{LINE}{more}",
+            sim.settings_toml(folder.path()).unwrap(),
+            state.display()
         );
         std::fs::write(folder.path().join("config.toml"), settings).unwrap();
         let tls = TlsOptions { policy: TlsPolicy::Insecure, server_name: None };

@@ -58,6 +58,8 @@ impl ProtectedResource {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use expect_test::expect;
 
@@ -88,7 +90,8 @@ mod tests {
             ["https://mcp.example:8443/mcp", "https://a.example", "https://a.example/x/mcp/"]
         {
             let made = ProtectedResource::new(resource, &issuers, &scopes).unwrap();
-            places += &format!("{resource}\n  {}\n  {}\n", made.url(), made.paths().join("\n  "));
+            let paths = made.paths().join("\n  ");
+            let _ = writeln!(places, "{resource}\n  {}\n  {paths}", made.url());
         }
         expect![[r#"
             https://mcp.example:8443/mcp

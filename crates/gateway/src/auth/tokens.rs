@@ -52,6 +52,7 @@ pub struct Tokens {
 #[derive(Default)]
 struct State {
     /// What the file looked like when it was read; `Some(None)` where there was none.
+    #[expect(clippy::option_option, reason = "not looked at, no file, a file")]
     seen: Option<Option<Stamp>>,
     /// The rows by id; `None` where the file could not be read.
     rows: Option<Arc<HashMap<String, Row>>>,

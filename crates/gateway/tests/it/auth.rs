@@ -309,7 +309,8 @@ async fn no_message_holds_a_token() {
     ];
     for broken in [false, true] {
         if broken {
-            std::fs::write(setup.path(), format!("[token.\"{secret}\"]\nhash = \"{secret}\"\n"))
+            // Broken for whatever the secret is: a bracket is missing.
+            std::fs::write(setup.path(), format!("[token.\"{secret}\"\nhash = \"{secret}\"\n"))
                 .unwrap();
         }
         for shape in &shapes {

@@ -107,7 +107,7 @@ async fn approvals_are_listed_shown_decided_and_waited_for() {
     let told = changes.next().await.unwrap().unwrap();
     assert_eq!((told.id.as_str(), told.state.as_str()), (asked.id.to_string().as_str(), "pending"));
     let listed = client.approvals(ApprovalFilter::pending()).await.unwrap();
-    assert_eq!(listed, [told.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&told));
     let shown = client.approval(&told.id).await.unwrap();
     assert_eq!(shown.form["tool"], "guest_delete");
     assert_eq!(shown.text, "deletion of lab/104 web");
@@ -129,7 +129,7 @@ async fn approvals_are_listed_shown_decided_and_waited_for() {
     let code = Proof::Code { approver: "ada".to_owned(), code: "287082".to_owned() };
     assert!(!format!("{code:?}").contains("287082"));
     assert_eq!(client.decide(decision(code)).await.unwrap().decisions[0].approver, "ada");
-    let done = client.wait(&told.id, Duration::from_secs(60)).await.unwrap();
+    let done = client.wait(&told.id, Duration::from_mins(1)).await.unwrap();
     assert_eq!(
         (done.state.as_str(), done.result.unwrap()["did"].as_str()),
         ("done", Some("guest_delete"))

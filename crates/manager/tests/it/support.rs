@@ -167,7 +167,7 @@ impl Worker for Toiler {
 
 #[async_trait]
 impl ConsentChannel for Heard {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "heard"
     }
 

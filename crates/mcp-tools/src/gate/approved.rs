@@ -16,6 +16,7 @@ use crate::{error::ToolError, explain::usual_transport, report::Report};
 /// What became of an approval when it was to be run.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "made once per approval")]
 pub enum Ran {
     /// It was run, and this is how it is now: done, failed or unknown.
     Run(Approval),

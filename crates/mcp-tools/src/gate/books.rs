@@ -56,8 +56,12 @@ impl Gate {
 
     /// What became of an action whose program is gone.
     pub(super) async fn journal_settled(&self, action: &Action, state: ActionState, lead: &str) {
-        let tasks: Vec<&str> =
-            action.intents.iter().filter_map(|it| it.upid.as_ref()).map(|it| it.as_str()).collect();
+        let tasks: Vec<&str> = action
+            .intents
+            .iter()
+            .filter_map(|it| it.upid.as_ref())
+            .map(estate::Upid::as_str)
+            .collect();
         let mut outcome = lead.to_owned();
         self.options.redaction.text(&mut outcome);
         let payload = json!({

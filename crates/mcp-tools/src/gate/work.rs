@@ -100,8 +100,16 @@ impl Work {
     ///
     /// # Errors
     /// Changes are stopped, or what is about to be sent cannot be written down.
-    pub(crate) async fn permit(self: &Arc<Self>, sending: Sending) -> Result<Permit, ToolError> {
+    pub(crate) async fn permit(
+        self: &Arc<Self>,
+        mut sending: Sending,
+    ) -> Result<Permit, ToolError> {
         let now = self.cx.now();
+        // What is written down is looked at by people and never sent again: no secret in it.
+        for (_, value) in sending.calls.iter_mut().flat_map(|call| &mut call.params) {
+            self.redaction.text(value);
+        }
+        self.redaction.text(&mut sending.what);
         let number = {
             let mut trail = self.trail();
             let calls = sending.calls.iter().map(said);
@@ -392,8 +400,11 @@ impl Permit {
         work.trail().open.iter().any(|(open, has_task)| open == number && *has_task)
     }
 
-    async fn note(&self, end: StepEnd) {
+    async fn note(&self, mut end: StepEnd) {
         let Some((work, number)) = &self.0 else { return };
+        if let StepEnd::NotSent(why) | StepEnd::Failed(why) | StepEnd::Unknown(why) = &mut end {
+            work.redaction.text(why);
+        }
         {
             let mut trail = work.trail();
             trail.open.retain(|(open, _)| open != number);

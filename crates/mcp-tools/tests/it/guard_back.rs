@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use crate::guard_house::House;
 
 async fn cores(house: &House) -> Value {
-    let args =
-        json!({"cluster": "lab", "path": "/nodes/alder/qemu/125/config", "fields": "cores"});
+    let args = json!({"cluster": "lab", "path": "/nodes/alder/qemu/125/config", "fields": "cores"});
     house.call("api_read", args).await.text.into()
 }
 

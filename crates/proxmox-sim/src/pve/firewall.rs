@@ -96,6 +96,7 @@ fn digest(call: &Call<'_>, level: &str) -> String {
     digest40(&format!("{rules:?}{options:?}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn options(call: &mut Call<'_>, level: String) -> Answer {
     let mut shown = call.cluster().common.firewall.options.get(&level).cloned().unwrap_or_default();
     if level == "cluster" && !shown.contains_key("enable") {
@@ -116,6 +117,7 @@ fn set_options(call: &mut Call<'_>, level: String) -> Answer {
     data(Value::Null)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn rules(call: &mut Call<'_>, level: String) -> Answer {
     let digest = digest(call, &level);
     let rules = call.cluster().common.firewall.rules.get(&level);
@@ -134,6 +136,7 @@ fn position(call: &Call<'_>, level: &str) -> Result<usize, Fault> {
     at.ok_or_else(|| Fault::param("pos", format!("no rule at position {}", call.arg("pos"))))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn rule(call: &mut Call<'_>, level: String) -> Answer {
     let at = position(call, &level)?;
     let mut row = call.cluster().common.firewall.rules[&level][at].clone();
@@ -223,6 +226,7 @@ fn change(call: &mut Call<'_>, level: String) -> Answer {
     data(Value::Null)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn delete(call: &mut Call<'_>, level: String) -> Answer {
     let at = position(call, &level)?;
     unmoved(call, &level)?;
@@ -232,11 +236,13 @@ fn delete(call: &mut Call<'_>, level: String) -> Answer {
     data(Value::Null)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn aliases(call: &mut Call<'_>, level: String) -> Answer {
     let found = call.cluster().common.firewall.aliases.get(&level);
     data(found.cloned().unwrap_or_default())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every handler of a level takes it so")]
 fn sets(call: &mut Call<'_>, level: String) -> Answer {
     let sets = call.cluster().common.firewall.sets.keys();
     let names = sets.filter(|(at, _)| *at == level).map(|(_, name)| json!({"name": name}));

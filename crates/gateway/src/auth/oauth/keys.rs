@@ -56,7 +56,7 @@ struct State {
 struct Key {
     id: Option<String>,
     algorithm: Option<KeyAlgorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// What can be said without asking the issuer.
@@ -189,9 +189,9 @@ impl State {
         let fitting = keys.filter(|key| {
             let is_named = id.is_none_or(|id| key.id.as_deref() == Some(id));
             let is_for_it = key.algorithm.is_none_or(|known| known == algorithm.into());
-            is_named && is_for_it && key.key.family() == algorithm.family()
+            is_named && is_for_it && key.decoding.family() == algorithm.family()
         });
-        fitting.take(MAX_TRIED).map(|key| key.key.clone()).collect()
+        fitting.take(MAX_TRIED).map(|key| key.decoding.clone()).collect()
     }
 }
 
@@ -218,7 +218,7 @@ fn usable(value: Value) -> Option<Key> {
         return None;
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    Some(Key { id: jwk.common.key_id, algorithm: jwk.common.key_algorithm, key })
+    Some(Key { id: jwk.common.key_id, algorithm: jwk.common.key_algorithm, decoding: key })
 }
 
 #[cfg(test)]

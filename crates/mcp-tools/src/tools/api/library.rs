@@ -41,10 +41,13 @@ pub struct Library {
     folder: Option<PathBuf>,
     members: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Known>>>>>,
     /// The versions of nodes, by member and node.
-    nodes: Mutex<BTreeMap<(String, NodeName), (Timestamp, Option<String>)>>,
+    nodes: Mutex<Versions>,
     schemas: Mutex<BTreeMap<(Product, String), Arc<Schema>>>,
     bundled: Mutex<BTreeMap<Product, Arc<Schema>>>,
 }
+
+/// When each node was asked for its version, and what it said.
+type Versions = BTreeMap<(String, NodeName), (Timestamp, Option<String>)>;
 
 /// The schema that speaks for a member.
 #[derive(Clone, Debug)]

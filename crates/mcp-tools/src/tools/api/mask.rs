@@ -82,7 +82,9 @@ fn walk(redactor: &Redactor, path: &str, value: &mut Value) {
             {
                 blank(value);
             }
-            items.iter_mut().for_each(|item| walk(redactor, path, item));
+            for item in items.iter_mut() {
+                walk(redactor, path, item);
+            }
         }
         _ => redactor.json(value),
     }
