@@ -227,9 +227,8 @@ impl Engine {
         inner.forget_all_but(&open).await;
         for approval in open.iter().rev() {
             inner.tell(approval);
-            match approval.state {
-                ApprovalState::Approved => self.begin(approval.id),
-                _ => {}
+            if approval.state == ApprovalState::Approved {
+                self.begin(approval.id);
             }
         }
         inner.show(&open).await;

@@ -1,5 +1,7 @@
 //! The daemon as a process: it starts once, answers, tells the service manager, and ends as it is told.
 
+#![expect(clippy::unwrap_used, reason = "a test whose program cannot be started has failed")]
+
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use proxmox_sim::{Sim, SimConfig};
 use testkit::{Progress, wait_for};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A simulated estate with a manager's settings.
 struct House {
@@ -55,7 +57,8 @@ impl House {
         let settings = sim.settings_toml(folder.path()).unwrap();
         let config = folder.path().join("config.toml");
         let state = folder.path().join("state");
-        let text = format!("{settings}\n[server]\nstate_dir = {state:?}\n{more}");
+        let state = state.display();
+        let text = format!("{settings}\n[server]\nstate_dir = \"{state}\"\n{more}");
         std::fs::write(&config, text).unwrap();
         Self { _sim: sim, folder, config }
     }

@@ -132,6 +132,7 @@ fn calls_tell_what_they_touch() {
     "#]].assert_eq(&table);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `json!` gives it")]
 fn config(value: Value) -> Value {
     let mut config = json!({"digest": "d", "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0"});
     let fields = value.as_object().unwrap().clone();

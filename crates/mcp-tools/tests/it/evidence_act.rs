@@ -7,6 +7,7 @@ use crate::{
     vault_run::{estate, planned},
 };
 
+#[expect(clippy::needless_pass_by_value, reason = "as `json!` gives it")]
 fn change(cluster: &str, kind: &str, action: &str, job: &str, set: Value) -> Value {
     json!({"cluster": cluster, "kind": kind, "action": action, "job": job, "set": set})
 }

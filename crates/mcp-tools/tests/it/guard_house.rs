@@ -226,6 +226,7 @@ pub(crate) fn line(name: &str, order: u32, effect: Effect, matchers: Matchers) -
     Rule { name: name.to_owned(), order, about: None, matchers, effect }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "an outcome is looked at once")]
 fn answered(outcome: Outcome) -> Answer {
     let failed = outcome.is_failure();
     let answer = outcome.answer().expect("an answer, not a question");

@@ -26,7 +26,7 @@ fn left(approval: Option<guard::ports::ApprovalId>) -> NewAction {
         unasked: true,
         steps: 1,
         owner: "a program that is gone".to_owned(),
-        call: KeptCall { tool: "guest_power".to_owned(), arguments: Default::default() },
+        call: KeptCall { tool: "guest_power".to_owned(), arguments: serde_json::Map::default() },
     }
 }
 

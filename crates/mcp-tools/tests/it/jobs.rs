@@ -27,7 +27,7 @@ use testkit::{Progress, wait_for};
 
 use crate::{estate::Estate, guard_house::line, surface::options};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An estate whose tasks take their time, and what all apps over it share.
 struct Office {

@@ -67,9 +67,9 @@ fn tools() -> String {
                 .unwrap_or_default();
             let names = schema.get("properties").and_then(|properties| properties.as_object());
             let names = names.into_iter().flat_map(|properties| properties.keys());
-            let names = names.map(|name| match required.contains(&name.as_str()) {
-                true => format!("**`{name}`**"),
-                false => format!("`{name}`"),
+            let names = names.map(|name| {
+                let is_required = required.contains(&name.as_str());
+                if is_required { format!("**`{name}`**") } else { format!("`{name}`") }
             });
             let _ = writeln!(
                 out,

@@ -331,6 +331,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "as `json!` gives it")]
     fn asked_of(level: &Level, set: Value, unset: &[&str]) -> Result<Options, String> {
         let set = set.as_object().cloned().unwrap_or_default();
         let unset = unset.iter().map(|name| (*name).to_owned()).collect();
