@@ -94,9 +94,11 @@ impl Jobs {
         stop: CancellationToken,
     ) -> Option<Arc<Claim>> {
         let now = stage.borrow().clone();
+        let mut label = label.to_owned();
+        self.redaction.text(&mut label);
         let job = NewJob {
             owner: cx.call.caller().subject().to_owned(),
-            label: stdx::untrusted::line(label, 200).into_owned(),
+            label: stdx::untrusted::line(&label, 200).into_owned(),
             refs: self.refs(steps, &now).write(),
             created: cx.now(),
         };

@@ -294,6 +294,7 @@ async fn the_day_of_use_is_kept() {
 
 #[tokio::test]
 async fn no_message_holds_a_token() {
+    listen_everywhere();
     let (log, told) = mpsc::channel();
     let _guard = tracing::dispatcher::set_default(&tracing::Dispatch::new(Recorder(log)));
     let setup = Setup::new();
@@ -331,6 +332,16 @@ async fn no_message_holds_a_token() {
 
 /// Sends every field of every event to a channel.
 pub(crate) struct Recorder(pub(crate) mpsc::Sender<String>);
+
+/// Lets every event be told, to nobody: one whose place in the code is met for the first time by a
+/// thread without a subscriber, while another thread sets its own, would be told to nobody ever.
+pub(crate) fn listen_everywhere() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let (log, _) = mpsc::channel();
+        tracing::subscriber::set_global_default(Recorder(log)).expect("no other is global");
+    });
+}
 
 struct Fields(String);
 

@@ -284,6 +284,7 @@ async fn an_issuer_in_trouble_is_never_taken_at_its_word() {
         };
         issuer.reply(path, reply);
         let server = issuer.trusted_by(|_| {});
+        crate::auth::listen_everywhere();
         let (log, told) = std::sync::mpsc::channel();
         let guard =
             tracing::dispatcher::set_default(&tracing::Dispatch::new(crate::auth::Recorder(log)));

@@ -367,10 +367,13 @@ impl Passage<'_> {
         let ports = options.guard.ports();
         let id = match ports {
             Some(ports) => {
+                // Before it is cut: half a secret is not known for one.
+                let mut target = (*what).to_owned();
+                options.redaction.text(&mut target);
                 let action = NewAction {
                     principal: self.who.principal.clone(),
                     tool: self.name.to_owned(),
-                    target: stdx::untrusted::line(what, 200).into_owned(),
+                    target: stdx::untrusted::line(&target, 200).into_owned(),
                     digest: form.digest(),
                     approval: terms.approval,
                     access: *access,
