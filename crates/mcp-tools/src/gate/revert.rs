@@ -55,7 +55,9 @@ pub(super) fn back(passage: &Passage<'_>, plan: &Plan) -> Option<Back> {
     let before = plan.changes.iter().map(|it| (it.key.clone(), Value::from(it.before.as_str())));
     let mut before = Value::Object(before.collect::<Map<_, _>>());
     passage.options.redaction.json(&mut before);
-    let what = stdx::untrusted::line(&plan.what, 200).into_owned();
+    let mut what = plan.what.clone();
+    passage.options.redaction.text(&mut what);
+    let what = stdx::untrusted::line(&what, 200).into_owned();
     Some(Back { tool, args: args.clone(), what, target, before })
 }
 
