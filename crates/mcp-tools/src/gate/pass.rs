@@ -368,7 +368,7 @@ impl Passage<'_> {
         let id = match ports {
             Some(ports) => {
                 // Before it is cut: half a secret is not known for one.
-                let mut target = (*what).to_owned();
+                let mut target = (*what).clone();
                 options.redaction.text(&mut target);
                 let action = NewAction {
                     principal: self.who.principal.clone(),
