@@ -1,7 +1,7 @@
 //! The API as the server itself describes it: read once, searched, and used to check calls.
 //!
 //! [`Schema::parse`] takes what a server publishes for its API viewer and keeps a compact form of
-//! it. [`search`] finds endpoints by words, [`Schema::locate`] by path, and [`Schema::check`] turns
+//! it. [`search()`] finds endpoints by words, [`Schema::locate`] by path, and [`Schema::check`] turns
 //! a method, a concrete path and parameters into a [`Request`](crate::Request), or into a list of
 //! what is wrong with them and what would be right. [`cache`] keeps published texts on disk.
 //!

@@ -2,7 +2,7 @@
 //! approved.
 //!
 //! - [`lock`] elects the owner; the losers attach to it over the control socket.
-//! - [`ControlSocket`] and [`serve`] are its door: who calls is what the system says of the peer.
+//! - [`ControlSocket`] and [`serve()`] are its door: who calls is what the system says of the peer.
 //! - [`Desk`] answers the control API, [`Deciding`] takes decisions, and [`approve`] is what proves
 //!   whose they are.
 //! - [`Engine`] runs what was approved, through a [`Worker`].

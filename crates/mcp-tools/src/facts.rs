@@ -1,7 +1,7 @@
 //! What a change touches, as policy looks at it: where it is, its pool and tags, and whether it is
 //! protected.
 //!
-//! What is touched is told by the planned calls themselves ([`touched`]), not by what a caller says;
+//! What is touched is told by the planned calls themselves ([`touched()`]), not by what a caller says;
 //! the facts are read from the estate just then ([`of_plan`]). What cannot be read refuses the call:
 //! nobody can tell then whether it is protected.
 

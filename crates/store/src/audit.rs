@@ -2,7 +2,7 @@
 //!
 //! A record's hash is the SHA-256 of `proxmox-mcp/audit/v1\0`, its number, its time, then
 //! principal, action, target and payload each behind its length, then the hash before it. So a
-//! record that was changed, taken out or put in breaks the chain at that place, and [`verify`]
+//! record that was changed, taken out or put in breaks the chain at that place, and [`verify()`]
 //! names it. What a chain alone cannot show is that its *end* was cut off, or that all of it was
 //! written anew: signed [`Checkpoint`]s do.
 

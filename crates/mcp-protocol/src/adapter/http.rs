@@ -58,7 +58,7 @@ const UNSUPPORTED_VERSION: i32 = -32022;
 /// An answer that comes within this needs no stream of events.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Serves requests; see [`crate::HttpService`].
+/// Serves requests; see `HttpService`.
 pub(crate) struct Endpoint {
     options: HttpOptions,
     doors: Doors,
