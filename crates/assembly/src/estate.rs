@@ -195,7 +195,11 @@ fn guard_of(loaded: &Loaded, is_demo: bool) -> Guard {
     let settings = &loaded.settings.guard;
     let policy = if is_demo {
         // Whoever tries the demo decides by themselves, and nothing of it is real.
-        let defaults = Defaults { client: ClientTrust::Everything, ..settings.defaults.clone() };
+        let defaults = Defaults {
+            client: ClientTrust::Everything,
+            trusts_http: true,
+            ..settings.defaults.clone()
+        };
         Policy::try_new(loaded.settings.policy.rules().to_vec(), defaults)
             .unwrap_or_else(|_| loaded.settings.policy.clone())
     } else {

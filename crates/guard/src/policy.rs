@@ -69,6 +69,9 @@ pub struct Defaults {
     pub within: Duration,
     /// What an answer that is given in the MCP client counts for.
     pub client: ClientTrust,
+    /// Whether `--mode trusted` trusts callers over HTTP, too. No setting says so, since a line of the
+    /// policy names who may do what; it is for an estate that is nobody's, such as a simulated one.
+    pub trusts_http: bool,
 }
 
 /// What an answer that is given in the MCP client counts for.
@@ -309,6 +312,7 @@ impl Default for Defaults {
             unasked_per_hour: 5,
             within: Duration::from_hours(1),
             client: ClientTrust::default(),
+            trusts_http: false,
         }
     }
 }

@@ -193,6 +193,7 @@ impl Loader<'_> {
                 unasked_per_hour: raw.unasked_per_hour,
                 within: Duration::from_secs(raw.ask_within_secs),
                 client,
+                ..Defaults::default()
             },
             client_within: Duration::from_secs(raw.client_within_secs),
             budget: Budget {

@@ -124,7 +124,7 @@ fn what_would_become_of_calls_is_said_with_the_line() {
         $ --as token:n8n --tool guest_power guest=lab/125 action=start
         would     ask any approver, or the person at the client, within 60 minutes; silence refuses
         line      default.http
-        because   a caller over HTTP changes nothing unasked until a line of the policy names it as its `principal`
+        because   a caller over HTTP changes nothing unasked until a line of the policy names it as its `principal`; with `--mode trusted` everybody may, as this estate is simulated
         call      guest_power as token:n8n by http in mode guarded, operate (only adds)
         touches   lab/125 dev-bela (node alder, pool lab, tags dev)
         plan      start of lab/125 dev-bela (digest)

@@ -69,10 +69,18 @@ pub(super) fn decide(about: &About<'_>, defaults: &Defaults) -> Decided {
         return decided(ask(), "default.stop", why);
     }
     match asked.transport {
+        Transport::Http if defaults.trusts_http && asked.mode == Mode::Trusted => {}
         Transport::Http => {
-            let why = "a caller over HTTP changes nothing unasked until a line of the policy names \
-                       it as its `principal`";
-            return decided(ask(), "default.http", why.to_owned());
+            let flag = if defaults.trusts_http {
+                "; with `--mode trusted` everybody may, as this estate is simulated"
+            } else {
+                ""
+            };
+            let why = format!(
+                "a caller over HTTP changes nothing unasked until a line of the policy names it as its \
+                 `principal`{flag}"
+            );
+            return decided(ask(), "default.http", why);
         }
         Transport::Local if asked.principal.kind() == PrincipalKind::Local => {}
         Transport::Local | Transport::Channel | Transport::Automation => {

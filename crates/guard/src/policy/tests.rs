@@ -71,6 +71,33 @@ fn said(decided: &Decided) -> String {
     said
 }
 
+/// An estate that is nobody's lets trusted callers over HTTP operate it, and nothing more.
+#[test]
+fn callers_over_http_are_trusted_where_the_estate_is_simulated() {
+    let defaults = Defaults { trusts_http: true, ..Defaults::default() };
+    let policy = Policy::try_new(Vec::new(), defaults).unwrap();
+    let token = Principal::token("demo").unwrap();
+    let decide = |access, nature, mode| {
+        let decided = policy.decide(&Asked {
+            principal: &token,
+            transport: Transport::Http,
+            tool: "guest_power",
+            toolsets: &["default"],
+            access,
+            nature,
+            targets: &[guest(104)],
+            args: &json!({}),
+            mode,
+            now: &now(),
+        });
+        decided.line
+    };
+    assert_eq!(decide(Access::Operate, Nature::Ordinary, Mode::Trusted), "default.trusted");
+    assert_eq!(decide(Access::Operate, Nature::Additive, Mode::Guarded), "default.http");
+    assert_eq!(decide(Access::Operate, Nature::Cuts, Mode::Trusted), "default.stop");
+    assert_eq!(decide(Access::Destroy, Nature::Ordinary, Mode::Trusted), "default.destroy");
+}
+
 /// The built-in lines, for every kind of caller, tier, nature, mode and protection.
 #[test]
 fn the_whole_table_of_the_built_in_lines() {
