@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -19,6 +21,8 @@ const EITHER: &str = "application/json, text/event-stream";
 pub(super) struct Http {
     pub(super) client: Client,
     url: String,
+    /// The next request's id.
+    requests: Arc<AtomicU64>,
 }
 
 /// A session's stream of what the server says by itself; it is open as long as this lives.
@@ -45,7 +49,9 @@ pub(super) fn plain_client() -> Result<Client> {
 
 impl Http {
     pub(super) fn new(url: &str) -> Result<Self> {
-        Ok(Self { client: plain_client()?, url: url.to_owned() })
+        // `initialize` is request 1.
+        let requests = Arc::new(AtomicU64::new(2));
+        Ok(Self { client: plain_client()?, url: url.to_owned(), requests })
     }
 
     /// Calls a tool by one stateless request; the answer as it came, JSON or a stream of events.
@@ -99,7 +105,9 @@ impl Http {
     /// Calls a tool within a session; the answer as it came: JSON, or events where there was progress
     /// to tell before it.
     pub(super) async fn call_in_session(&self, session: &str, call: &Value) -> Result<String> {
-        let body = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call});
+        // A session refuses an id of which it still has a request to answer.
+        let id = self.requests.fetch_add(1, Ordering::Relaxed);
+        let body = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call});
         let request = self.client.post(&self.url).header("accept", EITHER);
         let request = request.header("content-type", "application/json");
         let request = request.header("mcp-session-id", session);

@@ -16,8 +16,9 @@ use super::{GUESTS, NODES, goal, guest_status, heading, percentile, row, server}
 use crate::sim::Sim;
 use crate::workspace::path;
 
-/// Changes run unasked.
-const MODE: &str = "[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]";
+/// Changes run unasked, over HTTP too, and as many as are wanted.
+const MODE: &str = "[server]\nmode = \"trusted\"\ntoolsets = [\"all\"]\n\n[guard]\nchanges_per_hour = 0\n\n\
+                    [policy.bench]\norder = 1\ndecision = \"allow\"\ntier = \"operate\"\n";
 /// How many are in flight, and how many calls a round has then.
 const LEVELS: [(usize, usize); 3] = [(1, 100), (8, 200), (64, 400)];
 /// So many changes are told as streams, one after the other.
