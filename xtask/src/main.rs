@@ -108,7 +108,7 @@ enum Task {
     },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
-        /// Only this one: schema, path, rpc or condition.
+        /// Only this one: schema, path, rpc, condition, redact or shown.
         target: Option<String>,
         /// For how long each runs.
         #[arg(long, value_name = "SECONDS", default_value_t = 600)]
