@@ -77,13 +77,32 @@ pub fn keys(event: &Event) -> BTreeSet<Key> {
     // A cluster alone is too much in common, unless the event is about the cluster itself.
     let is_narrow = address != cluster.as_str();
     let is_of_cluster = matches!(event.kind.family(), "cluster" | "quorum" | "ceph" | "monitor");
-    if is_narrow || is_of_cluster {
-        for window in windows(event.time, WINDOW_SECS) {
-            let family = family(&event.kind).to_owned();
-            keys.insert(Key::Subject { family, address: address.clone(), window });
+    // Tasks of one node have nothing in common but the node; a task is known by its name.
+    let is_named_task = event.kind.family() == "task" && subject.upid.is_some();
+    if (is_narrow || is_of_cluster) && !is_named_task {
+        keys.extend(of_subject(&event.kind, &address, event.time));
+    }
+    // Of one backup run a mail and a task list name the node, a webhook the job, a line of a log the
+    // guest. A node makes one run after another, so the node and the time are enough in common.
+    if let (Some(node), "backup") = (&subject.node, event.kind.family()) {
+        let address = format!("{}/node/{}", cluster.as_str(), node.as_str());
+        let started = subject.upid.as_ref().map(estate::Upid::started);
+        for time in started.into_iter().chain([event.time]) {
+            keys.extend(of_subject(&event.kind, &address, time));
         }
     }
     keys
+}
+
+/// The keys of a report of this kind about that address ([`crate::Subject::address`]) at that time.
+/// A source that knows what else its report is about, such as the guests of a backup run, adds their
+/// keys to those that the event has by itself.
+pub fn of_subject(kind: &Kind, address: &str, time: Timestamp) -> [Key; 2] {
+    windows(time, WINDOW_SECS).map(|window| Key::Subject {
+        family: family(kind).to_owned(),
+        address: address.to_owned(),
+        window,
+    })
 }
 
 /// Kinds that tell of the same fact in other words belong to one family.
@@ -195,6 +214,28 @@ mod tests {
         let lab = Subject { cluster: Some("lab".parse().unwrap()), ..Subject::default() };
         assert!(event(Kind::AuthFailed, lab.clone(), 0).keys.is_empty());
         assert!(!event(Kind::QuorumLost, lab, 0).keys.is_empty());
+    }
+
+    #[test]
+    fn tasks_of_a_node_are_told_apart_and_backup_runs_are_found_by_it() {
+        let task = |upid: &str| {
+            let node = Some("pve1".parse().unwrap());
+            Subject { node, upid: Some(upid.parse().unwrap()), ..cluster() }
+        };
+        let first = task("UPID:pve1:000002D6:000C8274:6B033EDA:qmstart:300:root@pam:");
+        let second = task("UPID:pve1:000002D7:000C8275:6B033EDB:qmstop:301:root@pam:");
+        let (one, two) =
+            (event(Kind::TaskFinished, first, 0), event(Kind::TaskFailed, second.clone(), 5));
+        assert!(!share(&one, &two));
+        let run =
+            Subject { job: Some("nightly".to_owned()), node: second.node.clone(), ..cluster() };
+        let (hook, list) =
+            (event(Kind::BackupFailed, run, 0), event(Kind::BackupFailed, second, 60));
+        assert!(share(&hook, &list));
+    }
+
+    fn cluster() -> Subject {
+        Subject { cluster: Some("lab".parse().unwrap()), ..Subject::default() }
     }
 
     proptest! {

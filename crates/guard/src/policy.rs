@@ -33,7 +33,6 @@
 
 mod build;
 mod defaults;
-mod hours;
 mod nature;
 mod pattern;
 mod rule;
@@ -48,10 +47,10 @@ use serde_json::Value;
 
 pub use self::build::PolicyError;
 pub use self::defaults::LINES;
-pub use self::hours::{Hours, InvalidHours};
 pub use self::pattern::{InvalidPattern, Pattern, VmIds};
 pub use self::rule::{Effect, Matchers, Rule, SHAPE};
 use crate::{Mode, Principal};
+pub use stdx::{Hours, InvalidHours};
 
 /// All lines, checked, and the built-in ones behind them.
 #[derive(Clone, Debug)]

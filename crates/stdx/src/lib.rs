@@ -1,5 +1,5 @@
-//! What every crate shares and none of which knows Proxmox: clock, error chains, log field names,
-//! backoff, redaction, sealing, key files, TLS and HTTP clients.
+//! What every crate shares and none of which knows Proxmox: clock, hours of the week, error chains,
+//! log field names, backoff, redaction, sealing, key files, TLS and HTTP clients.
 //!
 //! ```
 //! use stdx::redact::Redactor;
@@ -18,6 +18,7 @@ pub mod clock;
 pub mod field;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hours;
 pub mod http;
 pub mod keyfile;
 pub mod redact;
@@ -28,3 +29,4 @@ pub mod untrusted;
 pub use backoff::Backoff;
 pub use chain::Chain;
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use hours::{Hours, InvalidHours};

@@ -2,7 +2,11 @@
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
-use jiff::{Timestamp, Zoned, civil::Weekday, tz::TimeZone};
+use jiff::{
+    Timestamp, Zoned,
+    civil::{self, Weekday},
+    tz::TimeZone,
+};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MINUTES_A_DAY: u16 = 24 * 60;
@@ -50,6 +54,27 @@ impl Hours {
     /// The same for a moment without a zone: hours that name none are UTC's then.
     pub fn contain_timestamp(&self, now: Timestamp) -> bool {
         self.contain(&now.to_zoned(TimeZone::UTC))
+    }
+
+    /// The first moment from `now` on that is outside; `None` where there is none, or where it is
+    /// further away than eight days.
+    pub fn end(&self, now: &Zoned) -> Option<Zoned> {
+        if !self.contain(now) {
+            return Some(now.clone());
+        }
+        let zone = self.zone.as_ref().map_or_else(|| now.time_zone(), |it| &it.zone);
+        let local = now.with_time_zone(zone.clone());
+        let until = civil::time((self.until / 60) as i8, (self.until % 60) as i8, 0, 0);
+        let mut day = local.date();
+        for _ in 0..=8 {
+            // A moment that a change of the clock leaves out is the one after the gap.
+            let end = day.to_datetime(until).to_zoned(zone.clone()).ok()?;
+            if end > local && !self.contain_local(&end) {
+                return Some(end);
+            }
+            day = day.tomorrow().ok()?;
+        }
+        None
     }
 
     /// Whether every moment of `other` is within.
@@ -239,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn the_end_is_the_first_moment_outside() {
+        let end = |hours: &str, now: &str| {
+            let hours: Hours = hours.parse().unwrap();
+            hours.end(&at(now)).map(|end| end.with_time_zone(TimeZone::UTC).timestamp().to_string())
+        };
+        let night = "22:00-07:00@Europe/Berlin";
+        assert_eq!(end(night, "2026-11-28T01:00[UTC]").as_deref(), Some("2026-11-28T06:00:00Z"));
+        assert_eq!(end(night, "2026-11-27T22:00[UTC]").as_deref(), Some("2026-11-28T06:00:00Z"));
+        assert_eq!(end(night, "2026-11-28T12:00[UTC]").as_deref(), Some("2026-11-28T12:00:00Z"));
+        // The clock goes forward in the night: by the clock on the wall it ends as ever.
+        assert_eq!(end(night, "2026-03-29T00:30[UTC]").as_deref(), Some("2026-03-29T05:00:00Z"));
+        // And back.
+        assert_eq!(end(night, "2026-10-24T23:30[UTC]").as_deref(), Some("2026-10-25T06:00:00Z"));
+        assert_eq!(
+            end("fri-sun/00:00-24:00", "2026-11-28T01:00[UTC]").as_deref(),
+            Some("2026-11-30T00:00:00Z")
+        );
+        assert_eq!(end("00:00-24:00", "2026-11-28T01:00[UTC]"), None);
+    }
+
+    #[test]
     fn garbage_is_named() {
         let wrong = [
             "",
@@ -275,6 +321,14 @@ mod tests {
         #[test]
         fn written_form_reads_back(hours in any_hours()) {
             prop_assert_eq!(hours.to_string().parse::<Hours>(), Ok(hours));
+        }
+
+        #[test]
+        fn what_ends_is_outside(hours in any_hours(), second in 0_i64..2_000_000_000) {
+            let now = Timestamp::from_second(second).unwrap().to_zoned(TimeZone::UTC);
+            if let Some(end) = hours.end(&now) {
+                prop_assert!(end >= now && !hours.contain(&end));
+            }
         }
 
         #[test]

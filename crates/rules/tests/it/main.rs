@@ -1,0 +1,4 @@
+//! What becomes of events.
+
+mod correlate;
+mod reports;
