@@ -95,9 +95,8 @@ impl Incidents {
         let about = |it: &Incident| {
             it.problems().iter().any(|problem| recovery::places(&problem.lead).contains(&place))
         };
-        let troubled = self.troubled.iter().filter_map(|id| self.all.get(id));
         let found: BTreeSet<IncidentId> =
-            troubled.filter(|it| about(it)).map(Incident::id).collect();
+            self.iter_troubled().filter(|it| about(it)).map(Incident::id).collect();
         for incident in &found {
             self.refresh(*incident);
         }
@@ -179,10 +178,14 @@ impl Incidents {
         self.all.values()
     }
 
+    /// Those in which something is or was wrong.
+    pub(crate) fn iter_troubled(&self) -> impl Iterator<Item = &Incident> {
+        self.troubled.iter().filter_map(|id| self.all.get(id))
+    }
+
     /// Those with something wrong.
     pub fn open(&self) -> impl Iterator<Item = &Incident> {
-        let troubled = self.troubled.iter().filter_map(|id| self.all.get(id));
-        troubled.filter(|it| it.open_problems().next().is_some())
+        self.iter_troubled().filter(|it| it.open_problems().next().is_some())
     }
 
     /// What was well again when.

@@ -88,6 +88,8 @@ pub struct Problem {
     pub last: Timestamp,
     /// How often it happened without having been well in between.
     pub times: u32,
+    /// Whether it only sums up narrower problems of the same incident.
+    pub is_summary: bool,
     /// What says that it is over.
     pub over: Option<Arc<Event>>,
     /// When it was over, this time and before, as far as that is known.
@@ -397,6 +399,7 @@ impl Problem {
             heard: stretch.iter().map(|it| it.received).min().unwrap_or(newest.received),
             last: newest.time,
             times: u32::try_from(gaps.count()).unwrap_or(u32::MAX).saturating_add(1),
+            is_summary: false,
             over: over.map(|event| Arc::clone(event)),
             mended,
         }
@@ -422,12 +425,16 @@ fn cover(problems: &mut [Problem]) {
         .iter()
         .map(|it| (it.lead.kind.clone(), it.narrowness(), it.last, it.over.clone()))
         .collect();
-    for problem in problems.iter_mut().filter(|it| it.over.is_none()) {
+    for problem in problems {
         let narrowness = problem.narrowness();
         let parts = || {
             let of_kind = narrow.iter().filter(|(kind, ..)| *kind == problem.lead.kind);
             of_kind.filter(|(_, other, ..)| *other > narrowness)
         };
+        problem.is_summary = parts().next().is_some();
+        if problem.over.is_some() || !problem.is_summary {
+            continue;
+        }
         let mut ends: BTreeSet<(Timestamp, usize)> = BTreeSet::new();
         let all_over = parts().enumerate().all(|(at, (.., over))| {
             over.as_ref().is_some_and(|event| {

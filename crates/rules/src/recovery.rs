@@ -26,6 +26,10 @@ pub fn is_problem(event: &Event) -> bool {
 /// for tasks what they do, since all tasks of one node have its address. `None` for what is
 /// known so little that nothing can be said to be the same.
 pub(crate) fn place(event: &Event) -> Option<String> {
+    // What this program says of itself is of no cluster.
+    if event.kind.family() == "monitor" {
+        return Some("monitor".to_owned());
+    }
     event.subject.cluster.as_ref()?;
     let address = event.subject.address();
     if event.kind.family() != "task" {

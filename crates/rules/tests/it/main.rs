@@ -1,4 +1,10 @@
 //! What becomes of events.
 
 mod correlate;
+mod day;
+mod lines;
 mod reports;
+mod stage;
+mod tell;
+mod watch;
+mod world;

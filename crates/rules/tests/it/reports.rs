@@ -60,6 +60,11 @@ impl Report {
         self
     }
 
+    pub(crate) fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
     pub(crate) fn title(mut self, title: &'static str) -> Self {
         self.title = title;
         self

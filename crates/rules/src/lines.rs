@@ -1,0 +1,320 @@
+//! The lines of the rules: each event goes through all of them, in their order.
+//!
+//! A line that fits changes the event, sends it to outputs, or drops it. Behind the lines of the
+//! settings stand two that are built in: what is a warning or worse and was sent nowhere goes to every
+//! output, and everything else is told in the daily digest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use condition::Condition;
+use event_core::{ComponentId, Event, Key, Severity, correlation::WINDOW_SECS};
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use crate::{
+    Limit, RuleError,
+    config::{Config, RuleConfig},
+    facts::{self, Field},
+};
+
+/// A line, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    name: String,
+    when: Option<Condition>,
+    severity: Option<Raise>,
+    config: RuleConfig,
+    route: BTreeSet<ComponentId>,
+    group_by: Vec<Field>,
+    steps: BTreeSet<Step>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Raise {
+    To(Severity),
+    AtLeast(Severity),
+}
+
+/// Somebody else is told after some time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Step {
+    pub(crate) after: SignedDuration,
+    pub(crate) to: BTreeSet<ComponentId>,
+}
+
+/// What became of an event in the lines: whom it is for, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The line that dropped it.
+    pub dropped: Option<String>,
+    /// The lines that fit, in order, and what each did.
+    pub lines: Vec<Fit>,
+    /// What follows for its incident.
+    pub(crate) plan: Plan,
+}
+
+/// A line that fits an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// The name of the line.
+    pub line: String,
+    /// What it did, in a few words.
+    pub did: String,
+}
+
+/// How an incident is told: what the lines of all its events say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) routes: BTreeSet<ComponentId>,
+    pub(crate) wait: Option<SignedDuration>,
+    pub(crate) repeat: Option<SignedDuration>,
+    pub(crate) steps: BTreeSet<Step>,
+    /// By the name of the line that sets it.
+    pub(crate) limits: BTreeMap<String, Limit>,
+}
+
+/// Compiles a condition of the settings.
+pub(crate) fn compile(
+    table: &str,
+    key: &'static str,
+    source: &str,
+) -> Result<Condition, RuleError> {
+    Condition::compile(source, facts::SHAPE)
+        .map_err(|error| RuleError::new(table, key, format!("`{source}`"), error.to_string()))
+}
+
+/// Fields of the settings.
+pub(crate) fn fields(
+    table: &str,
+    key: &'static str,
+    names: &[String],
+) -> Result<Vec<Field>, RuleError> {
+    let read = |name: &String| {
+        let hint = format!("name {}", Field::NAMES);
+        Field::parse(name).ok_or_else(|| {
+            RuleError::new(table, key, format!("names `{name}`, which is no field"), hint)
+        })
+    };
+    names.iter().map(read).collect()
+}
+
+/// All lines in their order, with those that are built in; everything that is wrong otherwise.
+pub(crate) fn build(config: &Config) -> Result<Vec<Line>, Vec<RuleError>> {
+    let mut problems = Vec::new();
+    let mut lines = Vec::new();
+    for (name, rule) in &config.rules {
+        match Line::try_new(name, rule, config) {
+            Ok(line) => lines.push(line),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    lines.sort_by(|one, other| {
+        (one.config.order, &one.name).cmp(&(other.config.order, &other.name))
+    });
+    // PBS calls it an info that a certificate could not be renewed.
+    let renewal = "event.kind == 'certificate.expiring' && event.source_kind != 'tasks'";
+    let acme = RuleConfig { when: Some(renewal.to_owned()), ..RuleConfig::default() };
+    let mut acme = Line::try_new("default.acme", &acme, config).map_err(|problem| vec![problem])?;
+    acme.severity = Some(Raise::AtLeast(Severity::Error));
+    lines.insert(0, acme);
+    Ok(lines)
+}
+
+/// The event as the lines make it, and what follows.
+pub(crate) fn judge(
+    lines: &[Line],
+    outputs: &BTreeSet<ComponentId>,
+    event: &Arc<Event>,
+) -> (Arc<Event>, Verdict) {
+    let mut event = Arc::clone(event);
+    let mut verdict = Verdict::default();
+    let mut values = None;
+    let mut is_sent = false;
+    for line in lines {
+        let looks = line.when.is_some();
+        if looks && !line.fits(values.get_or_insert_with(|| facts::of(&event))) {
+            continue;
+        }
+        let did = line.apply(&mut event, &mut verdict.plan);
+        // What a line changed later lines see.
+        values = None;
+        verdict.lines.push(Fit { line: line.name.clone(), did });
+        if line.config.drop {
+            verdict.dropped = Some(line.name.clone());
+            return (event, verdict);
+        }
+        is_sent |= !line.route.is_empty() || line.config.digest;
+        if line.config.last {
+            break;
+        }
+    }
+    if !is_sent {
+        let (line, did) = if event.severity >= Severity::Warning {
+            verdict.plan.routes.extend(outputs.iter().cloned());
+            ("default.alert", "is a warning or worse: every output".to_owned())
+        } else {
+            ("default.digest", "is told in the daily digest".to_owned())
+        };
+        verdict.lines.push(Fit { line: line.to_owned(), did });
+    }
+    (event, verdict)
+}
+
+// === impl Line ===
+
+impl Line {
+    fn try_new(name: &str, config: &RuleConfig, all: &Config) -> Result<Self, RuleError> {
+        let table = format!("rule.{name}");
+        let wrong =
+            |key, reason: String, hint: &str| Err(RuleError::new(&table, key, reason, hint));
+        let when = config.when.as_deref().map(|it| compile(&table, "when", it)).transpose()?;
+        let outputs = |key, names: &[String]| outputs(&table, key, names, all);
+        let route = outputs("route", &config.route)?;
+        let group_by = fields(&table, "group_by", &config.group_by)?;
+        let mut steps = BTreeSet::new();
+        for step in &config.escalate {
+            if step.to.is_empty() || step.after <= SignedDuration::ZERO {
+                let hint = "give each step `after`, more than 0, and `to`";
+                return wrong(
+                    "escalate",
+                    "has a step without a time or an output".to_owned(),
+                    hint,
+                );
+            }
+            steps.insert(Step { after: step.after, to: outputs("escalate", &step.to)? });
+        }
+        if config.drop && (!route.is_empty() || config.digest) {
+            let hint = "take out `drop`, or the outputs";
+            return wrong("drop", "drops what it also sends to somebody".to_owned(), hint);
+        }
+        if config.digest && !route.is_empty() {
+            let hint = "take out `digest`, or the outputs";
+            return wrong(
+                "digest",
+                "is for the digest only and has outputs as well".to_owned(),
+                hint,
+            );
+        }
+        if config.throttle.is_some_and(|it| it.count == 0 || it.per <= SignedDuration::ZERO) {
+            let hint = "let at least one message through, or route to the digest";
+            return wrong("throttle", "lets nothing through".to_owned(), hint);
+        }
+        let negative = |span: Option<SignedDuration>| span.is_some_and(|it| it.is_negative());
+        if negative(config.wait)
+            || config.repeat.is_some_and(|it| it < SignedDuration::from_mins(1))
+        {
+            let hint = "`wait` is at least 0, `repeat` at least a minute";
+            return wrong("repeat", "or `wait` is too short".to_owned(), hint);
+        }
+        let severity = config.severity.map(Raise::To);
+        let (name, config) = (name.to_owned(), config.clone());
+        Ok(Self { name, when, severity, config, route, group_by, steps })
+    }
+
+    /// A condition that cannot be told does not fit.
+    fn fits(&self, values: &Value) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds(values).unwrap_or(false))
+    }
+
+    fn apply(&self, event: &mut Arc<Event>, plan: &mut Plan) -> String {
+        let mut did = Vec::new();
+        let config = &self.config;
+        if config.drop {
+            return "drops it".to_owned();
+        }
+        let severity = match self.severity {
+            Some(Raise::To(severity)) => severity,
+            Some(Raise::AtLeast(severity)) => severity.max(event.severity),
+            None => event.severity,
+        };
+        if severity != event.severity {
+            did.push(format!("makes it {severity}"));
+            Arc::make_mut(event).severity = severity;
+        }
+        if let Some(title) = &config.title {
+            did.push("gives it a title".to_owned());
+            Arc::make_mut(event).title.clone_from(title);
+        }
+        if !config.labels.is_empty() {
+            let names: Vec<&str> = config.labels.keys().map(String::as_str).collect();
+            did.push(format!("puts on {}", names.join(", ")));
+            Arc::make_mut(event).labels.extend(config.labels.clone());
+        }
+        if !self.group_by.is_empty() {
+            did.push(format!("groups by {}", config.group_by.join(", ")));
+            let keys = self.group_keys(event);
+            Arc::make_mut(event).keys.extend(keys);
+        }
+        if !self.route.is_empty() {
+            did.push(format!("sends it to {}", config.route.join(", ")));
+            plan.routes.extend(self.route.iter().cloned());
+        }
+        if config.digest {
+            did.push("tells it in the daily digest".to_owned());
+        }
+        let limit = config.throttle.map(|limit| (self.name.clone(), limit));
+        let further = Plan {
+            routes: BTreeSet::new(),
+            wait: config.wait,
+            repeat: config.repeat,
+            steps: self.steps.clone(),
+            limits: limit.into_iter().collect(),
+        };
+        plan.join(further);
+        if did.is_empty() { "fits".to_owned() } else { did.join("; ") }
+    }
+
+    /// Events in a group share a key, as reports of one fact do.
+    fn group_keys(&self, event: &Event) -> [Key; 2] {
+        let window = event.time.as_second().div_euclid(WINDOW_SECS);
+        let parts: Vec<String> = self.group_by.iter().map(|field| field.of(event)).collect();
+        [window, window + 1].map(|window| {
+            let window = window.to_string();
+            let all =
+                ["group", &self.name, &window].into_iter().chain(parts.iter().map(String::as_str));
+            Key::Own(format!("group:{}", event_core::Fingerprint::of(all)))
+        })
+    }
+}
+
+fn outputs(
+    table: &str,
+    key: &'static str,
+    names: &[String],
+    all: &Config,
+) -> Result<BTreeSet<ComponentId>, RuleError> {
+    let known = || all.outputs.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let read = |name: &String| {
+        let id = all.outputs.contains_key(name).then(|| name.parse().ok()).flatten();
+        id.ok_or_else(|| {
+            let hint = match known() {
+                known if known.is_empty() => format!("add [output.{name}]; there is no output yet"),
+                known => format!("add [output.{name}], or take one of {known}"),
+            };
+            RuleError::new(table, key, format!("names `{name}`, which is no output"), hint)
+        })
+    };
+    names.iter().map(read).collect()
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The two together: whatever either wants, and the shorter time of both.
+    pub(crate) fn join(&mut self, other: Self) {
+        let shorter = |one: Option<SignedDuration>, other: Option<SignedDuration>| {
+            one.into_iter().chain(other).min()
+        };
+        self.routes.extend(other.routes);
+        self.wait = shorter(self.wait, other.wait);
+        self.repeat = shorter(self.repeat, other.repeat);
+        self.steps.extend(other.steps);
+        self.limits.extend(other.limits);
+    }
+}
