@@ -59,8 +59,7 @@ pub struct Taken {
 impl Incidents {
     /// Takes a report in.
     pub fn take(&mut self, event: &Arc<Event>) -> Taken {
-        let report = (event.source.id.clone(), event.source_key.clone());
-        if let Some(incident) = self.by_report.get(&report) {
+        if let Some(incident) = self.by_report.get(&report(event)) {
             let (incident, merged, touched) = (*incident, Vec::new(), BTreeSet::new());
             return Taken { incident, known: true, merged, touched };
         }
@@ -74,9 +73,11 @@ impl Incidents {
         for key in &event.keys {
             self.by_key.insert(key.clone(), incident);
         }
-        self.by_report.insert(report, incident);
-        if let Some(it) = self.all.get_mut(&incident) {
-            it.take(event);
+        self.by_report.insert(report(event), incident);
+        let counted = self.all.get_mut(&incident).and_then(|it| it.take(event));
+        if let Some(place) = counted {
+            // Told twice it would be counted twice; but a log keeps a report once.
+            self.by_report.remove(&(place.source, place.key));
         }
         self.refresh(incident);
         touched.remove(&incident);
@@ -140,11 +141,13 @@ impl Incidents {
             for key in gone.keys() {
                 self.by_key.insert(key.clone(), stays);
             }
-            for report in gone.known() {
-                self.by_report.insert(report.clone(), stays);
+            for event in gone.reports() {
+                self.by_report.insert(report(event), stays);
             }
             if let Some(stays) = self.all.get_mut(&stays) {
-                stays.swallow(gone);
+                for place in stays.swallow(gone) {
+                    self.by_report.remove(&(place.source, place.key));
+                }
             }
             for into in self.merged.values_mut().filter(|into| *into == id) {
                 *into = stays;
@@ -238,13 +241,17 @@ impl Incidents {
             for key in gone.keys() {
                 self.by_key.remove(key);
             }
-            for report in gone.known() {
-                self.by_report.remove(report);
+            for event in gone.reports() {
+                self.by_report.remove(&report(event));
             }
         }
         self.merged.retain(|_, into| self.all.contains_key(into));
         stale
     }
+}
+
+fn report(event: &Event) -> (ComponentId, SourceKey) {
+    (event.source.id.clone(), event.source_key.clone())
 }
 
 /// Whether no event of the list says that any of it is over.

@@ -50,7 +50,6 @@ pub struct Incident {
     problems: Vec<Problem>,
     /// All that it was ever found by, also of reports that are counted only.
     keys: BTreeSet<Key>,
-    known: BTreeSet<(ComponentId, SourceKey)>,
 }
 
 /// Where a report stands among others: by time, then by who told it.
@@ -162,7 +161,6 @@ impl Incident {
             told: None,
             problems: Vec::new(),
             keys: BTreeSet::new(),
-            known: BTreeSet::new(),
         }
     }
 
@@ -289,11 +287,6 @@ impl Incident {
         &self.keys
     }
 
-    /// Which reports it has had.
-    pub(crate) fn known(&self) -> &BTreeSet<(ComponentId, SourceKey)> {
-        &self.known
-    }
-
     pub(crate) fn acknowledge(&mut self, word: Word) {
         self.acknowledged.get_or_insert(word);
     }
@@ -306,33 +299,32 @@ impl Incident {
         self.told.get_or_insert(at);
     }
 
-    /// Takes a report in; `false` if it has it.
-    pub(crate) fn take(&mut self, event: &Arc<Event>) -> bool {
+    /// Takes a report in; gives one that is only counted from now on, if there are too many of one
+    /// thing.
+    pub(crate) fn take(&mut self, event: &Arc<Event>) -> Option<Place> {
         if self.reports.insert(Place::of(event), Arc::clone(event)).is_some() {
-            return false;
+            return None;
         }
         self.keys.extend(event.keys.iter().cloned());
-        self.known.insert((event.source.id.clone(), event.source_key.clone()));
         self.opened = self.opened.min(event.received);
         let same = |it: &&Place| self.reports[*it].fingerprint == event.fingerprint;
         let of_one: Vec<&Place> = self.reports.keys().filter(same).collect();
-        if of_one.len() > MOST_OF_ONE {
-            let middle = of_one[MOST_OF_ONE / 2].clone();
-            self.reports.remove(&middle);
-            self.uncounted += 1;
+        if of_one.len() <= MOST_OF_ONE {
+            return None;
         }
-        true
+        let middle = of_one[MOST_OF_ONE / 2].clone();
+        self.reports.remove(&middle);
+        self.uncounted += 1;
+        Some(middle)
     }
 
-    /// Takes in all that another one has.
-    pub(crate) fn swallow(&mut self, other: Self) {
-        for event in other.reports.into_values() {
-            self.take(&event);
-        }
+    /// Takes in all that another one has; gives the reports that are only counted from now on.
+    pub(crate) fn swallow(&mut self, other: Self) -> Vec<Place> {
+        let reports = other.reports.into_values();
+        let counted = reports.filter_map(|event| self.take(&event)).collect();
         self.opened = self.opened.min(other.opened);
         self.uncounted += other.uncounted;
         self.keys.extend(other.keys);
-        self.known.extend(other.known);
         let both = self.acknowledged.take().into_iter().chain(other.acknowledged);
         self.acknowledged = both.min_by_key(|word| word.at);
         // Two that are one are over only if both are.
@@ -342,6 +334,7 @@ impl Incident {
             .zip(other.closed)
             .map(|(one, other)| if one.at >= other.at { one } else { other });
         self.told = self.told.into_iter().chain(other.told).min();
+        counted
     }
 
     /// Finds out anew what is wrong and what is over.

@@ -303,6 +303,19 @@ fn what_is_over_for_long_is_forgotten_and_what_is_open_is_not() {
     assert_eq!(titles(&incidents), ["backup.failed lab/104"]);
 }
 
+/// Somebody tries passwords for hours.
+#[test]
+fn of_many_reports_of_one_thing_most_are_only_counted() {
+    let start = at("13:00:00");
+    let tries =
+        (0..500).map(|at| wrong(Kind::AuthFailed, later(start, at * 20)).node("alder").heard());
+    let incidents = taken(tries);
+    let only = incidents.iter().next().expect("it was taken");
+    assert_eq!((incidents.iter().count(), only.count(), only.reports().len()), (1, 500, 24));
+    assert_eq!(only.began(), start);
+    assert_eq!(only.problems()[0].last, later(start, 499 * 20));
+}
+
 /// Events that share some of a few keys, without anything else in common.
 fn tangle() -> impl Strategy<Value = Vec<Arc<Event>>> {
     let keys = proptest::collection::btree_set(0..12_u32, 0..4);

@@ -438,6 +438,25 @@ fn the_daily_digest_comes_also_when_all_is_well() {
     .assert_eq(&texts.join("--\n"));
 }
 
+/// By the clock on the wall, on the days on which it is moved as well.
+#[test]
+fn the_daily_digest_is_at_the_same_hour_all_year() {
+    let config = config(|config| {
+        config.zone = jiff::tz::TimeZone::get("Europe/Berlin").expect("known");
+    });
+    for (start, expected) in [
+        ("2026-03-27T12:00:00Z", ["28T07:00:00Z", "29T06:00:00Z", "30T06:00:00Z"]),
+        ("2026-10-23T12:00:00Z", ["24T06:00:00Z", "25T07:00:00Z", "26T07:00:00Z"]),
+    ] {
+        let start: jiff::Timestamp = start.parse().expect("valid");
+        let mut world = World::new(&config, start);
+        world.until(days(start, 3));
+        let times = world.delivered.iter().map(|it| it.message.written.to_string());
+        let times: Vec<String> = times.map(|it| it[8..].to_owned()).collect();
+        assert_eq!(times, expected);
+    }
+}
+
 /// Both were told before a third report says that they are one.
 #[test]
 fn of_two_that_become_one_the_second_says_where_it_goes_on() {
