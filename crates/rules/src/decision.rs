@@ -70,6 +70,8 @@ pub enum Decision {
     Dropped {
         /// Which event.
         event: EventId,
+        /// Where it would stand among others.
+        place: Place,
         /// The line.
         by: String,
     },

@@ -286,7 +286,8 @@ impl Step<'_> {
     fn take_event(&mut self, event: &Arc<Event>, existing: bool) {
         let (event, verdict) = self.rules.judge(event);
         if let Some(by) = &verdict.dropped {
-            self.out.push(Decision::Dropped { event: event.id, by: by.clone() });
+            let (place, by) = (Place::of(&event), by.clone());
+            self.out.push(Decision::Dropped { event: event.id, place, by });
             for incident in self.state.incidents.recover(&event) {
                 self.review(incident);
             }

@@ -49,6 +49,7 @@ mod message;
 mod meter;
 mod mute;
 mod recovery;
+mod replay;
 mod tell;
 mod watch;
 
@@ -64,4 +65,5 @@ pub use incident::{FLAP_WINDOW, FLAPS, Incident, IncidentId, Place, Problem, Sta
 pub use lines::{Fit, Verdict};
 pub use meter::{Measured, Room, Thresholds};
 pub use recovery::{Recoveries, is_problem};
+pub use replay::{Case, Fate, Happened, Mismatch, replay};
 pub use watch::{Estate, Job, Work};

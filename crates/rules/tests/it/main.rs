@@ -3,6 +3,7 @@
 mod correlate;
 mod day;
 mod lines;
+mod replay;
 mod reports;
 mod stage;
 mod tell;

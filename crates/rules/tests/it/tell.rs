@@ -92,10 +92,10 @@ fn what_is_over_at_once_is_not_told() {
     check(
         &mut world,
         &expect![[r#"
-        00:02:01 passed
-        02:03:01 ops new: error node.offline lab/alder
-        02:04:01 ops resolved quietly: error node.offline lab/alder
-    "#]],
+            00:02:01 f06e1087 passed untold
+            02:03:01 ops new: error node.offline lab/alder
+            02:04:01 ops resolved quietly: error node.offline lab/alder
+        "#]],
     );
 }
 
@@ -111,15 +111,15 @@ fn what_comes_and_goes_is_told_once() {
     check(
         &mut world,
         &expect![[r#"
-        00:01:01 passed
-        00:06:01 passed
-        00:11:01 ops new: error node.offline lab/alder
-        00:16:01 ops update quietly: error node.offline lab/alder
-        00:21:01 ops update quietly: error node.offline lab/alder
-        00:26:01 ops update quietly: error node.offline lab/alder
-        00:31:01 ops update quietly: error node.offline lab/alder
-        00:56:00 ops resolved quietly: error node.offline lab/alder
-    "#]],
+            00:01:01 f06e1087 passed untold
+            00:06:01 f06e1087 passed untold
+            00:11:01 ops new: error node.offline lab/alder
+            00:16:01 ops update quietly: error node.offline lab/alder
+            00:21:01 ops update quietly: error node.offline lab/alder
+            00:26:01 ops update quietly: error node.offline lab/alder
+            00:31:01 ops update quietly: error node.offline lab/alder
+            00:56:00 ops resolved quietly: error node.offline lab/alder
+        "#]],
     );
 }
 
@@ -215,12 +215,12 @@ fn silences_and_maintenance_hold_back_until_they_end() {
     check(
         &mut world,
         &expect![[r#"
-        00:20:11 ops held: silence disks of local:1000
-        00:30:11 ops new: error other pool
-        00:30:11 ops held: silence kernel of settings
-        01:10:00 ops new: error pool
-        02:30:01 ops new: error backup of 104 failed
-    "#]],
+            00:20:11 ops held of 379b2252: silence disks of local:1000, until 2026-11-21T16:00:00Z
+            00:30:11 ops new: error other pool
+            00:30:11 ops held of d4ea71e2: silence kernel of settings, until 2026-11-21T14:00:00Z
+            01:10:00 ops new: error pool
+            02:30:01 ops new: error backup of 104 failed
+        "#]],
     );
 }
 
@@ -242,14 +242,14 @@ fn what_follows_from_a_cluster_out_of_reach_is_not_told() {
     check(
         &mut world,
         &expect![[r#"
-        00:00:41 ops new: error edge's
-        00:00:41 ops held: default.cluster
-        00:01:21 ops new: error lab is out of reach
-        00:03:01 ops held: default.cluster
-        01:30:01 ops resolved quietly: error lab is out of reach
-        01:30:31 passed
-        01:32:01 ops new: error 104 stopped
-    "#]],
+            00:00:41 ops new: error edge's
+            00:00:41 ops held of 9ce69484: default.cluster: follows from 57368009
+            00:01:21 ops new: error lab is out of reach
+            00:03:01 ops held of f06e1087: default.cluster: follows from 57368009
+            01:30:01 ops resolved quietly: error lab is out of reach
+            01:30:31 f06e1087 passed untold
+            01:32:01 ops new: error 104 stopped
+        "#]],
     );
 }
 
@@ -271,13 +271,13 @@ fn quiet_hours_hold_back_what_can_wait() {
     check(
         &mut world,
         &expect![[r#"
-        00:00:11 ops held: quiet hours
-        00:01:11 ops new: error no quorum
-        00:02:11 ops new: critical smartd
-        00:03:11 ops held: quiet hours
-        01:03:01 passed
-        07:30:00 ops new: error backup of 104 failed
-    "#]],
+            00:00:11 ops held of 2fd8216e: quiet hours, until 2026-11-22T06:00:00Z
+            00:01:11 ops new: error no quorum
+            00:02:11 ops new: critical smartd
+            00:03:11 ops held of b9572c6b: quiet hours, until 2026-11-22T06:00:00Z
+            01:03:01 b9572c6b passed untold
+            07:30:00 ops new: error backup of 104 failed
+        "#]],
     );
 }
 
@@ -306,16 +306,16 @@ fn a_flood_is_one_list() {
     check(
         &mut world,
         &expect![[r#"
-        00:00:11 ops new: error 0 stopped
-        00:00:11 ops new: error 2 stopped
-        00:00:11 ops new: error 1 stopped
-        00:00:11 ops held: too many messages (output)
-        00:00:11 ops held: too many messages (output)
-        00:00:11 ops held: too many messages (output)
-        00:00:11 ops held: too many messages (output)
-        00:00:11 ops held: too many messages (output)
-        00:05:11 ops digest: error 5 more incidents
-    "#]],
+            00:00:11 ops new: error 0 stopped
+            00:00:11 ops new: error 2 stopped
+            00:00:11 ops new: error 1 stopped
+            00:00:11 ops held of 52f2b90d: too many messages (output)
+            00:00:11 ops held of 5f0e17a2: too many messages (output)
+            00:00:11 ops held of 8259148d: too many messages (output)
+            00:00:11 ops held of c8090cb0: too many messages (output)
+            00:00:11 ops held of d42762b9: too many messages (output)
+            00:05:11 ops digest: error 5 more incidents
+        "#]],
     );
 }
 
@@ -334,11 +334,11 @@ fn a_line_can_have_a_limit_and_a_group() {
     check(
         &mut world,
         &expect![[r#"
-        00:00:11 ops new: error 0 stopped
-        00:00:11 ops held: too many messages (guests)
-        00:00:11 ops held: too many messages (guests)
-        01:00:11 ops digest: error 2 more incidents
-    "#]],
+            00:00:11 ops new: error 0 stopped
+            00:00:11 ops held of 294cc1e1: too many messages (guests)
+            00:00:11 ops held of 362a1b6a: too many messages (guests)
+            01:00:11 ops digest: error 2 more incidents
+        "#]],
     );
 
     let grouped = config(|config| {
@@ -473,7 +473,7 @@ fn of_two_that_become_one_the_second_says_where_it_goes_on() {
         &expect![[r#"
             00:00:11 ops new: error backup of 104 failed
             00:00:30 ops new: error vzdump failed
-            00:05:04 merged
+            00:05:04 bb62049e is part of 5b5790e9 now
             00:05:04 ops update quietly: error backup of 104 failed
             00:05:11 ops update quietly: error backup of 104 failed
         "#]],
@@ -494,9 +494,9 @@ fn what_a_line_drops_is_not_told_and_what_it_mends_is_mended() {
     check(
         &mut world,
         &expect![[r#"
-        00:00:11 ops new: error backup of 104 failed
-        01:00:01 dropped by successes
-        01:00:01 ops resolved quietly: error backup of 104 failed
-    "#]],
+            00:00:11 ops new: error backup of 104 failed
+            01:00:01 backup.finished/lab/guest/104/2026-11-21T14:00:00Z of tasks dropped by successes
+            01:00:01 ops resolved quietly: error backup of 104 failed
+        "#]],
     );
 }

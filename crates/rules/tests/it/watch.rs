@@ -108,9 +108,9 @@ fn when_nothing_answers_it_is_we_who_see_nothing() {
     expect![[r#"
         00:00:21 raised monitor.blind: nothing of the estate answers: 2 (edge, lab)
         00:00:31 ops new: critical nothing of the estate answers: 2 (edge, lab)
-        00:01:01 ops held: default.blind
-        00:01:21 ops held: default.blind
-        01:30:01 passed
+        00:01:01 ops held of a2ddb5af: default.blind: follows from 81d20d9a
+        00:01:21 ops held of e9dfaf2e: default.blind: follows from 81d20d9a
+        01:30:01 a2ddb5af passed untold
         01:30:01 raised monitor.sees: the estate answers again
         01:30:01 ops resolved quietly: critical nothing of the estate answers: 2 (edge, lab)
         01:32:01 ops new: error edge is away

@@ -77,33 +77,13 @@ impl World {
     }
 
     fn note(&mut self, decision: &Decision) {
-        let line = match decision {
-            Decision::Deliver(it) => {
-                let message = &it.message;
-                let quietly = if message.silent { " quietly" } else { "" };
-                format!(
-                    "{} {}{quietly}: {} {}",
-                    it.output, message.stand, message.severity, message.title
-                )
-            }
+        match decision {
             Decision::Hold { by: Holder::Wait, .. } | Decision::Taken { .. } => return,
-            Decision::Hold { output, by, .. } => {
-                // Names of incidents are no words.
-                let by = match by {
-                    Holder::Inhibit { name, .. } => name.clone(),
-                    by => by.to_string(),
-                };
-                format!("{output} held: {by}")
-            }
-            Decision::Dropped { by, .. } => format!("dropped by {by}"),
-            Decision::Merged { .. } => "merged".to_owned(),
-            Decision::Passed { .. } => "passed".to_owned(),
-            Decision::Raise(event) => format!("raised {}: {}", event.kind, event.title),
-            other => format!("{other:?}"),
-        };
+            _ => {}
+        }
         let since = self.now.duration_since(self.start).as_secs();
         let (days, hours, minutes) = (since / 86400, since / 3600 % 24, since / 60 % 60);
         let days = if days > 0 { format!("{days}d ") } else { String::new() };
-        let _ = writeln!(self.said, "{days}{hours:02}:{minutes:02}:{:02} {line}", since % 60);
+        let _ = writeln!(self.said, "{days}{hours:02}:{minutes:02}:{:02} {decision}", since % 60);
     }
 }
