@@ -110,12 +110,17 @@ impl Step<'_> {
     /// What an output was not told of one by one.
     pub(crate) fn sum_up(&mut self, output: &ComponentId) {
         let ids = self.state.floods.remove(output).unwrap_or_default();
-        let open: Vec<IncidentId> = ids
-            .into_iter()
-            .filter_map(|id| self.state.incidents.get(id))
-            .filter(|it| matches!(it.status(self.now), Status::Open | Status::Flapping))
-            .map(Incident::id)
-            .collect();
+        let is_open =
+            |it: &&Incident| matches!(it.status(self.now), Status::Open | Status::Flapping);
+        let incidents = ids.into_iter().filter_map(|id| self.state.incidents.get(id));
+        // What is silenced by now waits with what else is.
+        let (held, open): (Vec<&Incident>, Vec<&Incident>) =
+            incidents.filter(is_open).partition(|it| self.kept_back(it, output).is_some());
+        let ids = |all: Vec<&Incident>| all.into_iter().map(Incident::id).collect::<Vec<_>>();
+        let (held, open) = (ids(held), ids(open));
+        for id in held {
+            self.schedule(self.now, Due::Review(id));
+        }
         let title = format!("{} more incidents", open.len());
         self.deliver_incidents(output, "flood", &open, title);
     }

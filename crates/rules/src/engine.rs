@@ -20,6 +20,7 @@ use crate::{
     Decision, IncidentId, Incidents, Input, Place, Room, RuleError, Thresholds, Verdict,
     config::{Config, MuteConfig, OutputConfig},
     decision::word,
+    error,
     lines::{self, Line},
     meter::Level,
     mute::{self, Inhibit, Mute},
@@ -100,46 +101,44 @@ impl Rules {
     /// Everything that is wrong with it, each with what to do.
     pub fn try_new(config: &Config) -> Result<Self, Vec<RuleError>> {
         let mut problems = Vec::new();
-        let mut keep = |found: Vec<RuleError>| problems.extend(found);
+        let mut keep = |found: Option<RuleError>| problems.extend(found);
+        let mut more = Vec::new();
         let mut outputs = BTreeMap::new();
         for (name, output) in &config.outputs {
             let table = format!("output.{name}");
             match name.parse::<ComponentId>() {
                 Ok(id) => drop(outputs.insert(id, output.clone())),
-                Err(error) => keep(vec![RuleError {
-                    table: table.clone(),
-                    key: None,
-                    reason: error.to_string(),
-                    hint: "give it another name".to_owned(),
-                }]),
+                Err(_) => keep(error::name("output", name).err()),
             }
-            if output.flood.count == 0 || output.flood.per <= SignedDuration::ZERO {
-                let hint = "let at least one message through in more than no time";
-                keep(vec![RuleError::new(&table, "flood", "lets nothing through", hint)]);
-            }
+            keep(output.flood.check(&table, "flood").err());
         }
-        for kind in config.hold.keys() {
+        for (key, it) in [("wait", config.wait), ("update", config.update)] {
+            keep(error::span("rules", key, it, SignedDuration::ZERO).err());
+        }
+        for (kind, hold) in &config.hold {
             if let Err(error) = kind.parse::<event_core::Kind>() {
                 let hint = "take a kind of the list in the reference";
-                keep(vec![RuleError::new("hold", "kind", error.to_string(), hint)]);
+                keep(Some(RuleError::new("hold", "kind", error.to_string(), hint)));
             }
+            keep(error::span("hold", "hold", *hold, SignedDuration::ZERO).err());
         }
-        keep(config.full.check().err().into_iter().collect());
+        keep(config.full.check().err());
         let lines = lines::build(config).unwrap_or_else(|found| {
-            keep(found);
+            more.extend(found);
             Vec::new()
         });
         let inhibits = mute::inhibits(&config.inhibits).unwrap_or_else(|found| {
-            keep(found);
+            more.extend(found);
             Vec::new()
         });
         let mut maintenance = Vec::new();
         for (name, config) in &config.maintenance {
             match Mute::try_new("maintenance", name, config) {
                 Ok(mute) => maintenance.push(mute),
-                Err(problem) => keep(vec![problem]),
+                Err(problem) => keep(Some(problem)),
             }
         }
+        problems.extend(more);
         if !problems.is_empty() {
             return Err(problems);
         }

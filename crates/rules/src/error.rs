@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use event_core::ComponentId;
+use jiff::SignedDuration;
+
 /// A line that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,6 +17,38 @@ pub struct RuleError {
     pub reason: String,
     /// What to do about it.
     pub hint: String,
+}
+
+/// The longest time that settings may give: what is longer is a slip of the pen.
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+/// That a time of the settings is one that can be meant.
+pub(crate) fn span(
+    table: &str,
+    key: &'static str,
+    span: SignedDuration,
+    least: SignedDuration,
+) -> Result<(), RuleError> {
+    if least <= span && span <= LONGEST {
+        return Ok(());
+    }
+    let reason = format!("is {span:#}, which is too short or too long");
+    let hint = format!("give it at least {least:#}, and a year at most");
+    Err(RuleError::new(table, key, reason, hint))
+}
+
+/// That a table has a name that can be one.
+pub(crate) fn name(kind: &str, name: &str) -> Result<String, RuleError> {
+    let table = format!("{kind}.{name}");
+    match name.parse::<ComponentId>() {
+        Ok(_) => Ok(table),
+        Err(error) => Err(RuleError {
+            table,
+            key: None,
+            reason: error.to_string(),
+            hint: "give it another name".to_owned(),
+        }),
+    }
 }
 
 // === impl RuleError ===

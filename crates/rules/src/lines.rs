@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{
     Limit, RuleError,
     config::{Config, RuleConfig},
+    error,
     facts::{self, Field},
 };
 
@@ -106,7 +107,7 @@ pub(crate) fn build(config: &Config) -> Result<Vec<Line>, Vec<RuleError>> {
     let mut problems = Vec::new();
     let mut lines = Vec::new();
     for (name, rule) in &config.rules {
-        match Line::try_new(name, rule, config) {
+        match error::name("rule", name).and_then(|_| Line::try_new(name, rule, config)) {
             Ok(line) => lines.push(line),
             Err(problem) => problems.push(problem),
         }
@@ -171,46 +172,36 @@ pub(crate) fn judge(
 impl Line {
     fn try_new(name: &str, config: &RuleConfig, all: &Config) -> Result<Self, RuleError> {
         let table = format!("rule.{name}");
-        let wrong =
-            |key, reason: String, hint: &str| Err(RuleError::new(&table, key, reason, hint));
+        let wrong = |key, reason: &str, hint: &str| Err(RuleError::new(&table, key, reason, hint));
         let when = config.when.as_deref().map(|it| compile(&table, "when", it)).transpose()?;
         let outputs = |key, names: &[String]| outputs(&table, key, names, all);
         let route = outputs("route", &config.route)?;
         let group_by = fields(&table, "group_by", &config.group_by)?;
         let mut steps = BTreeSet::new();
         for step in &config.escalate {
-            if step.to.is_empty() || step.after <= SignedDuration::ZERO {
-                let hint = "give each step `after`, more than 0, and `to`";
-                return wrong(
-                    "escalate",
-                    "has a step without a time or an output".to_owned(),
-                    hint,
-                );
+            error::span(&table, "escalate", step.after, SignedDuration::from_secs(1))?;
+            if step.to.is_empty() {
+                let hint = "give each step the outputs that are told, as `to`";
+                return wrong("escalate", "has a step without an output", hint);
             }
             steps.insert(Step { after: step.after, to: outputs("escalate", &step.to)? });
         }
         if config.drop && (!route.is_empty() || config.digest) {
             let hint = "take out `drop`, or the outputs";
-            return wrong("drop", "drops what it also sends to somebody".to_owned(), hint);
+            return wrong("drop", "drops what it also sends to somebody", hint);
         }
         if config.digest && !route.is_empty() {
             let hint = "take out `digest`, or the outputs";
-            return wrong(
-                "digest",
-                "is for the digest only and has outputs as well".to_owned(),
-                hint,
-            );
+            return wrong("digest", "is for the digest only and has outputs as well", hint);
         }
-        if config.throttle.is_some_and(|it| it.count == 0 || it.per <= SignedDuration::ZERO) {
-            let hint = "let at least one message through, or route to the digest";
-            return wrong("throttle", "lets nothing through".to_owned(), hint);
+        if let Some(limit) = config.throttle {
+            limit.check(&table, "throttle")?;
         }
-        let negative = |span: Option<SignedDuration>| span.is_some_and(|it| it.is_negative());
-        if negative(config.wait)
-            || config.repeat.is_some_and(|it| it < SignedDuration::from_mins(1))
-        {
-            let hint = "`wait` is at least 0, `repeat` at least a minute";
-            return wrong("repeat", "or `wait` is too short".to_owned(), hint);
+        if let Some(wait) = config.wait {
+            error::span(&table, "wait", wait, SignedDuration::ZERO)?;
+        }
+        if let Some(repeat) = config.repeat {
+            error::span(&table, "repeat", repeat, SignedDuration::from_mins(1))?;
         }
         let severity = config.severity.map(Raise::To);
         let (name, config) = (name.to_owned(), config.clone());
@@ -301,6 +292,18 @@ fn outputs(
         })
     };
     names.iter().map(read).collect()
+}
+
+// === impl Limit ===
+
+impl Limit {
+    pub(crate) fn check(self, table: &str, key: &'static str) -> Result<(), RuleError> {
+        if self.count == 0 {
+            let hint = "let at least one message through, or route to the digest";
+            return Err(RuleError::new(table, key, "lets nothing through", hint));
+        }
+        error::span(table, key, self.per, SignedDuration::from_secs(1))
+    }
 }
 
 // === impl Plan ===

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::{
     RuleError,
     config::{InhibitConfig, MuteConfig, MuteTime},
+    error,
     facts::Field,
     lines::{compile, fields},
 };
@@ -62,7 +63,7 @@ pub(crate) fn inhibits(
     let mut all = Vec::new();
     let mut problems = Vec::new();
     for (name, config) in config {
-        match Inhibit::try_new(name, config) {
+        match error::name("inhibit", name).and_then(|_| Inhibit::try_new(name, config)) {
             Ok(inhibit) => all.push(inhibit),
             Err(problem) => problems.push(problem),
         }
@@ -81,7 +82,7 @@ impl Mute {
     /// # Errors
     /// Its condition is none, it has no author, or it ends before it begins.
     pub(crate) fn try_new(table: &str, name: &str, config: &MuteConfig) -> Result<Self, RuleError> {
-        let table = format!("{table}.{name}");
+        let table = error::name(table, name)?;
         let when = config.when.as_deref().map(|it| compile(&table, "when", it)).transpose()?;
         if config.author.trim().is_empty() {
             let hint = "say who wants it, so that others can ask";

@@ -226,7 +226,7 @@ impl Step<'_> {
     }
 
     /// What keeps people from being told of all that is wrong in it, and until when.
-    fn kept_back(
+    pub(crate) fn kept_back(
         &self,
         incident: &Incident,
         output: &ComponentId,

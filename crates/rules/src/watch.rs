@@ -22,6 +22,9 @@ use crate::{
 /// The least time that a run has beyond its usual length.
 const LEAST_GRACE: SignedDuration = SignedDuration::from_mins(30);
 
+/// The longest time that a run can usually take.
+const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// How long an expectation waits once more while its cluster is out of reach.
 const PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
@@ -121,9 +124,11 @@ impl Work {
 impl Job {
     /// What it is expected to do, for each guest or once.
     fn expected(&self) -> Vec<((Work, String, Timestamp), Expected)> {
-        let usual = self.usual.max(SignedDuration::ZERO);
-        // Twice its usual length beyond that: one that is slow is not missing.
-        let until = self.next + usual + LEAST_GRACE.max(usual * 2);
+        let usual = self.usual.clamp(SignedDuration::ZERO, LONGEST_RUN);
+        // Twice its usual length beyond that: one that is slow is not missing. What is planned for
+        // the end of time never is.
+        let until = self.next.checked_add(usual + LEAST_GRACE.max(usual * 2));
+        let until = until.unwrap_or(Timestamp::MAX);
         let job = self.subject.address();
         let one = |subject: &Subject| {
             let address = subject.address();

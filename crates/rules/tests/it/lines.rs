@@ -112,6 +112,8 @@ fn what_is_wrong_with_lines_is_said_with_what_to_do() {
         ("both", RuleConfig { route: to(&["ops"]), drop: true, ..line(0, "") }),
         ("two_ways", RuleConfig { route: to(&["ops"]), digest: true, ..line(0, "") }),
         ("group", RuleConfig { group_by: to(&["colour"]), ..line(0, "") }),
+        ("Rule 1", line(0, "")),
+        ("default.mine", line(0, "")),
         ("never", RuleConfig { throttle: Some(Limit { count: 0, per: short }), ..line(0, "") }),
         ("often", RuleConfig { repeat: Some(short), ..line(0, "") }),
         (
@@ -124,6 +126,7 @@ fn what_is_wrong_with_lines_is_said_with_what_to_do() {
     ];
     let mut config = config(lines);
     config.hold.insert("node.offlin".to_owned(), short);
+    config.wait = SignedDuration::MAX;
     config.maintenance.insert("backwards".to_owned(), mute("true", "me", at("12:00:00")));
     config.maintenance.insert("unsigned".to_owned(), mute("true", " ", at("14:00:00")));
     let inhibit = InhibitConfig {
@@ -136,17 +139,20 @@ fn what_is_wrong_with_lines_is_said_with_what_to_do() {
     let mut said: Vec<String> = problems.iter().map(ToString::to_string).collect();
     said.sort();
     expect![[r#"
+        [rule.Rule 1] `Rule 1` is not the name of an input, output or rule: a-z, 0-9 and _, at most 40 characters: give it another name
+        [rule.default.mine] `default.mine` is not the name of an input, output or rule: a-z, 0-9 and _, at most 40 characters: give it another name
         `author` of [maintenance.unsigned] is empty: say who wants it, so that others can ask
         `digest` of [rule.two_ways] is for the digest only and has outputs as well: take out `digest`, or the outputs
         `drop` of [rule.both] drops what it also sends to somebody: take out `drop`, or the outputs
-        `escalate` of [rule.steps] has a step without a time or an output: give each step `after`, more than 0, and `to`
+        `escalate` of [rule.steps] has a step without an output: give each step the outputs that are told, as `to`
         `group_by` of [rule.group] names `colour`, which is no field: name kind, family, cluster, node, guest, storage, datastore, job or label.<name>
         `kind` of [hold] `node.offlin` is no kind of event: take one of the list in the reference, or `other.` with a name of a-z, 0-9, `_` and dots: take a kind of the list in the reference
-        `repeat` of [rule.often] or `wait` is too short: `wait` is at least 0, `repeat` at least a minute
+        `repeat` of [rule.often] is 5s, which is too short or too long: give it at least 1m, and a year at most
         `route` of [rule.nobody] names `opps`, which is no output: add [output.opps], or take one of boss, log, ops
         `source` of [inhibit.mixed] `event.level > 'x'`: at column 13: orders a whole number and text: numbers stand without quotes, texts in quotes
         `throttle` of [rule.never] lets nothing through: let at least one message through, or route to the digest
         `until` of [maintenance.backwards] is before its beginning: let it end after it begins
+        `wait` of [rules] is 2562047788015215h 30m 7s 999ms 999µs 999ns, which is too short or too long: give it at least 0s, and a year at most
         `when` of [rule.typo] `event.kid == 'backup.failed'`: at column 6: names the field `kid`, which is not known: did you mean `kind`?
     "#]].assert_eq(&(said.join("\n") + "\n"));
 }
