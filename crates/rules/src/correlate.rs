@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use event_core::{ComponentId, Event, Key, SourceKey};
+use event_core::{ComponentId, Event, Key, Kind, SourceKey};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -93,9 +93,8 @@ impl Incidents {
         }
         let Some(place) = recovery::place(event) else { return BTreeSet::new() };
         // What is over can get a better end as well, so that what it says does not hang on the order.
-        let about = |it: &Incident| {
-            it.problems().iter().any(|problem| recovery::places(&problem.lead).contains(&place))
-        };
+        let about =
+            |it: &Incident| it.problems().iter().any(|problem| problem.places.contains(&place));
         let found: BTreeSet<IncidentId> =
             self.iter_troubled().filter(|it| about(it)).map(Incident::id).collect();
         for incident in &found {
@@ -256,12 +255,9 @@ fn report(event: &Event) -> (ComponentId, SourceKey) {
 
 /// Whether no event of the list says that any of it is over.
 fn can_not_end(incident: &Incident) -> bool {
-    let resolvable: BTreeSet<&str> = event_core::Kind::LIST
-        .iter()
-        .filter_map(|(word, _)| word.parse::<event_core::Kind>().ok())
-        .flat_map(|kind| kind.resolves().iter().copied())
-        .collect();
-    incident.open_problems().all(|it| {
-        !resolvable.contains(it.lead.kind.as_str()) || recovery::place(&it.lead).is_none()
-    })
+    let ends = |kind: &Kind| {
+        let mut all = Kind::LIST.iter().filter_map(|(word, _)| word.parse::<Kind>().ok());
+        all.any(|it| it.resolves().contains(&kind.as_str()))
+    };
+    incident.open_problems().all(|it| it.places.is_empty() || !ends(&it.lead.kind))
 }

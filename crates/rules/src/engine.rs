@@ -283,7 +283,7 @@ impl Step<'_> {
     }
 
     fn take_event(&mut self, event: &Arc<Event>, existing: bool) {
-        let (event, verdict) = self.rules.judge(event);
+        let (event, verdict) = self.rules.judge(&not_in_the_future(event));
         if let Some(by) = &verdict.dropped {
             let (place, by) = (Place::of(&event), by.clone());
             self.out.push(Decision::Dropped { event: event.id, place, by });
@@ -331,4 +331,16 @@ impl Step<'_> {
             self.schedule(at, Due::Review(incident));
         }
     }
+}
+
+/// What a node whose clock is ahead says to have happened later than we heard of it has happened by
+/// then. Otherwise a success by another clock would seem to be before the failure that it mends.
+fn not_in_the_future(event: &Arc<Event>) -> Arc<Event> {
+    let mut event = Arc::clone(event);
+    if event.time > event.received {
+        let it = Arc::make_mut(&mut event);
+        it.time = it.received;
+        it.keys.extend(event_core::correlation::keys(it));
+    }
+    event
 }

@@ -91,6 +91,8 @@ pub struct Problem {
     pub is_summary: bool,
     /// What says that it is over.
     pub over: Option<Arc<Event>>,
+    /// Where a success ends it.
+    pub(crate) places: BTreeSet<String>,
     /// When it was over, this time and before, as far as that is known.
     mended: Vec<Timestamp>,
 }
@@ -394,6 +396,7 @@ impl Problem {
             times: u32::try_from(gaps.count()).unwrap_or(u32::MAX).saturating_add(1),
             is_summary: false,
             over: over.map(|event| Arc::clone(event)),
+            places,
             mended,
         }
     }

@@ -193,10 +193,9 @@ impl Step<'_> {
             // Of a failure people know already.
             let failed = work.failed();
             let is_failure = |it: &crate::Problem| {
-                let places = crate::recovery::places(&it.lead);
                 it.lead.kind == failed
                     && it.last >= *planned
-                    && !places.is_disjoint(&expected.places)
+                    && !it.places.is_disjoint(&expected.places)
             };
             let has_failed =
                 || incidents.iter_troubled().any(|it| it.problems().iter().any(is_failure));

@@ -438,6 +438,23 @@ fn the_daily_digest_comes_also_when_all_is_well() {
     .assert_eq(&texts.join("--\n"));
 }
 
+/// The node's log says 14:00 when it is 13:00, and its backup server's clock is right.
+#[test]
+fn a_clock_that_is_ahead_keeps_nothing_open() {
+    let mut world = World::plain(at("13:00:00"));
+    world.hear(failed("14:00:00").source("syslog").heard_after(-3600));
+    world.pass(60);
+    world.hear(finished("13:30:00").heard());
+    world.pass(60);
+    check(
+        &mut world,
+        &expect![[r#"
+        00:00:10 ops new: error backup of 104 failed
+        00:30:01 ops resolved quietly: error backup of 104 failed
+    "#]],
+    );
+}
+
 /// By the clock on the wall, on the days on which it is moved as well.
 #[test]
 fn the_daily_digest_is_at_the_same_hour_all_year() {
