@@ -23,6 +23,9 @@ use crate::{
 /// For how long what is over is remembered: longer than any two keys of one fact are apart.
 const KEEP: SignedDuration = SignedDuration::from_hours(72);
 
+/// For how long what went on is remembered: until it is in the daily digest, on the longest day.
+const KEEP_NOTES: SignedDuration = SignedDuration::from_hours(26);
+
 /// For how long it is remembered that something was well.
 const KEEP_RECOVERIES: SignedDuration = SignedDuration::from_hours(14 * 24);
 
@@ -229,9 +232,10 @@ impl Incidents {
             let by = "nothing was heard of it for seven days".to_owned();
             self.close(*id, Word { by, at: now });
         }
-        let is_old = |it: &&Incident| {
-            let is_over = !matches!(it.status(now), Status::Open | Status::Flapping);
-            it.heard() < since(KEEP) && is_over && !stale.contains(&it.id())
+        let is_old = |it: &&Incident| match it.status(now) {
+            Status::Open | Status::Flapping => false,
+            Status::Note => it.heard() < since(KEEP_NOTES),
+            Status::Resolved => it.heard() < since(KEEP) && !stale.contains(&it.id()),
         };
         let old: Vec<IncidentId> = self.iter().filter(is_old).map(Incident::id).collect();
         for id in &old {

@@ -113,7 +113,7 @@ pub struct Deliver {
     pub incident: Option<IncidentId>,
     /// The same for the same message, also when the log is read again.
     pub key: DeliveryKey,
-    /// What is told.
+    /// What is told. Its events are without their originals, which the log has.
     pub message: Message,
 }
 

@@ -24,12 +24,16 @@ use crate::{
     lines::{self, Line},
     meter::Level,
     mute::{self, Inhibit, Mute},
+    recovery::is_problem,
     tell::Telling,
     watch::Watch,
 };
 
 /// How often what is old is forgotten.
 const FORGET: SignedDuration = SignedDuration::from_hours(6);
+
+/// The most bytes of a message that are remembered of what is not wrong.
+const NOTE: usize = 512;
 
 /// The rules, checked.
 #[derive(Clone, Debug)]
@@ -292,6 +296,7 @@ impl Step<'_> {
             }
             return;
         }
+        let event = remembered(event);
         let taken = self.state.incidents.take(&event);
         if taken.known {
             return;
@@ -331,6 +336,25 @@ impl Step<'_> {
             self.schedule(at, Due::Review(incident));
         }
     }
+}
+
+/// What is remembered of an event for days: not the original, which the log has, and of what is not
+/// told in words of its own only the beginning of them.
+fn remembered(mut event: Arc<Event>) -> Arc<Event> {
+    let is_long = !is_problem(&event) && event.message.len() > NOTE;
+    if event.raw.is_none() && !is_long {
+        return event;
+    }
+    let it = Arc::make_mut(&mut event);
+    it.raw = None;
+    if is_long {
+        let mut end = NOTE;
+        while !it.message.is_char_boundary(end) {
+            end -= 1;
+        }
+        it.message.truncate(end);
+    }
+    event
 }
 
 /// What a node whose clock is ahead says to have happened later than we heard of it has happened by

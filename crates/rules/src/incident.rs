@@ -48,8 +48,8 @@ pub struct Incident {
     closed: Option<Word>,
     told: Option<Timestamp>,
     problems: Vec<Problem>,
-    /// All that it was ever found by, also of reports that are counted only.
-    keys: BTreeSet<Key>,
+    /// By what reports are found that are counted only.
+    further: BTreeSet<Key>,
 }
 
 /// Where a report stands among others: by time, then by who told it.
@@ -162,7 +162,7 @@ impl Incident {
             closed: None,
             told: None,
             problems: Vec::new(),
-            keys: BTreeSet::new(),
+            further: BTreeSet::new(),
         }
     }
 
@@ -285,8 +285,8 @@ impl Incident {
     }
 
     /// By what it is found.
-    pub(crate) fn keys(&self) -> &BTreeSet<Key> {
-        &self.keys
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.reports().flat_map(|event| &event.keys).chain(&self.further)
     }
 
     pub(crate) fn acknowledge(&mut self, word: Word) {
@@ -307,7 +307,6 @@ impl Incident {
         if self.reports.insert(Place::of(event), Arc::clone(event)).is_some() {
             return None;
         }
-        self.keys.extend(event.keys.iter().cloned());
         self.opened = self.opened.min(event.received);
         let same = |it: &&Place| self.reports[*it].fingerprint == event.fingerprint;
         let of_one: Vec<&Place> = self.reports.keys().filter(same).collect();
@@ -315,7 +314,9 @@ impl Incident {
             return None;
         }
         let middle = of_one[MOST_OF_ONE / 2].clone();
-        self.reports.remove(&middle);
+        if let Some(event) = self.reports.remove(&middle) {
+            self.further.extend(event.keys.iter().cloned());
+        }
         self.uncounted += 1;
         Some(middle)
     }
@@ -326,7 +327,7 @@ impl Incident {
         let counted = reports.filter_map(|event| self.take(&event)).collect();
         self.opened = self.opened.min(other.opened);
         self.uncounted += other.uncounted;
-        self.keys.extend(other.keys);
+        self.further.extend(other.further);
         let both = self.acknowledged.take().into_iter().chain(other.acknowledged);
         self.acknowledged = both.min_by_key(|word| word.at);
         // Two that are one are over only if both are.

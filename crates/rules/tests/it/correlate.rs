@@ -299,6 +299,10 @@ fn what_is_over_for_long_is_forgotten_and_what_is_open_is_not() {
         well(Kind::BackupFinished, later(time, 7200)).guest(105).heard(),
         wrong(Kind::SystemMail, time).node("alder").title("smartd").heard(),
     ]);
+    // Of 105 there are two: what failed, and as a note that it is well.
+    assert_eq!(incidents.iter().count(), 4);
+    assert!(incidents.forget(days(time, 2)).is_empty());
+    assert_eq!(incidents.iter().count(), 3);
     assert!(incidents.forget(days(time, 4)).is_empty());
     let titles = |incidents: &Incidents| -> Vec<String> {
         incidents

@@ -455,6 +455,25 @@ fn a_clock_that_is_ahead_keeps_nothing_open() {
     );
 }
 
+/// The log has the originals, and mails can hold a megabyte.
+#[test]
+fn what_is_remembered_is_small() {
+    let mut world = World::plain(at("13:00:00"));
+    let long = "ä".repeat(4000);
+    for report in [failed("13:00:00"), finished("13:00:05")] {
+        let mut event = Event::clone(&report.heard());
+        event.message.clone_from(&long);
+        event.raw = Some(event_core::Raw::of(long.as_bytes()));
+        world.hear(Arc::new(event));
+    }
+    world.pass(60);
+    let incidents = world.state.incidents();
+    let reports = incidents.iter().flat_map(rules::Incident::reports);
+    let mut sizes: Vec<_> = reports.map(|it| (it.message.len(), it.raw.is_some())).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [(512, false), (8000, false)]);
+}
+
 /// By the clock on the wall, on the days on which it is moved as well.
 #[test]
 fn the_daily_digest_is_at_the_same_hour_all_year() {
