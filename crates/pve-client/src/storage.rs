@@ -81,6 +81,8 @@ reply! {
         pub encryption_key: Option<String> = "encryption-key",
         pub prune_backups: Value = "prune-backups",
         pub max_protected_backups: Option<i64> = "max-protected-backups",
+        /// Snapshots are chains of volumes, and only the newest can be gone back to.
+        pub snapshots_as_chain: bool = "snapshot-as-volume-chain",
         pub priority: Option<i64>,
         pub digest: Option<String>,
         ..rest

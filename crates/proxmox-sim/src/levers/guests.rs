@@ -84,6 +84,24 @@ impl Levers {
         Ok(())
     }
 
+    /// Sets an option of a storage, such as `snapshot-as-volume-chain`.
+    pub fn storage_option(
+        &self,
+        target: &str,
+        storage: &str,
+        key: &str,
+        value: Value,
+    ) -> Result<(), SimError> {
+        let mut estate = self.inner().world.estate();
+        let Some(Home::Pve(at)) = estate.home(target) else {
+            return Err(SimError::NoTarget(target.to_owned()));
+        };
+        let found = estate.clusters[at].storage_mut(storage);
+        let found = found.ok_or_else(|| SimError::BadLever(format!("no storage {storage:?}")))?;
+        found.options.insert(key.to_owned(), value);
+        Ok(())
+    }
+
     /// Takes a storage from a node, as far as moves of guests go.
     pub fn bar_moves(&self, target: &str, node: &str, storage: &str) -> Result<(), SimError> {
         let mut estate = self.inner().world.estate();

@@ -4,11 +4,13 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Handlers, missing};
 use crate::http::{Answer, Fault, data};
-use crate::state::{Cluster, Estate, Guest, GuestKind, Outcome, Plan, Snapshot};
+use crate::state::{Cluster, Estate, Guest, GuestKind, Outcome, Plan, Snapshot, Storage};
 
 use GuestKind::{Lxc, Qemu};
 
 pub(super) const HANDLERS: Handlers = &[
+    ("GET", "/nodes/{node}/qemu/{vmid}/feature", |call| feature(call, Qemu)),
+    ("GET", "/nodes/{node}/lxc/{vmid}/feature", |call| feature(call, Lxc)),
     ("GET", "/nodes/{node}/qemu/{vmid}/snapshot", |call| list(call, Qemu)),
     ("GET", "/nodes/{node}/lxc/{vmid}/snapshot", |call| list(call, Lxc)),
     ("POST", "/nodes/{node}/qemu/{vmid}/snapshot", |call| create(call, Qemu)),
@@ -22,6 +24,40 @@ pub(super) const HANDLERS: Handlers = &[
     ("POST", "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback", |call| rollback(call, Qemu)),
     ("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", |call| rollback(call, Lxc)),
 ];
+
+/// Whether a storage keeps snapshots as chains of volumes, as files and thick LVM can since 9.0.
+fn is_chain(storage: &Storage) -> bool {
+    storage.options.get("snapshot-as-volume-chain").is_some_and(|on| on == 1 || on == "1")
+}
+
+/// Whether all of the guest's disks can be in a snapshot.
+fn can_snapshot(cluster: &Cluster, guest: &Guest) -> bool {
+    guest.volumes().iter().all(|volume| {
+        let storage = volume.split(':').next().and_then(|name| cluster.storage(name));
+        storage.is_some_and(|storage| match storage.plugin {
+            "lvmthin" | "rbd" | "zfspool" | "zfs" | "btrfs" => true,
+            _ => {
+                is_chain(storage)
+                    || std::path::Path::new(volume).extension() == Some("qcow2".as_ref())
+            }
+        })
+    })
+}
+
+fn feature(call: &mut Call<'_>, kind: GuestKind) -> Answer {
+    let vmid = call.kind(kind)?;
+    let cluster = call.cluster();
+    let guest = &cluster.guests[&vmid];
+    let has = match call.text("feature") {
+        Some("snapshot") => can_snapshot(cluster, guest),
+        _ => true,
+    };
+    let mut reply = json!({"hasFeature": i32::from(has)});
+    if kind == Qemu {
+        reply["nodes"] = cluster.nodes.iter().map(|node| json!(node.name)).collect();
+    }
+    data(reply)
+}
 
 fn list(call: &mut Call<'_>, kind: GuestKind) -> Answer {
     let vmid = call.kind(kind)?;
@@ -121,9 +157,7 @@ fn create(call: &mut Call<'_>, kind: GuestKind) -> Answer {
                 refused(task, vmid, format!("{} is locked ({lock})", kind.short()))
             } else if guest.snapshots.iter().any(|snapshot| snapshot.name == name) {
                 refused(task, vmid, format!("snapshot name '{name}' already used"))
-            } else if guest.volumes().iter().any(|volume| volume.starts_with("local:"))
-                && guest.template()
-            {
+            } else if !can_snapshot(cluster, guest) {
                 refused(task, vmid, "snapshot feature is not available")
             } else {
                 let lines = disk_lines(guest, "snapshotting");
@@ -190,7 +224,9 @@ fn delete(call: &mut Call<'_>, kind: GuestKind) -> Answer {
 fn newer_in_the_way(cluster: &Cluster, guest: &Guest, snapshot: &Snapshot) -> Option<String> {
     let volume = guest.volumes().into_iter().find(|volume| {
         let storage = volume.split(':').next().and_then(|name| cluster.storage(name));
-        storage.is_some_and(|storage| matches!(storage.plugin, "zfspool" | "lvm"))
+        storage.is_some_and(|storage| {
+            matches!(storage.plugin, "zfspool" | "zfs" | "lvm") || is_chain(storage)
+        })
     })?;
     let newer = guest.snapshots.iter().any(|one| one.time > snapshot.time);
     newer.then_some(volume)
