@@ -88,11 +88,11 @@ async def hear(message):
 
 async def consent(client, modern):
     DECISION[0] = "decline"
-    result, error = await call(client, "guest_delete", guest=SPARE)
+    result, error = await call(client, "guest_delete", guest=SPARE, safety="none")
     check("ask", "a deletion asks a person, who sees what goes", ASKED and "125" in ASKED[-1], ASKED)
     check("ask", "who refuses, and nothing is done", error and "refused" in text(result), text(result))
     DECISION[0] = "accept"
-    result, error = await call(client, "guest_delete", guest=SPARE)
+    result, error = await call(client, "guest_delete", guest=SPARE, safety="none")
     check("ask", "who agrees, and it is deleted", not error, text(result))
     result, error = await call(client, "guest_get", guest=SPARE)
     check("ask", "and is gone", error, text(result))

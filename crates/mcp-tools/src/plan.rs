@@ -29,7 +29,10 @@
 //! }
 //! ```
 
+mod back;
 mod execute;
+mod history;
+mod join;
 mod run;
 mod say;
 #[cfg(test)]
@@ -51,9 +54,13 @@ use mcp_protocol::JsonObject;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-pub use self::execute::Done;
-pub(crate) use self::run::Stage;
-pub use self::run::{Running, StepOutcome, Work};
+pub(crate) use self::{back::filled, run::Stage};
+pub use self::{
+    back::{Later, Undo},
+    execute::Done,
+    history::Expected,
+    run::{Running, StepOutcome, Work},
+};
 use crate::{
     error::ToolError,
     fleet::{Pbs, Pve},
@@ -135,7 +142,7 @@ pub struct Plan {
     /// How it can be taken back.
     pub undo: Undo,
     /// How long it is likely to take, if that is known.
-    pub expected: Option<Duration>,
+    pub expected: Option<Expected>,
     /// What belongs to the plan in rows, such as what a pruning keeps and removes.
     pub tables: Vec<Table>,
     /// What the answer says beside, good or bad.
@@ -144,8 +151,10 @@ pub struct Plan {
     pub facts: JsonObject,
     /// The tier of what it comes to, where its arguments alone do not say.
     pub access: Option<Access>,
-    /// The tool and the arguments that it acts as, where it does another tool's work.
-    pub acts_as: Option<(&'static str, JsonObject)>,
+    /// The tools and the arguments that it acts as, where it does other tools' work.
+    pub acts_as: Vec<(&'static str, JsonObject)>,
+    /// What only the run brings: its words stand in `undo`.
+    pub later: Vec<Later>,
     /// What is put back unless somebody confirms the change in time.
     pub revert: Option<Revert>,
     settle: Option<Settle>,
@@ -172,17 +181,6 @@ pub struct Warning {
     pub code: &'static str,
     /// A sentence.
     pub text: String,
-}
-
-/// How an action can be taken back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undo {
-    /// By this call.
-    Call(&'static str, JsonObject),
-    /// By hand, as it says.
-    By(String),
-    /// Not at all; why.
-    Never(String),
 }
 
 /// How a change that may cut its operator off is put back by itself.
@@ -212,6 +210,8 @@ pub struct Step {
     pub(crate) around: Option<Around>,
     /// Parameters that are secret although their names do not say so.
     pub(crate) secrets: Vec<String>,
+    /// Which of several plans that were made one it belongs to.
+    part: usize,
 }
 
 /// What a lost task looks like.
@@ -264,7 +264,8 @@ impl Plan {
             notes: Vec::new(),
             facts: JsonObject::new(),
             access: None,
-            acts_as: None,
+            acts_as: Vec::new(),
+            later: Vec::new(),
             revert: None,
             settle: None,
             explain: None,
@@ -338,10 +339,18 @@ impl Plan {
         self
     }
 
-    /// Says how long it is likely to take.
+    /// Adds a value that only the run brings.
+    #[must_use]
+    pub fn later(mut self, later: Later) -> Self {
+        self.later.push(later);
+        self
+    }
+
+    /// Says how long it took the last time. Where nothing is said, the gate looks into the
+    /// history of its tasks.
     #[must_use]
     pub fn expect(mut self, duration: Option<Duration>) -> Self {
-        self.expected = duration;
+        self.expected = duration.map(Expected::last);
         self
     }
 
@@ -467,6 +476,7 @@ impl Step {
             trace: None,
             around: None,
             secrets: Vec::new(),
+            part: 0,
         }
     }
 

@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod overview;
 pub(crate) mod parts;
 pub mod power;
+pub(crate) mod safety;
 pub(crate) mod since;
 pub mod snapshots;
 pub mod storage;

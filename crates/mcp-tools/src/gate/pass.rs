@@ -100,7 +100,12 @@ pub(crate) enum Next {
 impl Passage<'_> {
     /// What it would do, or the answer that there is nothing to do.
     pub(crate) async fn plan(&self) -> Result<Result<Planned, Report>, ToolError> {
-        let plan = self.action.plan(&self.cx, self.args.clone()).await?;
+        self.planned(false).await
+    }
+
+    /// The same; how long it is likely to take is looked up where somebody reads it.
+    async fn planned(&self, is_shown: bool) -> Result<Result<Planned, Report>, ToolError> {
+        let mut plan = self.action.plan(&self.cx, self.args.clone()).await?;
         if plan.is_nothing() {
             return Ok(Err(plan.nothing()));
         }
@@ -112,6 +117,9 @@ impl Passage<'_> {
             outside.map_or(Ok(()), |outside| Err(self.refused(&outside.to_string())))?;
         }
         let decided = self.decide(&plan, access, (&form, &targets));
+        if is_shown || matches!(decided.decision, Decision::Ask(_)) {
+            plan.foresee().await;
+        }
         Ok(Ok(self.case(plan, form, access, targets, decided)))
     }
 
@@ -151,7 +159,7 @@ impl Passage<'_> {
 
     /// What it would do, and what would become of the question: the answer to `plan: true`.
     pub(crate) async fn show(&self) -> Result<Report, ToolError> {
-        let Planned { plan, case } = match self.plan().await? {
+        let Planned { plan, case } = match self.planned(true).await? {
             Ok(planned) => planned,
             Err(nothing) => return Ok(nothing),
         };
@@ -166,8 +174,9 @@ impl Passage<'_> {
         let policy = self.options.guard.policy();
         let own = self.asking(self.name, &self.args, access, about, |it| policy.decide(it));
         // What takes something back is judged as what it does, as well.
-        let Some((tool, args)) = &plan.acts_as else { return own };
-        own.joined(self.asking(tool, args, access, about, |it| policy.decide(it)))
+        plan.acts_as.iter().fold(own, |decided, (tool, args)| {
+            decided.joined(self.asking(tool, args, access, about, |it| policy.decide(it)))
+        })
     }
 
     /// Now, where the operator lives.

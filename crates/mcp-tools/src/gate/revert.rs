@@ -1,7 +1,7 @@
 //! Ways back: what an undo would need is kept when an action is done, and what nobody confirmed is
 //! put back.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use estate::Access;
 use guard::{
@@ -12,7 +12,7 @@ use guard::{
 use jiff::{SignedDuration, Timestamp};
 use mcp_protocol::{CallContext, Caller, JsonObject};
 use serde_json::{Map, Value, json};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Gate, Who, Work,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::ToolError,
-    plan::{ActionTool, Plan, Undo},
+    plan::{ActionTool, Later, Plan, filled},
     report::Report,
     tools,
 };
@@ -37,37 +37,38 @@ const LINE: &str = "revert";
 /// The way back from an action, until it is done.
 #[derive(Clone, Debug)]
 pub(super) struct Back {
-    tool: &'static str,
-    args: JsonObject,
+    calls: Vec<(&'static str, JsonObject)>,
+    /// What the calls lack until the run brings it.
+    later: Vec<Later>,
     what: String,
     target: String,
     before: Value,
 }
 
-/// The way back from this plan, if there is a call for it.
+/// The way back from this plan, if there are calls for it.
 pub(super) fn back(passage: &Passage<'_>, plan: &Plan) -> Option<Back> {
-    let Undo::Call(tool, args) = &plan.undo else { return None };
+    let calls = plan.undo.calls();
     // What takes something back is itself not taken back by taking it back again.
-    if plan.acts_as.is_some() {
+    if calls.is_empty() || !plan.acts_as.is_empty() {
         return None;
     }
-    let target = plan.targets.keys().next().cloned().unwrap_or_else(|| plan.what.clone());
+    let guest = plan.facts.get("guest").and_then(Value::as_str).map(str::to_owned);
+    let target = guest.filter(|guest| plan.targets.contains_key(guest));
+    let target = target.or_else(|| plan.targets.keys().next().cloned());
+    let target = target.unwrap_or_else(|| plan.what.clone());
     let before = plan.changes.iter().map(|it| (it.key.clone(), Value::from(it.before.as_str())));
     let mut before = Value::Object(before.collect::<Map<_, _>>());
     passage.options.redaction.json(&mut before);
     let mut what = plan.what.clone();
     passage.options.redaction.text(&mut what);
     let what = stdx::untrusted::line(&what, 200).into_owned();
-    Some(Back { tool, args: args.clone(), what, target, before })
+    Some(Back { calls, later: plan.later.clone(), what, target, before })
 }
 
 /// Keeps it, with the state that the action has left: what moves from there would be lost.
 pub(super) async fn keep(work: &Work, back: Back) -> Option<UndoId> {
     let (ports, action) = (work.ports.as_ref()?, work.id?);
-    let tool = tools::action(back.tool)?;
-    let bare = &work.cx;
-    // A way back that cannot be gone is none.
-    let plan = tool.plan(bare, back.args.clone()).await.ok().filter(|plan| !plan.is_nothing())?;
+    let (after, calls) = now_possible(work, &back).await?;
     let now = work.cx.now();
     let new = NewUndo {
         action,
@@ -76,8 +77,8 @@ pub(super) async fn keep(work: &Work, back: Back) -> Option<UndoId> {
         target: back.target,
         what: back.what,
         before: back.before,
-        after: json!(plan.targets),
-        calls: vec![KeptCall { tool: back.tool.to_owned(), arguments: back.args }],
+        after: json!(after),
+        calls,
         expires_at: now.checked_add(KEPT).unwrap_or(Timestamp::MAX),
     };
     match ports.undos.keep(new, now).await {
@@ -87,6 +88,39 @@ pub(super) async fn keep(work: &Work, back: Back) -> Option<UndoId> {
             None
         }
     }
+}
+
+type State = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The calls of a way back with what the run has brought, and the state that they find. `None` if
+/// there is none: a way back that cannot be gone is none.
+async fn now_possible(work: &Work, back: &Back) -> Option<(State, Vec<KeptCall>)> {
+    let mut after = State::new();
+    let mut kept = Vec::new();
+    for (name, args) in &back.calls {
+        let tool = tools::action(name)?;
+        let Some(args) = filled(args, &back.later) else {
+            warn!(tool = work.tool, "the way back lacks what the run did not bring");
+            return None;
+        };
+        match tool.plan(&work.cx, args.clone()).await {
+            Ok(plan) if plan.is_nothing() => continue,
+            Ok(plan) => {
+                for (address, state) in plan.targets {
+                    after.entry(address).or_default().extend(state);
+                }
+            }
+            // A copy that the action has made for this is worth keeping even where it cannot be put
+            // back right now, such as over a guest that runs: whoever asks for it is told what has
+            // to be done first, and what the guest is then is kept before, too.
+            Err(error) if !back.later.is_empty() => {
+                debug!(tool = work.tool, error = error.message(), "cannot go back at once");
+            }
+            Err(_) => return None,
+        }
+        kept.push(KeptCall { tool: (*name).to_owned(), arguments: args });
+    }
+    (!kept.is_empty()).then_some((after, kept))
 }
 
 // === impl Gate ===

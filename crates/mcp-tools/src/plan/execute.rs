@@ -2,6 +2,7 @@
 //! background after that.
 
 use std::{
+    ops::Range,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -61,6 +62,12 @@ impl Done {
             }
         }
         report
+    }
+
+    /// What was done of these steps, with facts of their own.
+    pub(super) fn part(&self, steps: Range<usize>, facts: JsonObject) -> Self {
+        let steps = self.steps.get(steps).unwrap_or_default().to_vec();
+        Self { steps, took: self.took, facts }
     }
 
     /// The last task that was begun.
@@ -200,6 +207,8 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
     let count = steps.len();
     let mut done = Done { facts: plan.facts.clone(), ..Done::default() };
     let mut failure: Option<ToolError> = None;
+    // Which part of the plan failed: only that one has anything to clean up.
+    let mut failed_in = None;
     let mut cleaned = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
         let what = step.what.clone();
@@ -209,9 +218,11 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
         }
         if failure.is_none() && running.stop.is_cancelled() {
             failure = Some(stopped(&plan, index, count));
+            failed_in = Some(step.part);
         }
+        let part = step.part;
         if failure.is_some() {
-            if !step.always {
+            if !step.always || failed_in != Some(part) {
                 continue;
             }
             running.enter(index, &what).await;
@@ -225,6 +236,7 @@ async fn work(mut plan: Plan, running: Running) -> Result<Report, ToolError> {
             }
             Err(error) if failure.is_none() => {
                 failure = Some(failed(&plan, &done, index, count, &what, error));
+                failed_in = Some(part);
             }
             Err(error) => {
                 // The first failure is the answer; that the cleanup failed too belongs to it.

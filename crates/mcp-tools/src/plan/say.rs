@@ -6,7 +6,7 @@ use estate::Access;
 use guard::PlanForm;
 use serde_json::{Value, json};
 
-use super::{Plan, Undo};
+use super::Plan;
 use crate::report::{Cell, Report, Table};
 
 /// The most characters of one line of a question.
@@ -27,8 +27,9 @@ impl Plan {
                 .detail("access", Cell::text(access.as_str()))
                 .detail("undo", Cell::text(self.undo.sentence()))
                 .detail("digest", Cell::text(form.digest().as_str()));
-        if let Some(expected) = self.expected {
-            report = report.detail("expected", Cell::span(expected.as_secs()));
+        if let Some(expected) = &self.expected {
+            let secs = expected.duration.as_secs();
+            report = report.detail("expected", Cell::with(secs, expected.to_string()));
         }
         report.facts.extend(self.facts.clone());
         report = report.fact("status", "planned");
@@ -88,6 +89,9 @@ impl Plan {
             format!("{} {} {} {}", call.member, call.method, call.path, params.join(" "))
         });
         list(&mut text, "Calls", calls);
+        if let Some(expected) = &self.expected {
+            line(&mut text, &format!("Expected to take {expected}."));
+        }
         line(&mut text, &format!("Undo: {}.", self.undo.sentence()));
         line(&mut text, &format!("Plan {}.", form.digest().short()));
         text
@@ -113,19 +117,4 @@ fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = imp
 fn line(text: &mut String, given: &str) {
     let given = stdx::untrusted::line(given.trim_end(), LINE);
     let _ = writeln!(text, "{given}");
-}
-
-// === impl Undo ===
-
-impl Undo {
-    /// In a few words.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Call(tool, args) => {
-                format!("{tool} {}", Value::Object(args.clone()))
-            }
-            Self::By(how) => how.clone(),
-            Self::Never(why) => format!("not possible: {why}"),
-        }
-    }
 }

@@ -11,7 +11,7 @@ mod delete;
 mod exec;
 pub(super) mod image;
 mod migrate;
-mod parts;
+pub(super) mod parts;
 mod place;
 mod relocate;
 mod resize;

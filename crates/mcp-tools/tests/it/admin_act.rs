@@ -205,7 +205,7 @@ async fn plans_say_all_and_change_nothing() {
         plan of the run of replication job lab/113-0: 1 call; nothing was done
         access: operate
         undo: nothing to undo: a copy is brought up to date
-        expected: AGE
+        expected: AGE (as the last one took)
         decision: allow (operate): line `operate` allows it: tier operate, target lab/alder
         member call parameters
         lab POST_/nodes/alder/replication/113-0/schedule_now -

@@ -20,7 +20,7 @@ async fn all_that_fit_are_changed_and_each_is_told() {
     expect![[r#"
         plan of the shutdown of 5 guests (pool staging): 5 calls; nothing was done
         access: operate
-        undo: guests_power with action start and guests as listed here
+        undo: guests_power {"action":"start","guests":"lab/120,lab/121,lab/122,lab/138,lab/139"}
         decision: allow (operate): line `operate` allows it: tier operate, target lab/120
         member call parameters
         lab POST_/nodes/birch/qemu/120/status/shutdown -

@@ -13,21 +13,24 @@ async fn a_rollback_says_what_is_lost_and_how_the_guest_is_afterwards() {
     let args = json!({"guest": "lab/109", "name": "pre-patch"});
     let planned = plan(&estate, "snapshot_rollback", args.clone()).await;
     expect![[r#"
-        plan of the rollback of lab/109 erp-01 to pre-patch: 1 call; nothing was done
+        plan of the rollback of lab/109 erp-01 to pre-patch: 2 calls; nothing was done
         access: destroy
-        undo: not possible: what was written since is lost; make a snapshot first if it may be wanted
+        undo: snapshot_rollback {"guest":"lab/109","name":"safety-1","start":true}
         digest: DIGEST
         decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/109
         member call parameters
+        lab POST_/nodes/alder/qemu/109/snapshot snapname=safety-1 description=made by proxmox-mcp before a rollback
         lab POST_/nodes/alder/qemu/109/snapshot/pre-patch/rollback -
         what before after
         tags odd prod;protected
+        note: effect: step 1 keeps the guest as it is now in snapshot safety-1, which stays until it is deleted (snapshot_delete)
         note: effect: the guest is stopped at once, and stays off
         note: warning data_lost: everything that the guest wrote to its disks since TIME (AGE ago) is lost"#]].assert_eq(&quiet(&planned.text));
     let answer = estate.ask("snapshot_rollback", args).await;
     expect![[r#"
         lab/109 erp-01 is back at pre-patch of AGE ago and is stopped (0 s)
         note: it ran before, and is off now
+        note: kept first: snapshot safety-1 of lab/109 erp-01
         next: guest_power {"guest":"lab/109","action":"start"}"#]]
     .assert_eq(&quiet(&answer.text));
     let text = estate.text("guest_get", json!({"guest": "lab/109", "include": ["config"]})).await;
@@ -36,7 +39,8 @@ async fn a_rollback_says_what_is_lost_and_how_the_guest_is_afterwards() {
     let answer = estate.ask("snapshot_rollback", args).await;
     assert!(!answer.failed && answer.object["state"] == "running", "{}", answer.text);
     let answer = estate.ask("snapshot_list", json!({"guest": "lab/104"})).await;
-    assert_eq!(answer.object["snapshot_count"], 2, "{}", answer.text);
+    // The two that were there, and what was kept first.
+    assert_eq!(answer.object["snapshot_count"], 3, "{}", answer.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

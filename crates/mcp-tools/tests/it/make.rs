@@ -683,51 +683,64 @@ async fn only_the_one_that_is_meant_is_deleted() {
     .assert_eq(&answers);
     let planned = plan(&estate, "guest_delete", json!({"guest": "lab/117", "purge": true})).await;
     expect![[r#"
-        plan of the deletion of lab/117 billing: 1 call; nothing was done
+        plan of the deletion of lab/117 billing: 2 calls; nothing was done
         access: destroy
-        undo: restore a backup: what came after it is lost
+        undo: backup_restore {"guest":"lab/117","from":"${step1.volume}","vmid":117,"node":"birch","pool":"production"}
         digest: DIGEST
         decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/117
         member call parameters
+        lab POST_/nodes/birch/vzdump vmid=117 storage=vault mode=snapshot notes-template={{guestname}}, kept by proxmox-mcp before a loss remove=0
         lab DELETE_/nodes/birch/qemu/117 purge=1
+        note: effect: step 1 keeps its configuration and disks in a backup on vault; no older backup is removed
         note: effect: disks that are destroyed, 60G in all: scsi0 (ceph-vm:vm-117-disk-0, 60G)
         note: effect: its permissions and firewall rules go, too
         note: effect: 5 backups stay, the newest vault:backup/vm/117/2026-11-22T01:17:17Z (AGE ago)
-        note: effect: it is taken out of HA"#]]
+        note: effect: it is taken out of HA
+        note: effect: undo restores that backup; snapshots, permissions, HA, replication and jobs are not in it"#]]
     .assert_eq(&quiet(&planned.text));
     estate.text("guest_get", json!({"guest": "lab/117"})).await;
     let planned =
         plan(&estate, "guest_delete", json!({"guest": "lab/125", "unreferenced_disks": true}))
             .await;
     expect![[r#"
-        plan of the deletion of lab/125 dev-bela: 1 call; nothing was done
+        plan of the deletion of lab/125 dev-bela: 2 calls; nothing was done
         access: destroy
-        undo: not possible: the disks are destroyed, and no backup is known
+        undo: backup_restore {"guest":"lab/125","from":"${step1.volume}","vmid":125,"node":"alder","pool":"lab"}
         digest: DIGEST
         decision: ask (destroy): line `destroy` asks any approver: tier destroy, target lab/125
         member call parameters
+        lab POST_/nodes/alder/vzdump vmid=125 storage=vault mode=snapshot notes-template={{guestname}}, kept by proxmox-mcp before a loss remove=0
         lab DELETE_/nodes/alder/qemu/125 destroy-unreferenced-disks=1
+        note: effect: step 1 keeps its configuration and disks in a backup on vault; no older backup is removed
         note: effect: disks that are destroyed, 60G in all: scsi0 (local-lvm:vm-125-disk-0, 60G)
         note: effect: its permissions and firewall rules go, too
         note: effect: it stays named in backup jobs: backup-dev
-        note: warning unreferenced_disks: every disk that bears its id on any storage goes, even one that another guest's configuration names
-        note: warning no_backup: no backup of it is known: nothing of it will be left"#]].assert_eq(&quiet(&planned.text));
+        note: effect: undo restores that backup; snapshots, permissions, HA, replication and jobs are not in it
+        note: warning unreferenced_disks: every disk that bears its id on any storage goes, even one that another guest's configuration names; what its own does not name is in no backup"#]].assert_eq(&quiet(&planned.text));
     let planned = plan(&estate, "guest_delete", json!({"guest": "edge/105"})).await;
     expect![[r#"
-        plan of the deletion of edge/105 test-vm: 1 call; nothing was done
+        plan of the deletion of edge/105 test-vm: 2 calls; nothing was done
         access: destroy
-        undo: not possible: the disks are destroyed, and no backup is known
+        undo: backup_restore {"guest":"edge/105","from":"${step1.volume}","vmid":105,"node":"alder"}
         digest: DIGEST
         decision: ask (destroy): line `destroy` asks any approver: tier destroy, target edge/105
         member call parameters
+        edge POST_/nodes/alder/vzdump vmid=105 storage=vault mode=snapshot notes-template={{guestname}}, kept by proxmox-mcp before a loss remove=0
         edge DELETE_/nodes/alder/qemu/105 -
+        note: effect: step 1 keeps its configuration and disks in a backup on vault; no older backup is removed
         note: effect: disks that are destroyed, 20G in all: scsi0 (local-lvm:vm-105-disk-0, 20G)
         note: effect: its permissions and firewall rules go, too
-        note: warning no_backup: no backup of it is known: nothing of it will be left"#]]
+        note: effect: undo restores that backup; snapshots, permissions, HA, replication and jobs are not in it"#]]
     .assert_eq(&quiet(&planned.text));
     let answer = estate.ask("guest_delete", json!({"guest": "edge/105"})).await;
     assert!(!answer.failed, "{}", answer.text);
-    expect!["edge/105 test-vm is deleted with 1 disk of 20G (0 s)"].assert_eq(&quiet(&answer.text));
+    let kept = answer.object["kept"].as_str().unwrap().to_owned();
+    assert!(kept.starts_with("vault:backup/vm/105/"), "{kept}");
+    assert_eq!(
+        quiet(&answer.text.replace(&kept, "VOLUME")),
+        "edge/105 test-vm is deleted with 1 disk of 20G (0 s)\n\
+         note: kept first: backup VOLUME of edge/105 test-vm"
+    );
     estate.failure("guest_get", json!({"guest": "edge/105"})).await;
     // The one of the same id elsewhere, and every other guest, are as they were.
     let text = estate.text("guest_get", json!({"guest": "lab/105", "include": ["status"]})).await;

@@ -1,6 +1,9 @@
 //! `pool_change`: makes, fills, empties, describes and deletes pools.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use estate::{Access, VmId};
@@ -267,6 +270,32 @@ fn comment(scene: Scene, text: &str) -> Plan {
     settled(plan, member, pool, "comment")
 }
 
+/// What was put into a pool goes back: out of it, or into the pool where it was.
+fn back_to_where_they_were(at: &str, guests: &[Guest], storages: &[String]) -> Undo {
+    let mut from: BTreeMap<Option<&str>, Vec<String>> = BTreeMap::new();
+    for guest in guests {
+        from.entry(guest.pool.as_deref()).or_default().push(guest.at.vmid.to_string());
+    }
+    let key = at.split_once('/').map_or(at, |(key, _)| key);
+    let outside = from.remove(&None).unwrap_or_default();
+    let mut calls = Vec::new();
+    if !outside.is_empty() || !storages.is_empty() {
+        let back = json!({"pool": at, "action": "remove", "guests": outside, "storages": storages});
+        calls.push((NAME, object(back)));
+    }
+    for (pool, ids) in from {
+        let pool = format!("{key}/{}", pool.unwrap_or_default());
+        calls.push((NAME, object(json!({"pool": pool, "action": "add", "guests": ids}))));
+    }
+    match calls.len() {
+        1 => {
+            let (tool, args) = calls.remove(0);
+            Undo::Call(tool, args)
+        }
+        _ => Undo::Calls(calls),
+    }
+}
+
 /// Puts guests and storages in, or takes them out.
 async fn fill(cx: &Cx, scene: Scene, adds: bool) -> Result<Plan, ToolError> {
     let Scene { member, pool, mut guests, storages, .. } = scene;
@@ -289,21 +318,11 @@ async fn fill(cx: &Cx, scene: Scene, adds: bool) -> Result<Plan, ToolError> {
     let step =
         Step::pve(&member, what.as_str(), pools::update(&pool, params(&guests, &storages, !adds)));
     let ids: Vec<String> = guests.iter().map(|guest| guest.at.vmid.to_string()).collect();
-    let from: BTreeSet<Option<&str>> = guests.iter().map(|guest| guest.pool.as_deref()).collect();
-    let undo = match (adds, from.iter().next()) {
-        (false, _) => {
-            let back = json!({"pool": at, "action": "add", "guests": ids, "storages": storages});
-            Undo::Call(NAME, object(back))
-        }
-        (true, Some(Some(other))) if from.len() == 1 && storages.is_empty() => {
-            let other = format!("{}/{other}", member.key);
-            Undo::Call(NAME, object(json!({"pool": other, "action": "add", "guests": ids})))
-        }
-        (true, Some(None) | None) if from.len() < 2 => {
-            let back = json!({"pool": at, "action": "remove", "guests": ids, "storages": storages});
-            Undo::Call(NAME, object(back))
-        }
-        _ => Undo::By("put each guest back into the pool where it was".to_owned()),
+    let undo = if adds {
+        back_to_where_they_were(&at, &guests, &storages)
+    } else {
+        let back = json!({"pool": at, "action": "add", "guests": ids, "storages": storages});
+        Undo::Call(NAME, object(back))
     };
     let mut plan =
         Plan::new(what).fact("pool", at.as_str()).fact("action", word).undo(undo).step(step);

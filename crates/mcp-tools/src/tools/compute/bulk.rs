@@ -147,7 +147,7 @@ impl ActionTool for GuestsPower {
         let plural = if count == 1 { "guest" } else { "guests" };
         let mut plan = Plan::new(format!("{word} of {count} {plural} ({words})"))
             .fact("action", word)
-            .undo(undo(&args));
+            .undo(undo(&args, &sorted.go));
         let names: Vec<String> = sorted.go.iter().map(|target| named(&target.guest)).collect();
         plan = plan.effect(format!("{word}: {}", some(&names)));
         let managed: Vec<String> = sorted
@@ -354,7 +354,8 @@ async fn sort(args: &Args, chosen: Vec<(Arc<Pve>, Guest)>) -> Sorted {
     sorted
 }
 
-fn undo(args: &Args) -> Undo {
+/// The call that does the opposite, with the guests that are changed now.
+fn undo(args: &Args, targets: &[Target]) -> Undo {
     let back = match args.action {
         Action::Start => "shutdown",
         Action::Shutdown | Action::Stop => "start",
@@ -364,7 +365,12 @@ fn undo(args: &Args) -> Undo {
             return Undo::Never("guests that were restarted were restarted".to_owned());
         }
     };
-    Undo::By(format!("guests_power with action {back} and guests as listed here"))
+    let guests: Vec<String> = targets.iter().map(|target| target.guest.at.to_string()).collect();
+    let mut call = json!({"action": back, "guests": guests.join(",")});
+    if targets.len() > LIMIT {
+        call["limit"] = targets.len().into();
+    }
+    Undo::Call("guests_power", object(call))
 }
 
 /// Changes all of them, some at a time; one that fails holds none of the others up.

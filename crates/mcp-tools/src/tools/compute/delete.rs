@@ -33,7 +33,10 @@ use crate::{
     report::{Report, age, bytes},
     schema::{Input, Output},
     tool::{Cx, Definition},
-    tools::power::{named, object},
+    tools::{
+        power::{named, object},
+        safety::{self, Ground, Wish},
+    },
     view::Guest,
 };
 
@@ -50,6 +53,7 @@ struct Args {
     purge: bool,
     #[serde(default)]
     unreferenced_disks: bool,
+    safety: Option<String>,
 }
 
 /// What hangs on the guest.
@@ -72,16 +76,20 @@ impl ActionTool for GuestDelete {
             name: "guest_delete",
             title: "Delete a guest",
             description: "Deletes a stopped VM or container with its disks and snapshots, for \
-                good; backups stay. plan: true lists what goes and what still names it.",
-            input: Input::new()
-                .guest()
-                .boolean("purge", "also from HA, replication and backup jobs")
-                .boolean("unreferenced_disks", "also disks of its id that it does not name"),
+                good; it is backed up before where that can be, and backups stay. plan: true lists \
+                what goes and what still names it.",
+            input: safety::argument(
+                Input::new()
+                    .guest()
+                    .boolean("purge", "also from HA, replication and backup jobs")
+                    .boolean("unreferenced_disks", "also disks of its id that it does not name"),
+            ),
             output: Output::new()
                 .fact("guest", "string")
                 .fact("status", "string")
                 .fact("upid", "string")
                 .fact("cause", "string")
+                .fact("kept", "string")
                 .fact("backups", "integer"),
             access: Access::Destroy,
             idempotent: false,
@@ -104,8 +112,7 @@ impl ActionTool for GuestDelete {
         let mut rights = Rights::default();
         rights.on_guest(guest.at.vmid, guest.pool.as_deref(), "VM.Allocate");
         rights.check(&what, &site)?;
-        let mut plan = Plan::new(what.as_str())
-            .step(step(&site.member, &guest, &args, &what))
+        let plan = Plan::new(what.as_str())
             .target(
                 guest.at.to_string(),
                 [
@@ -117,11 +124,32 @@ impl ActionTool for GuestDelete {
             )
             .fact("guest", guest.at.to_string())
             .fact("backups", ties.backups.len());
-        plan = ties.tell(plan, &args, cx.now());
+        let ground = Ground {
+            member: &site.member,
+            guest: &guest,
+            parts: &ties.parts,
+            view: &site.view,
+            held: site.held.as_deref(),
+        };
+        let wish = Wish::read(args.safety.as_deref());
+        let (plan, kept) = ground.before_loss(plan, &wish)?;
+        let plan = plan.step(step(&site.member, &guest, &args, &what));
+        let mut plan = ties.tell(plan, &args, kept.is_some(), cx.now());
+        if let Some(kept) = &kept {
+            plan = plan
+                .undo(safety::restore_deleted(&guest, kept))
+                .effect("undo restores that backup; snapshots, permissions, HA, replication and jobs are not in it");
+        }
         let gone: Vec<u64> = ties.parts.disks().map(|volume| volume.size).collect();
         let left = ties.left(cx.now());
         let member = Arc::clone(&site.member);
-        Ok(site.tell_plan(plan).settle(move |_, done| settle(member, guest, gone, left, done)))
+        Ok(site.tell_plan(plan).settle(move |_, done| async move {
+            let told = |report| kept.iter().fold(report, |report, kept| kept.tell(report));
+            match settle(member, guest, gone, left, done).await {
+                Ok(report) => Ok(told(report)),
+                Err(error) => Err(error.map(told)),
+            }
+        }))
     }
 }
 
@@ -234,7 +262,7 @@ impl Ties {
     }
 
     /// What goes, what stays, and what still names it.
-    fn tell(&self, mut plan: Plan, args: &Args, now: Timestamp) -> Plan {
+    fn tell(&self, mut plan: Plan, args: &Args, is_kept: bool, now: Timestamp) -> Plan {
         let disks: Vec<String> = self.parts.disks().map(volume_words).collect();
         let total: u64 = self.parts.disks().map(|volume| volume.size).sum();
         if !disks.is_empty() {
@@ -264,13 +292,13 @@ impl Ties {
         if args.unreferenced_disks {
             plan = plan.warn(
                 "unreferenced_disks",
-                "every disk that bears its id on any storage goes, even one that another guest's configuration names",
+                "every disk that bears its id on any storage goes, even one that another guest's configuration names; what its own does not name is in no backup",
             );
         }
         plan = plan.effect("its permissions and firewall rules go, too");
         plan = match self.left(now) {
             Some(left) => plan.effect(left),
-            None if self.unseen.is_empty() => {
+            None if self.unseen.is_empty() && !is_kept => {
                 plan.warn("no_backup", "no backup of it is known: nothing of it will be left")
             }
             None => plan,

@@ -16,27 +16,29 @@ use crate::{
 
 /// A volume that a configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Volume {
+pub(crate) struct Volume {
     /// `scsi0`, `rootfs`, `unused0`, …
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The volume's id.
-    pub(super) id: String,
-    pub(super) storage: StorageName,
+    pub(crate) id: String,
+    pub(crate) storage: StorageName,
     /// Bytes; 0 where the configuration does not say.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Whether it is in a drive, not a disk.
-    pub(super) is_medium: bool,
+    pub(crate) is_medium: bool,
+    /// Whether a backup of the guest has it.
+    pub(crate) is_backed_up: bool,
 }
 
 /// What a guest consists of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parts {
-    pub(super) digest: String,
-    pub(super) lock: Option<String>,
-    pub(super) protection: bool,
-    pub(super) volumes: Vec<Volume>,
+pub(crate) struct Parts {
+    pub(crate) digest: String,
+    pub(crate) lock: Option<String>,
+    pub(crate) protection: bool,
+    pub(crate) volumes: Vec<Volume>,
     /// Bridges with their VLANs.
-    pub(super) bridges: Vec<(String, Option<u16>)>,
+    pub(crate) bridges: Vec<(String, Option<u16>)>,
     addresses: Vec<String>,
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Reads the guest's configuration.
-    pub(super) async fn read(member: &Pve, guest: &Guest) -> Result<Self, ToolError> {
+    pub(crate) async fn read(member: &Pve, guest: &Guest) -> Result<Self, ToolError> {
         let (node, vmid) = (&guest.node, guest.at.vmid);
         let failed = |error: api_core::Error| {
             ToolError::api(format!("read the configuration of {}", named(guest)), &error)
@@ -93,17 +95,17 @@ impl Parts {
     }
 
     /// Its disks: media in drives are not, and neither is the drive of cloud-init.
-    pub(super) fn disks(&self) -> impl Iterator<Item = &Volume> {
+    pub(crate) fn disks(&self) -> impl Iterator<Item = &Volume> {
         self.volumes.iter().filter(|volume| !volume.is_medium)
     }
 
     /// An address that is written down, if there is one.
-    pub(super) fn fixed_address(&self) -> Option<&str> {
+    pub(crate) fn fixed_address(&self) -> Option<&str> {
         self.addresses.first().map(String::as_str)
     }
 
     /// Refuses where something is at work on the guest.
-    pub(super) fn is_free(&self, guest: &Guest, what: &str) -> Result<(), ToolError> {
+    pub(crate) fn is_free(&self, guest: &Guest, what: &str) -> Result<(), ToolError> {
         let Some(lock) = &self.lock else { return Ok(()) };
         let name = named(guest);
         let mut args = BTreeMap::new();
@@ -124,7 +126,15 @@ fn volume(key: &str, text: &str) -> Option<Volume> {
     let storage = properties.storage()?;
     let is_medium = properties.get("media") == Some("cdrom");
     let size = properties.size().and_then(size_of).unwrap_or_default();
-    Some(Volume { key: key.to_owned(), id: id.to_owned(), storage, size, is_medium })
+    let marked = properties.get("backup");
+    // Of mount points only those that are marked are in a backup, of disks all that are not left
+    // out; what is unused never is.
+    let is_backed_up = match key.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "unused" => false,
+        "mp" => marked == Some("1"),
+        _ => marked != Some("0"),
+    };
+    Some(Volume { key: key.to_owned(), id: id.to_owned(), storage, size, is_medium, is_backed_up })
 }
 
 fn bridges<'a>(nets: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, Option<u16>)> {
@@ -164,5 +174,23 @@ mod tests {
         assert_eq!(parts.bridges, [("vmbr0".to_owned(), Some(7))]);
         assert_eq!(parts.fixed_address(), Some("192.0.2.7/24"));
         assert!(parts.protection);
+    }
+
+    #[test]
+    fn what_a_backup_leaves_out_is_known() {
+        let config: qemu::QemuConfig = serde_json::from_str(
+            r#"{"scsi0": "a:vm-1-disk-0,size=32G", "scsi1": "a:vm-1-disk-1,backup=0,size=1T", "unused0": "b:vm-1-disk-2"}"#,
+        )
+        .unwrap();
+        let backed_up = |parts: &Parts| -> Vec<String> {
+            let disks = parts.disks().filter(|disk| disk.is_backed_up);
+            disks.map(|disk| disk.key.clone()).collect()
+        };
+        assert_eq!(backed_up(&Parts::of_machine(&config)), ["scsi0"]);
+        let config: lxc::LxcConfig = serde_json::from_str(
+            r#"{"rootfs": "a:vm-2-disk-0,size=8G", "mp0": "a:vm-2-disk-1,mp=/data,size=1G", "mp1": "a:vm-2-disk-2,mp=/db,backup=1,size=1G"}"#,
+        )
+        .unwrap();
+        assert_eq!(backed_up(&Parts::of_container(&config)), ["rootfs", "mp1"]);
     }
 }

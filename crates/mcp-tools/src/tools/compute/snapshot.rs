@@ -23,12 +23,12 @@ use crate::{
     report::{Cell, Report, Table, age, rfc3339},
     schema::{Input, Output},
     tool::{Cx, Definition},
-    tools::power::{named, object},
+    tools::{
+        power::{named, object},
+        safety::{self, Ground, Kept, Wish},
+    },
     view::Guest,
 };
-
-/// Storages whose volumes only go back to their newest snapshot.
-const NEWEST_ONLY: &[&str] = &["zfspool", "zfs", "lvm"];
 
 /// What a snapshot's configuration has of its own; the guest keeps its description.
 const OWN: &[&str] = &[
@@ -57,6 +57,7 @@ struct RollbackArgs {
     name: String,
     #[serde(default)]
     start: bool,
+    safety: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,16 +72,20 @@ impl ActionTool for SnapshotRollback {
         Definition {
             name: "snapshot_rollback",
             title: "Roll back to a snapshot",
-            description: "Takes disks and configuration of a guest back to a snapshot: everything \
-                since is lost. A running guest is stopped.",
-            input: Input::new()
-                .guest()
-                .text("name", "")
-                .required("name")
-                .boolean("start", "start it afterwards"),
+            description: "Takes disks and configuration of a guest back to a snapshot: what was \
+                written since is lost to it, and kept before where that can be. A running guest is \
+                stopped.",
+            input: safety::argument(
+                Input::new()
+                    .guest()
+                    .text("name", "")
+                    .required("name")
+                    .boolean("start", "start it afterwards"),
+            ),
             output: Output::new()
                 .fact("guest", "string")
                 .fact("snapshot", "string")
+                .fact("kept", "string")
                 .fact("state", "string")
                 .fact("status", "string")
                 .fact("upid", "string")
@@ -110,7 +115,7 @@ impl ActionTool for SnapshotRollback {
                 .hint("delete it: snapshot_delete"));
         }
         let site = Site::of(cx, Arc::clone(&subject.member)).await?;
-        is_newest_where_needed(&subject, &site, &all, snapshot, &what)?;
+        is_newest_where_needed(&subject, &site, &all, snapshot, &what).await?;
         let mut rights = Rights::default();
         let paths = [format!("/vms/{}", subject.guest.at.vmid)];
         let pool = subject.guest.pool.as_ref().map(|pool| format!("/pool/{pool}"));
@@ -136,16 +141,24 @@ impl ActionTool for SnapshotRollback {
         let step = Step::pve(&subject.member, what.as_str(), request)
             .task(&["qmrollback", "vzrollback"], vmid.to_string());
         let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
-        let mut plan = subject
+        let plan = subject
             .plan(&what)
             .target(subject.guest.at.to_string(), [("snapshots", names.join(","))])
-            .step(step)
-            .fact("snapshot", snapshot.name.as_str())
-            .undo(Undo::Never(
-                "what was written since is lost; make a snapshot first if it may be wanted"
-                    .to_owned(),
-            ));
-        plan = lost(plan, &all, snapshot, cx.now());
+            .fact("snapshot", snapshot.name.as_str());
+        let ground = Ground {
+            member: &subject.member,
+            guest: &subject.guest,
+            parts: &subject.parts,
+            view: &site.view,
+            held: site.held.as_deref(),
+        };
+        let wish = Wish::read(args.safety.as_deref());
+        let (plan, kept) = ground.before_rollback(plan, &wish, &names).await?;
+        let undo = undo(&ground, kept.as_ref(), subject.state.status.is_on());
+        let mut plan = lost(plan.step(step).undo(undo), &all, snapshot, cx.now());
+        if kept.as_ref().is_some_and(|kept| kept.snapshot().is_none()) {
+            plan = plan.effect("its snapshots are lost if that backup is restored over it");
+        }
         plan = differences(plan, &subject, snapshot).await;
         plan = plan.effect(match (subject.state.status.is_on(), will_run, snapshot.with_memory) {
             (true, true, true) => {
@@ -170,7 +183,12 @@ impl ActionTool for SnapshotRollback {
         let (member, guest) = (Arc::clone(&subject.member), subject.guest.clone());
         let name = snapshot.name.clone();
         Ok(site.tell_plan(plan).settle(move |_, done| async move {
-            back(member, guest, name, time.map(|time| age(time, now)), was_on, done).await
+            let ended = back(member, guest, name, time.map(|time| age(time, now)), was_on, done);
+            let told = |report| kept.iter().fold(report, |report, kept| kept.tell(report));
+            match ended.await {
+                Ok(report) => Ok(told(report)),
+                Err(error) => Err(error.map(told)),
+            }
         }))
     }
 }
@@ -283,21 +301,30 @@ fn descendants<'a>(all: &'a [Snapshot], of: &str) -> Vec<&'a str> {
     found
 }
 
+/// The call that brings back what the guest is now.
+fn undo(ground: &Ground<'_>, kept: Option<&Kept>, was_on: bool) -> Undo {
+    let Some(kept) = kept else {
+        return Undo::Never("what was written since is lost".to_owned());
+    };
+    let Some(name) = kept.snapshot() else { return ground.restore_over(kept) };
+    let mut args = json!({"guest": ground.guest.at.to_string(), "name": name});
+    if was_on {
+        args["start"] = true.into();
+    }
+    Undo::Call("snapshot_rollback", object(args))
+}
+
 /// Refuses where the storage can only go back to its newest snapshot and this is not it.
-fn is_newest_where_needed(
+async fn is_newest_where_needed(
     subject: &Subject,
     site: &Site,
     all: &[Snapshot],
     snapshot: &Snapshot,
     what: &str,
 ) -> Result<(), ToolError> {
-    let needs = subject.parts.disks().find_map(|volume| {
-        let mut storages = site.view.storages.iter();
-        let storage =
-            storages.find(|one| one.name == volume.storage && one.node == subject.guest.node)?;
-        NEWEST_ONLY.contains(&storage.plugin.as_str()).then_some(storage)
-    });
-    let Some(storage) = needs else { return Ok(()) };
+    let (member, guest) = (&subject.member, &subject.guest);
+    let needs = safety::newest_only(member, &site.view, guest, &subject.parts).await;
+    let Some((storage, sort)) = needs else { return Ok(()) };
     let newer: Vec<&str> = all
         .iter()
         .filter(|one| !one.is_current() && one.name != snapshot.name && one.time > snapshot.time)
@@ -310,9 +337,7 @@ fn is_newest_where_needed(
         .refused(
             what,
             format!(
-                "storage {} ({}) goes back to its newest snapshot only, and newer ones are there: {}",
-                storage.name,
-                storage.plugin,
+                "storage {storage} ({sort}) goes back to its newest snapshot only, and newer ones are there: {}",
                 newer.join(", ")
             ),
         )

@@ -1,6 +1,6 @@
 //! `undo`: takes an action back, as an action: planned, consented and audited like any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use estate::Access;
@@ -16,7 +16,7 @@ use crate::{
     report::{Cell, Report, Table},
     schema::{Input, Output},
     tool::{Cx, Definition},
-    tools,
+    tools::{self, tally::counted},
 };
 
 const NAME: &str = "undo";
@@ -57,23 +57,34 @@ impl ActionTool for Undo {
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError> {
         let args: Args = cx.args(args)?;
         let Some(id) = args.undo_id else { return Ok(Plan::already(list(cx).await?)) };
-        let (undo, call) = find(cx, &id).await?;
+        let (undo, calls) = find(cx, &id).await?;
         if !undo.is_usable(cx.now()) {
             let why = if undo.used_at.is_some() { "was taken back" } else { "is too long ago" };
             return Err(ToolError::new(format!("the {} {why}", undo.what)));
         }
-        let tool = tools::action(&call.tool).ok_or_else(|| gone(&call))?;
-        let mut plan = tool.plan(cx, call.arguments.clone()).await.map_err(|error| {
-            error.map(|mut report| {
-                report.lead = format!("the {} cannot be taken back: {}", undo.what, report.lead);
-                report
-            })
-        })?;
-        if plan.is_nothing() {
-            return Ok(plan);
+        let mut plans = Vec::new();
+        let mut already = None;
+        let mut moved = BTreeSet::new();
+        for (tool, call) in acting(&calls)? {
+            let mut plan = tool.plan(cx, call.arguments.clone()).await.map_err(|error| {
+                error.map(|mut report| {
+                    report.lead =
+                        format!("the {} cannot be taken back: {}", undo.what, report.lead);
+                    report
+                })
+            })?;
+            if plan.is_nothing() {
+                already = Some(plan);
+                continue;
+            }
+            moved.extend(newer(&undo.after, &plan.targets));
+            let access = tool.access(&call.arguments).min(tool.definition().access);
+            plan.access = plan.access.max(Some(access));
+            plan.acts_as = vec![(tool.definition().name, call.arguments.clone())];
+            plans.push(plan);
         }
-        let moved = newer(&undo.after, &plan.targets);
         if !moved.is_empty() {
+            let moved: Vec<String> = moved.into_iter().collect();
             return Err(ToolError::new(format!(
                 "the {} is not taken back, something newer would be lost: {}",
                 undo.what,
@@ -81,26 +92,32 @@ impl ActionTool for Undo {
             ))
             .hint("change what is meant by its own tool"));
         }
+        let mut plan = match (plans.len(), already) {
+            (0, Some(already)) => return Ok(already),
+            (0, None) => return Err(ToolError::new(format!("the {} has no way back", undo.what))),
+            (1, _) => plans.remove(0),
+            (count, _) => Plan::joined(counted(count, "call"), plans),
+        };
         plan.what = format!("undo of the {} ({})", undo.what, plan.what);
         plan.undo = Back::By("by asking for the same change again".to_owned());
-        let access = tool.access(&call.arguments).min(tool.definition().access);
-        plan.access = Some(access);
-        plan.acts_as = Some((tool.definition().name, call.arguments));
         Ok(plan.fact("undo_id", id))
     }
 
     async fn run(&self, cx: &Cx, args: JsonObject, plan: Plan) -> Result<Report, ToolError> {
         let args: Args = cx.args(args)?;
-        let (undo, call) = find(cx, &args.undo_id.unwrap_or_default()).await?;
-        let tool = tools::action(&call.tool).ok_or_else(|| gone(&call))?;
+        let (undo, calls) = find(cx, &args.undo_id.unwrap_or_default()).await?;
         // Of any number of callers one takes it.
         let taken = ports(cx)?.undos.take(undo.id, cx.now()).await;
         taken.map_err(|error| ToolError::new(format!("nothing was done: {error}")))?;
-        tool.run(cx, call.arguments, plan).await
+        match acting(&calls)?.as_slice() {
+            [(tool, call)] => tool.run(cx, call.arguments.clone(), plan).await,
+            _ => plan.execute(cx).await,
+        }
     }
 }
 
-async fn find(cx: &Cx, id: &str) -> Result<(ports::Undo, KeptCall), ToolError> {
+/// A way back with the calls that go it.
+async fn find(cx: &Cx, id: &str) -> Result<(ports::Undo, Vec<KeptCall>), ToolError> {
     let ports = ports(cx)?;
     let unknown = || {
         let text = stdx::untrusted::line(id, 40);
@@ -112,15 +129,18 @@ async fn find(cx: &Cx, id: &str) -> Result<(ports::Undo, KeptCall), ToolError> {
     // Another caller's does not exist for this one.
     let undo = found.filter(|undo| undo.principal == cx.principal).ok_or_else(unknown)?;
     let calls = ports.undos.calls(id).await;
-    let mut calls = calls.map_err(|error| closed("open the way back", &error))?.into_iter();
-    match (calls.next(), calls.next()) {
-        (Some(call), None) => Ok((undo, call)),
-        _ => Err(ToolError::new(format!("the {} takes more than one call back", undo.what))),
-    }
+    Ok((undo, calls.map_err(|error| closed("open the way back", &error))?))
 }
 
-fn gone(call: &KeptCall) -> ToolError {
-    ToolError::new(format!("{} is no tool of this server that acts", call.tool))
+/// The tools of kept calls.
+fn acting(calls: &[KeptCall]) -> Result<Vec<(&'static dyn ActionTool, &KeptCall)>, ToolError> {
+    let tools = calls.iter().map(|call| {
+        let tool = tools::action(&call.tool).ok_or_else(|| {
+            ToolError::new(format!("{} is no tool of this server that acts", call.tool))
+        })?;
+        Ok((tool, call))
+    });
+    tools.collect()
 }
 
 async fn list(cx: &Cx) -> Result<Report, ToolError> {

@@ -139,6 +139,7 @@ impl ActionTool for RestoreRehearsal {
             volume: copy.volume.id.clone(),
             storage,
             unique: false,
+            pool: None,
             over: false,
             settings: settings(&archived, kind, &whose, &copy),
         };

@@ -23,8 +23,13 @@ use crate::{
     plan::{ActionTool, Done, Plan, Step, Undo},
     report::{Report, bytes},
     schema::{Input, Output},
+    sight,
     tool::{Cx, Definition},
-    tools::tally::counted,
+    tools::{
+        compute::parts::Parts,
+        safety::{Ground, Kept, Wish},
+        tally::counted,
+    },
 };
 
 /// The tool.
@@ -41,8 +46,10 @@ struct Args {
     node: Option<String>,
     storage: Option<String>,
     unique: Option<bool>,
+    pool: Option<String>,
     #[serde(default)]
     start: bool,
+    safety: Option<String>,
 }
 
 /// A restore that is to be.
@@ -55,6 +62,7 @@ pub(super) struct Order {
     pub(super) volume: String,
     pub(super) storage: Option<StorageName>,
     pub(super) unique: bool,
+    pub(super) pool: Option<String>,
     pub(super) over: bool,
     /// Settings that differ from the backup's.
     pub(super) settings: Vec<(String, String)>,
@@ -67,7 +75,8 @@ impl ActionTool for BackupRestore {
             name: "backup_restore",
             title: "Restore a backup",
             description: "Restores a guest's backup to a new id; over replaces the guest itself, \
-                which loses what it is now. A guest that is gone: cluster/vmid.",
+                which is kept in a backup before where that can be. A guest that is gone: \
+                cluster/vmid.",
             input: Input::new()
                 .guest()
                 .text("from", "storage or volume id; default: the newest anywhere")
@@ -77,10 +86,13 @@ impl ActionTool for BackupRestore {
                 .node()
                 .text("storage", "for the disks; default: as they were")
                 .boolean("unique", "new MAC addresses; default where the original exists")
-                .boolean("start", ""),
+                .text("pool", "")
+                .boolean("start", "")
+                .text("safety", "with over: auto (default), none, or the storage for the backup"),
             output: Output::new()
                 .fact("guest", "string")
                 .fact("volume", "string")
+                .fact("kept", "string")
                 .fact("state", "string")
                 .fact("status", "string")
                 .fact("upid", "string")
@@ -112,6 +124,7 @@ impl ActionTool for BackupRestore {
             None => None,
         };
         let unique = args.unique.unwrap_or(!args.over && whose.guest.is_some());
+        let pool = pool_for(&whose, &args)?;
         let order = Order {
             member: Arc::clone(&whose.member),
             node,
@@ -120,12 +133,17 @@ impl ActionTool for BackupRestore {
             volume: copy.volume.id.clone(),
             storage,
             unique,
+            pool,
             over: args.over,
             settings: Vec::new(),
         };
         let at = order.address();
+        let mut kept = None;
         let mut plan = if args.over {
-            replaced(cx, &whose, &copy).await?
+            let wish = Wish::read(args.safety.as_deref());
+            let (plan, first) = replaced(cx, &whose, &copy, &wish).await?;
+            kept = first;
+            plan
         } else {
             let name = whose.name();
             let undo = object(json!({"guest": at}));
@@ -150,8 +168,28 @@ impl ActionTool for BackupRestore {
             plan = plan.step(order.start(&format!("start {at}")));
         }
         let from = (copy.label(), copy.when(cx.now()), copy.volume.size_bytes);
-        Ok(plan.settle(move |_, done| settle(order, from, done)))
+        Ok(plan.settle(move |_, done| async move {
+            let report = settle(order, from, done).await?;
+            Ok(kept.iter().fold(report, |report, kept| kept.tell(report)))
+        }))
     }
+}
+
+/// The pool that a new guest is put into.
+fn pool_for(whose: &Whose, args: &Args) -> Result<Option<String>, ToolError> {
+    let Some(pool) = args.pool.as_deref().map(str::trim).filter(|pool| !pool.is_empty()) else {
+        return Ok(None);
+    };
+    if args.over {
+        return Err(ToolError::new("over leaves the guest in its pool: leave pool out"));
+    }
+    let known = &whose.view.pools;
+    if known.is_empty() || known.iter().any(|name| name == pool) {
+        return Ok(Some(pool.to_owned()));
+    }
+    let key = &whose.member.key;
+    Err(ToolError::not_found(format!("{key} has no pool {}", quoted(pool)))
+        .hint(format!("its pools: {}", known.join(", "))))
 }
 
 /// Of what kind the guest in the backup is.
@@ -252,7 +290,12 @@ pub(super) fn target_node(
 }
 
 /// The plan of a restore over a guest, which must be off and free.
-async fn replaced(cx: &Cx, whose: &Whose, copy: &Copy) -> Result<Plan, ToolError> {
+async fn replaced(
+    cx: &Cx,
+    whose: &Whose,
+    copy: &Copy,
+    wish: &Wish,
+) -> Result<(Plan, Option<Kept>), ToolError> {
     let name = whose.name();
     let Some(guest) = &whose.guest else {
         return Err(ToolError::new(format!("there is no guest {} to restore over", whose.at)));
@@ -274,23 +317,25 @@ async fn replaced(cx: &Cx, whose: &Whose, copy: &Copy) -> Result<Plan, ToolError
         return Err(refused(&format!("it is {}", state.status.as_str()))
             .next("guest_power", object(json!({"guest": at, "action": "shutdown"}))));
     }
-    let (protection, digest, snapshots) = whole(member, guest).await?;
-    if protection {
+    let (parts, snapshots, held) = futures::join!(
+        Parts::read(member, guest),
+        snapshots(member, guest),
+        sight::of_pve_operator(member, cx.now()),
+    );
+    let parts = parts?;
+    if parts.protection {
         return Err(refused("it is protected")
             .hint("take its protection away first (protection: 0), if that is meant"));
     }
     let mut plan = Plan::new(format!("restore over {name}"))
         .effect(format!("{name} as it is now is lost: configuration and all its disks"))
-        .undo(Undo::Never(
-            "what the guest is now is gone then; back it up first (backup_run) to keep it"
-                .to_owned(),
-        ))
+        .undo(Undo::Never("what the guest is now is gone then".to_owned()))
         .target(
             at,
             [
                 ("node", guest.node.as_str()),
                 ("status", state.status.as_str()),
-                ("digest", digest.as_str()),
+                ("digest", parts.digest.as_str()),
             ],
         );
     if snapshots > 0 {
@@ -301,39 +346,26 @@ async fn replaced(cx: &Cx, whose: &Whose, copy: &Copy) -> Result<Plan, ToolError
     }
     let made = copy.volume.created.map_or(0, jiff::Timestamp::as_second);
     let hours = (cx.now().as_second() - made) / 3600;
-    Ok(plan.warn(
+    plan = plan.warn(
         "older",
         format!("what changed in the guest in the last {hours} h is not in the backup"),
-    ))
+    );
+    let ground = Ground { member, guest, parts: &parts, view: &whose.view, held: held.as_deref() };
+    let (plan, kept) = ground.before_loss(plan, wish)?;
+    Ok(match &kept {
+        Some(first) => (plan.undo(ground.restore_over(first)), kept),
+        None => (plan, None),
+    })
 }
 
-/// Whether a guest is protected, its configuration's digest, and how many snapshots it has.
-async fn whole(
-    member: &Pve,
-    guest: &crate::view::Guest,
-) -> Result<(bool, String, usize), ToolError> {
+/// How many snapshots a guest has, as far as that can be read.
+async fn snapshots(member: &Pve, guest: &crate::view::Guest) -> usize {
     let (node, vmid, client) = (&guest.node, guest.at.vmid, &member.client);
-    let (config, snapshots) = match guest.kind {
-        GuestKind::Qemu => {
-            let (config, snapshots) = futures::join!(
-                client.call(qemu::config(node, vmid)),
-                client.call(qemu::snapshots(node, vmid)),
-            );
-            (config.map(|config| (config.protection, config.digest)), snapshots)
-        }
-        GuestKind::Lxc => {
-            let (config, snapshots) = futures::join!(
-                client.call(lxc::config(node, vmid)),
-                client.call(lxc::snapshots(node, vmid)),
-            );
-            (config.map(|config| (config.protection, config.digest)), snapshots)
-        }
+    let all = match guest.kind {
+        GuestKind::Qemu => client.call(qemu::snapshots(node, vmid)).await,
+        GuestKind::Lxc => client.call(lxc::snapshots(node, vmid)).await,
     };
-    let (protection, digest) = config.map_err(|error| {
-        ToolError::api(format!("read the configuration of {}", guest.at), &error)
-    })?;
-    let count = snapshots.map_or(0, |all| all.iter().filter(|one| !one.is_current()).count());
-    Ok((protection, digest.unwrap_or_default(), count))
+    all.map_or(0, |all| all.iter().filter(|one| !one.is_current()).count())
 }
 
 /// What to think of about the backup itself.
@@ -417,6 +449,7 @@ impl Order {
                     storage,
                     force,
                     unique,
+                    pool: self.pool.clone(),
                     ..qemu::QemuCreateParams::default()
                 };
                 qemu::create(&self.node, self.vmid, options)
@@ -428,6 +461,7 @@ impl Order {
                     storage,
                     force,
                     unique,
+                    pool: self.pool.clone(),
                     ..lxc::LxcCreateParams::default()
                 };
                 lxc::create(&self.node, self.vmid, &self.volume, options)

@@ -21,7 +21,7 @@ use crate::{
     error::{Kind, ToolError},
     fleet::Pve,
     follow::state::State,
-    plan::{ActionTool, Plan, Step, Undo},
+    plan::{ActionTool, Later, Plan, Step, Undo},
     report::{Cell, Report, Table, bytes},
     schema::{Input, Output},
     tool::{Cx, Definition},
@@ -43,6 +43,9 @@ struct Args {
     protected: bool,
 }
 
+/// How many new backups an undo removes: more of them are better looked through.
+const UNDONE: usize = 10;
+
 /// The guests of one node, which one run takes.
 struct Run {
     member: Arc<Pve>,
@@ -53,6 +56,8 @@ struct Run {
     what: String,
     /// Where the storage really lies.
     place: Option<Place>,
+    /// The volume of each guest's new backup.
+    volumes: Vec<Later>,
 }
 
 #[async_trait]
@@ -113,7 +118,11 @@ impl ActionTool for BackupRun {
             plan = warn_of_mode(plan, args.mode.as_deref(), &guests);
             let what = run_name(&member, &node, &guests);
             plan = plan.step(step(&member, &node, &name, is_pbs, &guests, &args, &what));
-            runs.push(Run { member, node, storage: name, guests, what, place });
+            let number = runs.len() + 1;
+            let volume =
+                |guest: &Guest| Later::of_step(number, &format!("volume_{}", guest.at.vmid));
+            let volumes = guests.iter().map(volume).collect();
+            runs.push(Run { member, node, storage: name, guests, what, place, volumes });
         }
         let all: Vec<&Guest> = runs.iter().flat_map(|run| &run.guests).collect();
         plan.what = match all.as_slice() {
@@ -125,10 +134,33 @@ impl ActionTool for BackupRun {
             let who: Vec<String> = run.guests.iter().map(named).collect();
             plan = plan.effect(format!("a new backup on {to} of {}", who.join(", ")));
         }
+        plan.later.extend(runs.iter().flat_map(|run| run.volumes.iter().cloned()));
         Ok(plan
             .effect("no older backup is removed")
-            .undo(Undo::By("remove the new backup where it lies".to_owned()))
+            .undo(undo(&runs))
             .settle(move |_, done| landed::settle(runs, done)))
+    }
+}
+
+/// The calls that remove the new backups.
+fn undo(runs: &[Run]) -> Undo {
+    let calls = runs.iter().flat_map(|run| {
+        run.volumes.iter().map(|volume| {
+            let args = json!({
+                "volume": volume.word(), "cluster": run.member.key.as_str(),
+                "node": run.node.as_str(),
+            });
+            ("volume_delete", object(args))
+        })
+    });
+    let mut calls: Vec<_> = calls.collect();
+    match calls.len() {
+        1 => {
+            let (tool, args) = calls.remove(0);
+            Undo::Call(tool, args)
+        }
+        0..=UNDONE => Undo::Calls(calls),
+        _ => Undo::By("remove the new backups where they lie (volume_delete)".to_owned()),
     }
 }
 

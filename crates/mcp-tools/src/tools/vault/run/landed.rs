@@ -157,7 +157,7 @@ async fn outcome_of(run: Run, outcome: &StepOutcome, notes: &mut Vec<String>) ->
     });
     let label = label(run.place.as_ref(), &run.storage);
     let mut results = Vec::new();
-    for guest in run.guests {
+    for (guest, later) in run.guests.into_iter().zip(run.volumes) {
         let vmid = guest.at.vmid;
         let is_new = |volume: &&Volume| {
             let made = volume.created.map(Timestamp::as_second);
@@ -173,6 +173,9 @@ async fn outcome_of(run: Run, outcome: &StepOutcome, notes: &mut Vec<String>) ->
             }
         };
         let volume = volume.filter(|_| cause.is_none());
+        if let Some(volume) = &volume {
+            later.comes(&*volume.id);
+        }
         results.push(Landed { guest, label: label.clone(), volume, cause });
     }
     results
