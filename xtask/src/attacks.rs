@@ -1,12 +1,14 @@
 //! `cargo xtask attacks`: what the real binary does with those who mean it no good.
 //!
-//! It serves a simulated estate to bearers of tokens of its own and of a real OAuth issuer, and is sent what it should
+//! The guard is attacked by a model that has a shell as well (see `guard`); the listener is the rest:
+//! it serves a simulated estate to bearers of tokens of its own and of a real OAuth issuer, and is sent what it should
 //! refuse, bear, or end. Each case prints what came back; one that is not as it should be fails the task.
 
 mod bodies;
 mod doors;
+mod guard;
 mod oauth;
-mod raw;
+pub(crate) mod raw;
 mod sessions;
 mod slow;
 
@@ -14,8 +16,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
+pub(crate) use self::guard::speak;
 use self::oauth::Tenant;
 use self::raw::{Answer, Ask};
 use crate::bench::memory_mib;
@@ -31,6 +35,15 @@ const MAY_LEAK_MIB: f64 = 8.0;
 /// Nobody waits longer than this for an answer while others are slow.
 const STILL_QUICK: Duration = Duration::from_secs(5);
 
+/// A part of the attacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The listener: tokens, sessions, foreign pages, odd bodies, slow clients.
+    Http,
+    /// The guard: a hostile model with a shell.
+    Guard,
+}
+
 /// The server under attack, and what it stands between.
 struct Target {
     server: Server,
@@ -45,37 +58,52 @@ struct Target {
 
 /// Prints the cases and counts those that went wrong.
 struct Report {
-    pid: u32,
+    /// The server whose memory is looked at, where it is one process.
+    pid: Option<u32>,
     cases: usize,
     wrong: usize,
 }
 
 /// Builds what is needed if asked to, and attacks.
-pub(crate) fn run_all(build: bool) -> Result<()> {
+pub(crate) fn run_all(build: bool, only: &[Part]) -> Result<()> {
     if build {
-        run(&mut cargo(&["build", "--package", "proxmox-mcp", "--package", "proxmox-sim"]))?;
+        let packages = ["proxmox-mcp", "proxmox-manager", "proxmox-sim"];
+        let packages = packages.iter().flat_map(|name| ["--package", name]);
+        run(&mut cargo(&std::iter::once("build").chain(packages).collect::<Vec<_>>()))?;
     }
     let begun = Instant::now();
-    let target = Target::start()?;
-    let mut report = Report { pid: target.server.pid(), cases: 0, wrong: 0 };
-    let before = memory_mib(target.server.pid(), "VmRSS")?;
-
-    let mut oauth = oauth::Tokens::collect(&target)?;
-    oauth::accepted_and_refused(&target, &oauth, &mut report)?;
-    let flood = sessions::flood(&target, &mut report)?;
-    doors::run(&target, &mut report)?;
-    bodies::run(&target, &mut report)?;
-    // Keys change, and a token ends, while the slow ones are waited for.
-    let slow = slow::Clients::start(&target)?;
-    oauth::rotation_and_expiry(&target, &mut oauth, &mut report)?;
-    slow.finish(&target, &mut report)?;
-    sessions::after_a_while(&target, &flood, &mut report)?;
-    sessions::guessing(&target, &mut report)?;
-    aftermath(&target, &oauth, before, &mut report)?;
-
+    let mut report = Report { pid: None, cases: 0, wrong: 0 };
+    let wants = |part: Part| only.is_empty() || only.contains(&part);
+    if wants(Part::Http) {
+        http(&mut report)?;
+        report.pid = None;
+    }
+    if wants(Part::Guard) {
+        guard::run(&root().join("target/debug"), &mut report)?;
+    }
     println!("{} cases in {:.0} s", report.cases, begun.elapsed().as_secs_f64());
     ensure!(report.wrong == 0, "{} of {} cases went wrong", report.wrong, report.cases);
     Ok(())
+}
+
+/// The listener: tokens, sessions, pages, bodies, slow clients.
+fn http(report: &mut Report) -> Result<()> {
+    let target = Target::start()?;
+    report.pid = Some(target.server.pid());
+    let before = memory_mib(target.server.pid(), "VmRSS")?;
+
+    let mut oauth = oauth::Tokens::collect(&target)?;
+    oauth::accepted_and_refused(&target, &oauth, report)?;
+    let flood = sessions::flood(&target, report)?;
+    doors::run(&target, report)?;
+    bodies::run(&target, report)?;
+    // Keys change, and a token ends, while the slow ones are waited for.
+    let slow = slow::Clients::start(&target)?;
+    oauth::rotation_and_expiry(&target, &mut oauth, report)?;
+    slow.finish(&target, report)?;
+    sessions::after_a_while(&target, &flood, report)?;
+    sessions::guessing(&target, report)?;
+    aftermath(&target, &oauth, before, report)
 }
 
 /// What is left of the server, and what has passed through it.
@@ -180,12 +208,7 @@ impl Target {
 
     /// Pulls a lever of the simulator.
     fn lever(&self, lever: &Value) -> Result<Value> {
-        let rest =
-            self.sim.control.strip_prefix("http://").context("the levers have no address")?;
-        let address = rest.split('/').next().unwrap_or_default();
-        let answer = Ask::new("POST", "/levers").json(lever).send(address)?;
-        ensure!(answer.status == 200, "the simulator refused {lever}: {}", answer.body);
-        Ok(answer.json().unwrap_or_default()["result"].take())
+        self.sim.lever(lever)
     }
 }
 
@@ -194,9 +217,11 @@ impl Target {
 impl Report {
     /// A heading, with the memory of the server before the cases that follow.
     fn part(&self, name: &str) {
-        let memory =
-            memory_mib(self.pid, "VmRSS").map_or("gone".to_owned(), |mib| format!("{mib:.1} MiB"));
-        println!("{}{name} (server: {memory})", if self.cases == 0 { "" } else { "\n" });
+        let memory = self.pid.map(|pid| {
+            memory_mib(pid, "VmRSS").map_or("gone".to_owned(), |mib| format!("{mib:.1} MiB"))
+        });
+        let memory = memory.map(|memory| format!(" (server: {memory})")).unwrap_or_default();
+        println!("{}{name}{memory}", if self.cases == 0 { "" } else { "\n" });
     }
 
     /// One case: what it was, what came of it, and whether that is as it should be.

@@ -24,6 +24,8 @@ mod server;
 mod services;
 mod sim;
 #[cfg(test)]
+mod threats;
+#[cfg(test)]
 mod tidy;
 mod workspace;
 
@@ -100,12 +102,19 @@ enum Task {
         #[arg(long, value_name = "NAME")]
         scenario: Option<String>,
     },
-    /// Attack the real binary: tokens that are no good, sessions without end, foreign pages, odd bodies, slow clients.
+    /// Attack the real binaries: tokens that are no good, foreign pages, odd bodies, slow clients, and a model that
+    /// approves its own plans.
     Attacks {
         /// Use what `cargo test` built.
         #[arg(long)]
         no_build: bool,
+        /// Only these parts.
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        only: Vec<attacks::Part>,
     },
+    /// Send a message to a control socket, as the account that runs this; used by the attacks.
+    #[command(hide = true)]
+    Speak { socket: std::path::PathBuf },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
         /// Only this one: schema, path, rpc, condition, redact or shown.
@@ -162,7 +171,8 @@ fn main() -> ExitCode {
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
         }
-        Task::Attacks { no_build } => attacks::run_all(!no_build),
+        Task::Attacks { no_build, only } => attacks::run_all(!no_build, &only),
+        Task::Speak { socket } => attacks::speak(&socket),
         Task::Clients { no_build, only } => clients::run_all(!no_build, &only),
     };
     match done {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::attacks::raw::Ask;
 use crate::workspace::path;
 
 /// A running simulator, ended when this is dropped.
@@ -25,10 +26,16 @@ pub(crate) struct Sim {
 impl Sim {
     /// One cluster of this size; its target is called `lab`.
     pub(crate) fn start(binaries: &Path, nodes: u32, guests: u32) -> Result<Self> {
+        let (nodes, guests) = (nodes.to_string(), guests.to_string());
+        Self::with(binaries, &["--estate", "scale", "--nodes", &nodes, "--guests", &guests])
+    }
+
+    /// The estate that these flags describe.
+    pub(crate) fn with(binaries: &Path, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().context("make a folder for the run")?;
         let mut child = Command::new(binaries.join("proxmox-sim"))
-            .args(["--estate", "scale", "--nodes", &nodes.to_string()])
-            .args(["--guests", &guests.to_string(), "--control", "0"])
+            .args(flags)
+            .args(["--control", "0"])
             .args(["--settings-dir", path(folder.path())?])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -81,12 +88,26 @@ impl Sim {
         Ok(file)
     }
 
+    /// Pulls a lever, and gives what it says.
+    pub(crate) fn lever(&self, lever: &Value) -> Result<Value> {
+        pull(&self.control, lever)
+    }
+
     /// Pulls a lever, such as `{"lever": "latency", "target": "lab", "ms": 100}`.
     pub(crate) async fn pull(&self, client: &stdx::http::Client, lever: &Value) -> Result<()> {
         let answer = client.post(&self.control).body(lever.to_string()).send().await?;
         ensure!(answer.status().is_success(), "the simulator refused {lever}");
         Ok(())
     }
+}
+
+/// Pulls a lever of the simulator whose levers are there.
+pub(crate) fn pull(control: &str, lever: &Value) -> Result<Value> {
+    let rest = control.strip_prefix("http://").context("the levers have no address")?;
+    let address = rest.split('/').next().unwrap_or_default();
+    let answer = Ask::new("POST", "/levers").json(lever).send(address)?;
+    ensure!(answer.status == 200, "the simulator refused {lever}: {}", answer.body);
+    Ok(answer.json().unwrap_or_default()["result"].take())
 }
 
 impl Drop for Sim {

@@ -138,6 +138,12 @@ enum Lever {
         text: String,
         secs_ago: i64,
     },
+    SetOption {
+        target: String,
+        vmid: u32,
+        key: String,
+        value: Value,
+    },
     Clear {
         target: String,
     },
@@ -261,6 +267,9 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         }
         Lever::JournalLine { target, node, unit, text, secs_ago } => {
             levers.journal_line(&target, &node, &unit, &text, secs_ago).map(done)
+        }
+        Lever::SetOption { target, vmid, key, value } => {
+            levers.set_option(&target, vmid, &key, value).map(done)
         }
         Lever::Clear { target } => levers.clear(&target).map(done),
     }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A request in the making.
 #[derive(Clone)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     method: String,
     path: String,
     host: Option<String>,
@@ -22,17 +22,17 @@ pub(super) struct Ask {
 }
 
 /// What came back, as far as it came.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// 0 where the connection was closed without an answer.
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 // === impl Ask ===
 
 impl Ask {
-    pub(super) fn new(method: &str, path: &str) -> Self {
+    pub(crate) fn new(method: &str, path: &str) -> Self {
         Self {
             method: method.to_owned(),
             path: path.to_owned(),
@@ -43,42 +43,42 @@ impl Ask {
     }
 
     /// A message for the endpoint of MCP.
-    pub(super) fn mcp(message: &Value) -> Self {
+    pub(crate) fn mcp(message: &Value) -> Self {
         let ask = Self::new("POST", "/mcp").json(message);
         ask.header("accept", "application/json, text/event-stream")
     }
 
     /// A call by REST.
-    pub(super) fn tool(name: &str, args: &Value) -> Self {
+    pub(crate) fn tool(name: &str, args: &Value) -> Self {
         Self::new("POST", &format!("/api/v1/tools/{name}")).json(args)
     }
 
-    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn bearer(self, token: &str) -> Self {
+    pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
     /// By this name instead of the server's address; by none at all if it is empty.
-    pub(super) fn host(mut self, host: &str) -> Self {
+    pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = Some(host.to_owned());
         self
     }
 
-    pub(super) fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.header("content-type", "application/json").body(body.to_string())
     }
 
-    pub(super) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
     /// The head, with the length of the body unless the headers say something of it themselves.
-    pub(super) fn head(&self, address: &str) -> String {
+    pub(crate) fn head(&self, address: &str) -> String {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let host = self.host.as_deref().unwrap_or(address);
         if !host.is_empty() {
@@ -95,7 +95,7 @@ impl Ask {
     }
 
     /// Sends it on a connection of its own and reads until that ends.
-    pub(super) fn send(self, address: &str) -> Result<Answer> {
+    pub(crate) fn send(self, address: &str) -> Result<Answer> {
         let ask = self.header("connection", "close");
         let mut stream = connect(address)?;
         // The server may answer, and leave, before it has heard everything.
@@ -113,7 +113,7 @@ impl Ask {
 
 impl Answer {
     /// Reads until the connection ends, however it does.
-    pub(super) fn read(stream: &mut TcpStream) -> Result<Self> {
+    pub(crate) fn read(stream: &mut TcpStream) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut piece = [0; 16 * 1024];
         loop {
@@ -128,7 +128,7 @@ impl Answer {
     }
 
     /// Reads until `done`, and leaves the connection open.
-    pub(super) fn read_head(stream: &mut TcpStream) -> Result<Self> {
+    pub(crate) fn read_head(stream: &mut TcpStream) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut byte = [0];
         while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
@@ -152,20 +152,20 @@ impl Answer {
         })
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         headers.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The body, or the message in a stream of events.
-    pub(super) fn json(&self) -> Option<Value> {
+    pub(crate) fn json(&self) -> Option<Value> {
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
         let mut texts = std::iter::once(self.body.as_str()).chain(data);
         texts.find_map(|text| serde_json::from_str(text).ok())
     }
 
     /// In one line: status, challenge, and the problem or error if it is one.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         if self.status == 0 {
             return "closed without an answer".to_owned();
         }
@@ -189,7 +189,7 @@ impl Answer {
 }
 
 /// A connection, on which nothing takes longer than a minute.
-pub(super) fn connect(address: &str) -> Result<TcpStream> {
+pub(crate) fn connect(address: &str) -> Result<TcpStream> {
     let stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -197,7 +197,7 @@ pub(super) fn connect(address: &str) -> Result<TcpStream> {
 }
 
 /// A body in chunks, as one piece of it each.
-pub(super) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut body = Vec::new();
     for piece in pieces {
         body.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
