@@ -13,7 +13,18 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-const TARGETS: [&str; 6] = ["schema", "path", "rpc", "condition", "redact", "shown"];
+const TARGETS: [&str; 10] = [
+    "schema",
+    "path",
+    "rpc",
+    "condition",
+    "redact",
+    "shown",
+    "syslog",
+    "frames",
+    "webhook",
+    "mail",
+];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.
 const FLAGS: &str = "-Cpasses=sancov-module \

@@ -110,6 +110,8 @@ fn family(kind: &Kind) -> &str {
     match kind.family() {
         // A fenced node is offline, and comes back online.
         "node" | "link" => "node",
+        // What the list lacks has nothing in common but that.
+        "other" => kind.as_str(),
         family => family,
     }
 }
@@ -197,6 +199,13 @@ mod tests {
         assert!(!share(&at("lab", "100"), &at("lab", "101")));
         let stopped = event(Kind::GuestStopped, guest("lab", "100"), 1_000_000);
         assert!(!share(&at("lab", "100"), &stopped));
+    }
+
+    #[test]
+    fn kinds_that_the_list_lacks_stay_apart() {
+        let at = |name| event(Kind::other(name), guest("lab", "100"), 1_000_000);
+        assert!(share(&at("ups"), &at("ups")));
+        assert!(!share(&at("ups"), &at("leak")));
     }
 
     #[test]

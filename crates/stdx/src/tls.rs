@@ -4,6 +4,7 @@
 //! always proves that it holds the key of the certificate that it shows; a policy only decides
 //! which certificates are believed.
 
+mod accept;
 mod fingerprint;
 mod peer;
 mod verify;
@@ -17,6 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
+pub use accept::{Acceptor, ServerStream};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use peer::{PresentedCertificate, TlsStream, connect, peer_certificate};
 pub use verify::{CertificateRejected, rejection, seen_fingerprint};
@@ -63,6 +65,15 @@ pub enum TlsError {
     /// A certificate of the CA file cannot be used as a root.
     #[error("use the CA certificate")]
     CaUnusable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A server's certificate or key is not PEM.
+    #[error("read the server's certificate and key as PEM")]
+    ServerPem(#[source] rustls::pki_types::pem::Error),
+    /// A server's certificate file holds none.
+    #[error("find a certificate in the server's certificate file")]
+    ServerEmpty,
+    /// A server's certificate and key do not belong together, or cannot be used.
+    #[error("use the server's certificate with its key")]
+    ServerPair(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The policy is to pin, but there is no fingerprint.
     #[error("pin a certificate without any fingerprint")]
     NoPins,

@@ -10,5 +10,7 @@ pub mod mcp_protocol;
 pub mod ports;
 #[cfg(feature = "ports")]
 pub mod races;
+#[cfg(feature = "event-core")]
+pub mod source;
 #[cfg(feature = "store")]
 pub mod store;

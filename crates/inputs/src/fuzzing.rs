@@ -1,0 +1,85 @@
+//! What fuzzers feed and CI replays: bytes in, and nothing may panic or lose what it was given.
+//!
+//! Not part of the API; `cargo xtask fuzz` runs these, and a test runs them over the kept corpus.
+
+use event_core::{ComponentId, Event, MAX_RAW, wire};
+use jiff::Timestamp;
+
+use crate::{
+    Identity, Origin,
+    recognize::{mail, syslog, webhook},
+    syslog::Framer,
+};
+
+fn with_origin(run: impl FnOnce(&Origin<'_>) -> Vec<Event>, original: &[u8]) {
+    let source: ComponentId = "fuzz".parse().expect("a name");
+    let identity = Identity { cluster: "lab".parse().ok(), ..Identity::default() };
+    let received = Timestamp::from_second(1_795_348_800).expect("a time");
+    let events = run(&Origin::new(&source, "fuzz", &identity, received));
+    let first = events.first().expect("something is told in any case");
+    let raw = first.raw.as_ref().expect("the original is kept");
+    assert_eq!(raw.size, original.len() as u64);
+    let head = String::from_utf8_lossy(&original[..original.len().min(MAX_RAW)]);
+    assert!(head.starts_with(&*raw.text), "the original is kept as it came");
+    let mut keys: Vec<&str> = events.iter().map(|event| event.source_key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), events.len(), "each event has a key of its own");
+    for event in &events {
+        assert_eq!(event.subject.cluster, identity.cluster, "who sends is what the settings say");
+        assert!(!event.title.is_empty() && !event.title.contains('\n'));
+        let written = wire::to_text(event);
+        let read = wire::from_text(&written).expect("what is written is read");
+        assert_eq!(read, *event);
+    }
+}
+
+/// A line of syslog.
+pub fn syslog_line(data: &[u8]) {
+    with_origin(|origin| vec![syslog::recognize(data, origin, "fuzz/1")], data);
+}
+
+/// The body of a webhook, as each format in turn.
+pub fn webhook_body(data: &[u8]) {
+    use webhook::Format;
+    let json = Format::Json(Box::default());
+    for format in [
+        Format::Auto,
+        Format::Proxmox,
+        Format::Gotify,
+        Format::Discord,
+        Format::Slack,
+        Format::Alertmanager,
+        json,
+        Format::Text,
+    ] {
+        with_origin(|origin| webhook::recognize(data, &format, origin), data);
+    }
+}
+
+/// A mail.
+pub fn mail_message(data: &[u8]) {
+    with_origin(|origin| mail::recognize(data, origin), data);
+}
+
+/// A stream of lines: it is the same lines whatever pieces it comes in, and no line is longer than the ceiling.
+pub fn syslog_stream(data: &[u8]) {
+    const MOST: usize = 48;
+    let read = |size: usize| {
+        let mut framer = Framer::new(MOST);
+        let mut frames = Vec::new();
+        for piece in data.chunks(size) {
+            framer.push(piece);
+            frames.extend(std::iter::from_fn(|| framer.next_frame()));
+            // A length, its blank, and a line that is not whole yet.
+            assert!(framer.held() <= MOST + 9, "{} bytes are held", framer.held());
+        }
+        frames.extend(framer.finish());
+        frames
+    };
+    let whole = read(data.len().max(1));
+    assert!(whole.iter().all(|frame| frame.bytes.len() <= MOST));
+    for size in [1, 2, 7] {
+        assert_eq!(read(size), whole, "in pieces of {size}");
+    }
+}

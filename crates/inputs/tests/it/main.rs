@@ -1,0 +1,10 @@
+//! What channels bring, and what becomes of it.
+#![expect(clippy::unwrap_used, reason = "helpers stand outside test functions")]
+
+mod contract;
+mod corpus;
+mod mail;
+mod notifications;
+mod receiver;
+mod sockets;
+mod webhooks;
