@@ -147,6 +147,14 @@ pub enum Holder {
     },
 }
 
+// === impl Input ===
+
+impl From<Arc<Event>> for Input {
+    fn from(event: Arc<Event>) -> Self {
+        Self::Event(event)
+    }
+}
+
 // === impl Holder ===
 
 impl fmt::Display for Holder {

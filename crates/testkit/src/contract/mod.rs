@@ -12,5 +12,7 @@ pub mod ports;
 pub mod races;
 #[cfg(feature = "event-core")]
 pub mod source;
+#[cfg(feature = "event-core")]
+pub mod stage;
 #[cfg(feature = "store")]
 pub mod store;
