@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::error::SimError;
+use crate::holds::Moment;
 use crate::levers::{Levers, TaskSpec};
 
 /// One lever with its arguments, as `POST /levers` takes it.
@@ -72,6 +73,15 @@ enum Lever {
     DropConnections {
         target: String,
     },
+    Hold {
+        target: String,
+        method: String,
+        path: String,
+        /// Held when it was done, not when it has arrived.
+        done: bool,
+    },
+    Held,
+    Release,
     SetStorageUsage {
         target: String,
         storage: String,
@@ -231,6 +241,15 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         Lever::TruncateBody { target, count } => levers.truncate_body(&target, count).map(done),
         Lever::DropRequests { target, count } => levers.drop_requests(&target, count).map(done),
         Lever::DropConnections { target } => levers.drop_connections(&target).map(done),
+        Lever::Hold { target, method, path, done: is_done } => {
+            let moment = if is_done { Moment::Done } else { Moment::Arrived };
+            levers.hold(&target, &method, &path, moment).map(done)
+        }
+        Lever::Held => Ok(Value::from(levers.held())),
+        Lever::Release => {
+            levers.release();
+            Ok(Value::Null)
+        }
         Lever::SetStorageUsage { target, storage, share } => {
             levers.set_storage_usage(&target, &storage, share).map(done)
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::SimError;
+use crate::holds::Moment;
 use crate::plants::{Place, Planted};
 use crate::server::{Port, World};
 use crate::state::levers::{Faults, TaskEnd};
@@ -254,6 +255,29 @@ impl Levers {
     /// Drops the next `count` requests without an answer, after they have been read.
     pub fn drop_requests(&self, target: &str, count: u32) -> Result<(), SimError> {
         self.faults(target, |faults| faults.drop_requests = count)
+    }
+
+    /// Holds the next request of this method whose path contains `path`, until [`Levers::release`]. It is done in the
+    /// end, even if whoever sent it is gone by then.
+    pub fn hold(
+        &self,
+        target: &str,
+        method: &str,
+        path: &str,
+        moment: Moment,
+    ) -> Result<(), SimError> {
+        self.inner.world.holds.want(self.home(target)?, method, path, moment);
+        Ok(())
+    }
+
+    /// How many requests are held now.
+    pub fn held(&self) -> usize {
+        self.inner.world.holds.held()
+    }
+
+    /// Lets held requests go on; those that have not come yet are held when they do.
+    pub fn release(&self) {
+        self.inner.world.holds.release();
     }
 
     /// Ends all connections of a target that are open now.

@@ -12,7 +12,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming as Stream};
+use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::call::{self, Books};
 use crate::console;
 use crate::error::SimError;
+use crate::holds::{Hold, Holds, Moment};
 use crate::http::{Answer, Data, Fault, Incoming, parse_form, parse_multipart, unescape};
 use crate::plants::Plants;
 use crate::schema::check::Shape;
@@ -45,6 +46,7 @@ pub(crate) struct World {
     /// The heads of requests as they came, while somebody wants to see them.
     heads: Mutex<Option<Vec<String>>>,
     plants: Mutex<Plants>,
+    pub(crate) holds: Holds,
     pub(crate) books: Books,
     pub(crate) auth_delay: Duration,
 }
@@ -79,8 +81,8 @@ struct Connection {
 
 impl World {
     pub(crate) fn new(estate: Estate, books: Books, auth_delay: Duration) -> Arc<Self> {
-        let (heads, plants) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { estate: Mutex::new(estate), heads, plants, books, auth_delay })
+        let (heads, plants, holds) = (Mutex::default(), Mutex::default(), Holds::default());
+        Arc::new(Self { estate: Mutex::new(estate), heads, plants, holds, books, auth_delay })
     }
 
     /// What is planted into replies.
@@ -216,7 +218,9 @@ async fn serve(connection: Connection, stream: TcpStream, acceptor: TlsAcceptor)
         let connection = Arc::new(connection);
         let service = hyper::service::service_fn(move |request| {
             let connection = Arc::clone(&connection);
-            async move { connection.answer(request).await }
+            let request: Request<hyper::body::Incoming> = request;
+            let request = request.map(|body| body.map_err(io::Error::other).boxed_unsync());
+            async move { connection.take(request).await }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -238,7 +242,30 @@ async fn serve(connection: Connection, stream: TcpStream, acceptor: TlsAcceptor)
 // === impl Connection ===
 
 impl Connection {
-    async fn answer(&self, request: Request<Stream>) -> Result<Response<Body>, io::Error> {
+    /// Answers, or holds the request first where a lever says so.
+    async fn take(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, io::Error> {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let Some(hold) = self.world.holds.take(self.home, method, path) else {
+            return self.answer(request).await;
+        };
+        // What has arrived is done, although whoever sent it may hang up meanwhile.
+        let held = tokio::spawn(async move { self.hold(request, &hold).await });
+        held.await.map_err(io::Error::other)?
+    }
+
+    async fn hold(&self, request: Request<Body>, hold: &Hold) -> Result<Response<Body>, io::Error> {
+        if hold.moment == Moment::Done {
+            let response = self.answer(request).await;
+            hold.wait().await;
+            return response;
+        }
+        let (head, body) = request.into_parts();
+        let body = full(body.collect().await?.to_bytes());
+        hold.wait().await;
+        self.answer(Request::from_parts(head, body)).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, io::Error> {
         let gate = *self.gate.borrow();
         if !gate.open() || gate.epoch != self.epoch {
             return Err(io::Error::other("the node is offline"));
@@ -300,7 +327,7 @@ impl Connection {
         taken
     }
 
-    async fn route(&self, request: Request<Stream>) -> Result<Response<Body>, io::Error> {
+    async fn route(&self, request: Request<Body>) -> Result<Response<Body>, io::Error> {
         let pve = matches!(self.home, Home::Pve(_));
         let verb = request.method().as_str().to_owned();
         let path = request.uri().path().to_owned();
@@ -466,7 +493,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-async fn drain(request: Request<Stream>) {
+async fn drain(request: Request<Body>) {
     let _ = request.into_body().collect().await;
 }
 
