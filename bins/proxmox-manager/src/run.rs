@@ -115,7 +115,7 @@ fn until_signal(
     })
 }
 
-/// Reads approvers anew whenever SIGHUP comes. What is wrong with the new settings is said, and the
+/// Reads approvers and log level anew whenever SIGHUP comes. What is wrong with the new settings is said, and the
 /// old ones stay; what takes a restart is said, too.
 fn reload(
     memory: assembly::Memory,
@@ -125,11 +125,15 @@ fn reload(
     let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     Ok(async move {
         while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-            let loaded = assembly::load(&wanted);
-            match loaded.and_then(|loaded| memory.reload(&loaded, Holds::Codes).map(|()| loaded)) {
-                Ok(loaded) => tracing::warn!(
-                    approvers = loaded.settings.approvers.len(),
-                    "approvers were read anew; other settings take a restart"
+            let anew = assembly::load(&wanted).and_then(|loaded| {
+                assembly::change_log(&loaded, wanted.log.as_deref())?;
+                memory.reload(&loaded, Holds::Codes)?;
+                Ok(loaded.settings.approvers.len())
+            });
+            match anew {
+                Ok(approvers) => tracing::warn!(
+                    approvers,
+                    "approvers and log level were read anew; other settings take a restart"
                 ),
                 Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
             }

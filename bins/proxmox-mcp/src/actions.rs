@@ -2,6 +2,7 @@
 //!
 //! After a crash a call that may have been sent is never sent again. Where its task cannot be found
 //! its action is `unknown`: it is counted and listed until somebody has looked and says how it ended.
+//! That takes an approver, since what is settled is looked at no more.
 
 #[cfg(test)]
 mod tests;
@@ -10,16 +11,19 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
-use guard::Principal;
-use guard::ports::{Action, ActionFilter, ActionId, ActionState, Actions as _, Intent, StepEnd};
+use control_api::{Action, ActionFilter, ErrorKind, SettleParams};
+use guard::ports::{ActionFilter as PortFilter, ActionId, ActionState, Actions as _};
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
-use stdx::{Clock, SystemClock, untrusted};
-use store::{GuardStore, NewAuditRecord};
+use manager::approve::Statement;
+use manager::{Peer, shown_action};
+use stdx::untrusted;
+use store::GuardStore;
 
 use crate::audit::when::local;
 use crate::kept::{Kept, KeptArgs};
 use crate::output::{self, Said};
+use crate::proof::ProofArgs;
+use crate::{counter, estate};
 
 /// There is no such action, or it is not one that can be settled.
 const REFUSED: u8 = 1;
@@ -27,10 +31,11 @@ const CELL: usize = 60;
 
 const SETTLE_EXAMPLES: &str = "\
 Look at the estate first: what the action would have done, and whether it did.
+It takes an approver, as `proxmox-mcp approve` does, and not the account that asked for it.
 
 Examples:
   proxmox-mcp actions list
-  proxmox-mcp actions settle 3f…9c --as done --note \"it runs, I looked\"";
+  proxmox-mcp actions settle 3f…9c done --note \"it runs, I looked\" --as ada";
 
 /// What to do with actions.
 #[derive(Debug, Subcommand)]
@@ -55,13 +60,14 @@ pub(crate) enum ActionsCommand {
         /// The action's id
         id: ActionId,
         /// How it ended
-        #[arg(long = "as", value_name = "END")]
         end: End,
         /// What you found
         #[arg(long, value_name = "TEXT")]
         note: String,
         #[command(flatten)]
-        kept: KeptArgs,
+        proof: ProofArgs,
+        #[command(flatten)]
+        source: crate::cli::SourceArgs,
     },
 }
 
@@ -77,99 +83,97 @@ pub(crate) enum End {
 }
 
 /// Runs a command on the streams of this process.
-pub(crate) async fn run(command: ActionsCommand) -> anyhow::Result<ExitCode> {
-    let by = assembly::local_principal();
-    execute(command, &by, &SystemClock, &TimeZone::system()).await?.print()
-}
-
-async fn execute(
-    command: ActionsCommand,
-    by: &Principal,
-    clock: &dyn Clock,
-    zone: &TimeZone,
-) -> anyhow::Result<Said> {
+pub(crate) async fn run(command: ActionsCommand, log: Option<&str>) -> anyhow::Result<ExitCode> {
     match command {
         ActionsCommand::List { all, limit, json, kept } => {
-            let Some(ports) = open(&kept.find()?).await? else {
-                return Ok(Said::to_person("nothing has been begun yet\n"));
+            let found = match kept.settings(log) {
+                Some(wanted) => through_the_manager(&wanted, all, limit).await?,
+                None => None,
             };
-            let open = [ActionState::Running, ActionState::Unknown];
-            let states = if all { Vec::new() } else { open.to_vec() };
-            let filter = ActionFilter { states, limit, ..ActionFilter::default() };
-            let actions = ports.actions(&filter).await?;
-            if json {
-                let lines: Vec<String> =
-                    actions.iter().map(|action| described(action).to_string()).collect();
-                return Ok(Said::out(lines.join("\n")));
-            }
-            if actions.is_empty() {
-                return Ok(Said::to_person("everything that was begun has a known end\n"));
-            }
-            Ok(Said::out(table(&actions, zone)))
+            let found = match found {
+                Some(found) => Some(found),
+                None => in_the_store(&kept.find()?, all, limit).await?,
+            };
+            listed(found, json, &TimeZone::system())?.print()
         }
-        ActionsCommand::Settle { id, end, note, kept } => {
-            let kept = kept.find()?;
+        ActionsCommand::Settle { id, end, note, proof, source } => {
             if note.trim().is_empty() {
                 bail!("--note is empty: say what you found");
             }
-            let Some(ports) = open(&kept).await? else {
-                return Ok(Said::refused(REFUSED, "nothing has been begun yet"));
-            };
-            let Some(action) = ports.action(id).await? else {
-                return Ok(Said::refused(REFUSED, format!("there is no action {id}")));
-            };
-            if action.state != ActionState::Unknown {
-                let why = format!(
-                    "action {id} is {}: only one that is unknown is settled",
-                    action.state.as_str()
-                );
-                return Ok(Said::refused(REFUSED, why));
-            }
-            settle(&kept, &ports, &action, end, &note, by, clock).await
+            settle(id, end.state(), note, &proof, &estate::from_source(&source, log)).await?.print()
         }
     }
 }
 
-async fn settle(
-    kept: &Kept,
-    ports: &GuardStore,
-    action: &Action,
-    end: End,
-    note: &str,
-    by: &Principal,
-    clock: &dyn Clock,
-) -> anyhow::Result<Said> {
-    let (id, state) = (action.id, end.state());
-    // Written down first: what cannot be written down is not done.
-    let record = NewAuditRecord {
-        time: clock.now(),
-        principal: by.clone(),
-        action: "action.settled".to_owned(),
-        target: action.target.clone(),
-        payload: json!({
-            "action": id.to_string(),
-            "tool": action.tool,
-            "as": state.as_str(),
-            "note": note,
-        }),
-    };
-    let audit = kept.audit()?;
-    audit.log().append(record).await?;
-    audit.finish().await;
-    let lead = format!("settled as {} by {by}: {note}", state.as_str());
-    match ports.finish(id, state, &lead, clock.now()).await {
-        Ok(()) => Ok(Said::out(format!("action {id} is {} now", state.as_str()))),
-        Err(error) if error.is_conflict() => Ok(Said::refused(REFUSED, error.to_string())),
-        Err(error) => Err(error.into()),
-    }
+/// The states that are listed; empty for all of them.
+fn states(all: bool) -> Vec<ActionState> {
+    if all { Vec::new() } else { vec![ActionState::Running, ActionState::Unknown] }
 }
 
-/// The actions, if anything has ever been kept.
-async fn open(kept: &Kept) -> anyhow::Result<Option<GuardStore>> {
+/// What a manager has, where one runs: the store is its account's.
+async fn through_the_manager(
+    wanted: &assembly::Wanted,
+    all: bool,
+    limit: u32,
+) -> anyhow::Result<Option<Vec<Action>>> {
+    let Some(client) = counter::find(&assembly::load(wanted)?).await? else { return Ok(None) };
+    let states = states(all).into_iter().map(|state| state.as_str().to_owned()).collect();
+    Ok(Some(client.actions(ActionFilter { states, limit: Some(limit) }).await?))
+}
+
+/// What is in the store; `None` if nothing has ever been kept.
+async fn in_the_store(kept: &Kept, all: bool, limit: u32) -> anyhow::Result<Option<Vec<Action>>> {
     if kept.existing().await?.is_none() {
         return Ok(None);
     }
-    Ok(Some(GuardStore::in_folder(kept.lazy(), &kept.state)))
+    let ports = GuardStore::in_folder(kept.lazy(), &kept.state);
+    let filter = PortFilter { states: states(all), limit, ..PortFilter::default() };
+    Ok(Some(ports.actions(&filter).await?.iter().map(shown_action).collect()))
+}
+
+fn listed(found: Option<Vec<Action>>, json: bool, zone: &TimeZone) -> anyhow::Result<Said> {
+    let Some(actions) = found else {
+        return Ok(Said::to_person("nothing has been begun yet\n"));
+    };
+    if json {
+        let lines = actions.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+        return Ok(Said::out(lines.join("\n")));
+    }
+    if actions.is_empty() {
+        return Ok(Said::to_person("everything that was begun has a known end\n"));
+    }
+    Ok(Said::out(table(&actions, zone)))
+}
+
+/// Settles one, by the word of an approver.
+async fn settle(
+    id: ActionId,
+    state: ActionState,
+    note: String,
+    proof: &ProofArgs,
+    wanted: &assembly::Wanted,
+) -> anyhow::Result<Said> {
+    let folders = wanted.sources.search_path();
+    let statement = Statement::Settle { id: id.to_string(), state };
+    let settled = if let Some(client) = counter::find(&assembly::load(wanted)?).await? {
+        let all = client.actions(ActionFilter::default()).await?;
+        let asker = all.into_iter().find(|it| it.id == id.to_string()).map(|it| it.principal);
+        let proof = proof.prove(Some(&client), &statement, asker.as_deref(), &folders)?;
+        let end = state.as_str().to_owned();
+        client.settle(SettleParams { id: id.to_string(), end, note, proof }).await
+    } else {
+        let (core, _estate) = counter::core(wanted).await?;
+        let proof = proof.prove(None, &statement, None, &folders)?;
+        let uid = assembly::local_uid();
+        let peer = Peer { uid, gid: uid, groups: Vec::new(), pid: None };
+        let settled = core.deciding.settle(&peer, id, state, &note, &proof).await;
+        settled.map(|action| shown_action(&action))
+    };
+    match settled {
+        Ok(action) => Ok(Said::out(format!("action {id} is {} now", action.state))),
+        Err(error) if error.kind() == ErrorKind::Unavailable => Err(error.into()),
+        Err(error) => Ok(Said::refused(REFUSED, format!("it does not count: {error}"))),
+    }
 }
 
 // === impl End ===
@@ -184,50 +188,16 @@ impl End {
     }
 }
 
-/// For machines.
-fn described(action: &Action) -> Value {
-    let steps: Vec<Value> = action
-        .intents
-        .iter()
-        .map(|intent| {
-            json!({
-                "step": intent.step,
-                "what": intent.what,
-                "calls": intent.calls.iter().map(|call| json!({
-                    "member": call.member, "method": call.method, "path": call.path,
-                })).collect::<Vec<_>>(),
-                "at": intent.at.to_string(),
-                "upid": intent.upid.as_ref().map(ToString::to_string),
-                "end": end_of(intent),
-            })
-        })
-        .collect();
-    json!({
-        "id": action.id.to_string(),
-        "state": action.state.as_str(),
-        "principal": action.principal.to_string(),
-        "tool": action.tool,
-        "target": action.target,
-        "begun": action.begun_at.to_string(),
-        "digest": action.digest.as_str(),
-        "approval": action.approval.map(|id| id.to_string()),
-        "unasked": action.unasked,
-        "lead": action.lead,
-        "steps_planned": action.steps,
-        "steps": steps,
-    })
-}
-
 /// For people: one line for the action, and one for each call that was about to be sent.
 fn table(actions: &[Action], zone: &TimeZone) -> String {
     let cell = |text: &str| untrusted::line(text, CELL).into_owned();
     let head = ["ID", "STATE", "BEGUN", "WHO", "TOOL", "TO WHAT"].map(str::to_owned);
     let rows = actions.iter().map(|action| {
         [
-            action.id.to_string(),
-            action.state.as_str().to_owned(),
-            local(action.begun_at, zone),
-            cell(&action.principal.to_string()),
+            action.id.clone(),
+            action.state.clone(),
+            local(action.begun, zone),
+            cell(&action.principal),
             cell(&action.tool),
             cell(&action.target),
         ]
@@ -237,29 +207,17 @@ fn table(actions: &[Action], zone: &TimeZone) -> String {
     let mut out: Vec<String> = lines.next().into_iter().map(str::to_owned).collect();
     for (line, action) in lines.zip(actions) {
         out.push(line.to_owned());
-        for intent in &action.intents {
-            let upid = intent.upid.as_ref().map_or("no task known".to_owned(), ToString::to_string);
-            let (what, end) = (cell(&intent.what), cell(&end_of(intent)));
-            out.push(format!("  {}. {what}: {end} ({upid})", intent.step + 1));
+        for step in &action.steps {
+            let upid = step.upid.as_deref().unwrap_or("no task known");
+            let (what, end) = (cell(&step.what), cell(&step.end));
+            out.push(format!("  {}. {what}: {end} ({upid})", step.step + 1));
         }
         if let Some(lead) = &action.lead {
             out.push(format!("  {}", untrusted::line(lead, 200)));
         }
     }
-    if actions.iter().any(|action| action.state == ActionState::Unknown) {
-        out.push("`proxmox-mcp actions settle ID --as …` says how one ended".to_owned());
+    if actions.iter().any(|action| action.state == ActionState::Unknown.as_str()) {
+        out.push("`proxmox-mcp actions settle ID END --note …` says how one ended".to_owned());
     }
     out.join("\n")
-}
-
-/// How far a step is.
-fn end_of(intent: &Intent) -> String {
-    match &intent.end {
-        Some(StepEnd::Done) => "done".to_owned(),
-        Some(StepEnd::Failed(why)) => format!("failed: {why}"),
-        Some(StepEnd::Unknown(why)) => format!("unknown: {why}"),
-        Some(StepEnd::NotSent(why)) => format!("not sent: {why}"),
-        None if intent.upid.is_some() => "sent, no end known".to_owned(),
-        None => "about to be sent, perhaps sent".to_owned(),
-    }
 }

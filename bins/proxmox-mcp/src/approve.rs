@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use control_api::{Approval, ApprovalDetail, ApprovalFilter, DecisionParams};
+use control_api::{Approval, ApprovalDetail, ApprovalFilter, DecisionParams, ErrorKind, Standing};
 use manager::approve::Statement;
 use serde_json::Value;
 
@@ -193,7 +193,22 @@ async fn find(counter: &Counter, id: &str) -> anyhow::Result<ApprovalDetail> {
         (Some(one), None) => Ok(counter.client.approval(&one.id).await?),
         (Some(_), Some(_)) => bail!("{id} is the beginning of several; give more digits"),
         // Not among those that this account may list; it may still be told of it by its whole id.
-        (None, _) => Ok(counter.client.approval(id).await?),
+        (None, _) => {
+            let missing = match counter.client.approval(id).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => error,
+                found => return Ok(found?),
+            };
+            let welcome = counter.client.welcome();
+            let hint = match welcome.standing {
+                Standing::Caller => format!(
+                    "; {} sees only what it has asked for itself: give [approver.NAME] the uid or a group of whoever \
+                     decides from another account",
+                    welcome.principal
+                ),
+                Standing::Owner | Standing::Approver { .. } => String::new(),
+            };
+            bail!("{missing}{hint}")
+        }
     }
 }
 

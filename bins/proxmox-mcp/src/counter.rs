@@ -107,14 +107,15 @@ pub(crate) async fn connect(loaded: &Loaded) -> Result<Client, Error> {
     Client::connect(&place, env!("CARGO_PKG_VERSION")).await
 }
 
-/// Looks for a manager: the one that the settings lead to, else the system's.
+/// Looks for a manager: the one that the settings lead to, else the system's. Settings with an estate of their own
+/// have a state folder of their own, and nothing to do with the system's.
 pub(crate) async fn find(loaded: &Loaded) -> Result<Option<Client>, Error> {
     match connect(loaded).await {
         Ok(client) => return Ok(Some(client)),
         Err(error) if error.is_absent() => {}
         Err(error) => return Err(error),
     }
-    if loaded.settings.manager.socket.is_some() {
+    if loaded.settings.manager.socket.is_some() || !loaded.settings.is_empty() {
         return Ok(None);
     }
     match Client::connect(SYSTEM.as_ref(), env!("CARGO_PKG_VERSION")).await {

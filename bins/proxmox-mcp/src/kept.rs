@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use assembly::Audit;
-use settings::AuditSettings;
 use store::{LazyStore, Store, StoreUrl};
 
 use crate::cli::SourceArgs;
@@ -27,27 +25,30 @@ pub(crate) struct Kept {
     url: StoreUrl,
     /// The folder of the keys.
     pub(crate) state: PathBuf,
-    /// Where copies of audit records go.
-    audit: AuditSettings,
 }
 
 // === impl KeptArgs ===
 
 impl KeptArgs {
+    /// The settings, unless a folder is named in their place.
+    pub(crate) fn settings(&self, log: Option<&str>) -> Option<assembly::Wanted> {
+        self.state_dir.is_none().then(|| estate::from_source(&self.source, log))
+    }
+
     /// Reads the settings, unless a folder is named.
     pub(crate) fn find(&self) -> anyhow::Result<Kept> {
         if let Some(folder) = &self.state_dir {
             let folder = std::path::absolute(folder)
                 .with_context(|| format!("find the folder {}", folder.display()))?;
             let url = StoreUrl::Sqlite(folder.join("store.db"));
-            return Ok(Kept { url, state: folder, audit: AuditSettings::default() });
+            return Ok(Kept { url, state: folder });
         }
         let loaded = settings::load(&estate::sources(&self.source)).context(
             "find the store in the settings (--state-dir names its folder without them)",
         )?;
         let url = assembly::store_url(&loaded)?;
         let settings = loaded.settings;
-        Ok(Kept { url, state: settings.server.state_dir, audit: settings.audit })
+        Ok(Kept { url, state: settings.server.state_dir })
     }
 }
 
@@ -62,11 +63,6 @@ impl Kept {
             return Ok(None);
         }
         Ok(Some(self.lazy().get().await?))
-    }
-
-    /// The audit log, to write into.
-    pub(crate) fn audit(&self) -> anyhow::Result<Audit> {
-        Audit::new(&self.lazy(), &self.state, &self.audit)
     }
 
     /// The store, opened by its first use.

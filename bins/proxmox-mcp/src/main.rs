@@ -63,7 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => policy::run(command, log).await,
         Command::Token(command) => token::run(command),
         Command::Audit(command) => audit::run(command).await,
-        Command::Actions(command) => actions::run(command).await,
+        Command::Actions(command) => actions::run(command, log).await,
         Command::Approve(args) => approve::run(args, log).await,
         Command::Approver(command) => approver::run(command),
         Command::Freeze(args) => freeze::run(args, log).await,

@@ -1,13 +1,15 @@
 //! What proves that a person decides: asked for on the terminal, never taken from arguments, the
 //! environment or a pipe.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use control_api::{Client, Proof, Standing};
 use manager::approve::{SealedKey, Statement};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use stdx::{Clock as _, SystemClock};
 
@@ -112,9 +114,44 @@ fn keys_in(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Asks for a secret on the terminal.
+/// Asks for a secret on the terminal. Nothing that is typed is shown from before the question on: people, and
+/// programs, type as soon as they see it.
 pub(crate) fn secret(prompt: &str) -> anyhow::Result<SecretString> {
-    rpassword::prompt_password(prompt).map(SecretString::from).map_err(no_terminal)
+    let terminal = OpenOptions::new().read(true).open(TERMINAL).map_err(no_terminal)?;
+    let hidden = Hidden::on(&terminal).map_err(no_terminal)?;
+    tell(prompt)?;
+    let mut line = String::new();
+    let read = BufReader::new(&terminal).read_line(&mut line);
+    drop(hidden);
+    let typed = SecretString::from(line.trim_end_matches(['\r', '\n']));
+    line.zeroize();
+    read.map(|_| typed).map_err(no_terminal)
+}
+
+/// A terminal that shows only the end of what is typed, for as long as this lives.
+struct Hidden<'a> {
+    terminal: &'a File,
+    before: Termios,
+}
+
+// === impl Hidden ===
+
+impl<'a> Hidden<'a> {
+    fn on(terminal: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing either.
+        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 /// Asks for a line on the terminal.

@@ -87,9 +87,9 @@ fn tell_of_consent(estate: &Estate) {
         return;
     }
     if !estate.options.guard.can_ask() {
-        info!(
-            "what needs consent is refused, unless your client can ask you: nobody else is set up; \
-             `proxmox-mcp approver add NAME` sets somebody up, once"
+        tracing::warn!(
+            "no approver is set up: what needs consent is refused, unless your client can ask you; \
+             `proxmox-mcp approver add NAME` on a terminal sets somebody up, once"
         );
         return;
     }

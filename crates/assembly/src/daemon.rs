@@ -1,7 +1,7 @@
 //! The manager of one estate: what `proxmox-manager` runs, and what `proxmox-mcp approve` runs for the
 //! time of one decision.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -67,8 +67,9 @@ impl Core {
             links,
             clock: stdx::SystemClock::shared(),
         });
-        let (freezes, actions) = (memory.freezes(), memory.actions());
-        let deciding = Deciding::new(engine.clone(), freezes, actions, estate.audit.log().clone());
+        let (freezes, actions, brakes) = (memory.freezes(), memory.actions(), memory.brakes());
+        let log = estate.audit.log().clone();
+        let deciding = Deciding::new(engine.clone(), freezes, actions, brakes, log);
         Ok(Self { engine, deciding, memory, links: has_links })
     }
 
@@ -115,8 +116,7 @@ impl Daemon {
             uid: local_uid(),
         };
         let supervisor = Supervisor::new(clock);
-        let app = estate.app()?;
-        let apps: Apps = Arc::new(move |_: &Grant| -> App { app.clone() });
+        let apps = apps(estate)?;
         let books = Books {
             engine: core.engine.clone(),
             deciding: core.deciding.clone(),
@@ -189,6 +189,24 @@ impl Daemon {
     }
 }
 
+/// The tools of every caller. Some are there only where somebody can be asked, which changes when approvers are read
+/// anew.
+fn apps(estate: &Estate) -> anyhow::Result<Apps> {
+    let (fleet, options) = (Arc::clone(&estate.fleet), estate.options.clone());
+    let made = Mutex::new((options.guard.can_ask(), estate.app()?));
+    Ok(Arc::new(move |_: &Grant| -> App {
+        let can_ask = options.guard.can_ask();
+        // Replaced as a whole: a panic elsewhere leaves one or the other.
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0 != can_ask
+            && let Ok(app) = mcp_tools::build_app(Arc::clone(&fleet), &options)
+        {
+            *made = (can_ask, app);
+        }
+        made.1.clone()
+    }))
+}
+
 fn group(name: &str) -> anyhow::Result<u32> {
     Accounts::of_this_machine()
         .group(name)
@@ -202,7 +220,8 @@ impl Worker for GateWorker {
         let settled = found.settled.iter();
         let settled =
             settled.map(|(id, state)| format!("action {id} was left: it is {}", state.as_str()));
-        Ok(Recovered { settled: settled.collect(), unknown: found.unknown })
+        let open = found.open.len();
+        Ok(Recovered { settled: settled.collect(), open, unknown: found.unknown })
     }
 
     async fn run_approved(&self, id: ApprovalId) -> Result<Ran, PortError> {

@@ -12,6 +12,7 @@ use mcp_protocol::App;
 use mcp_tools::{
     fleet::{Fleet, Traits},
     gate::Guard,
+    journal::{Journal, Redacting},
     process::Process,
     redaction::Redaction,
     tools::api::Library,
@@ -119,7 +120,7 @@ impl Estate {
             version: wanted.version,
             principal,
             redaction: redaction(&loaded),
-            journal: Some(Arc::new(AuditJournal::new(audit.log().clone()))),
+            journal: Some(journal(&loaded, &audit)),
             jobs: Some(Arc::new(ProtocolJobs::new(store.clone()))),
             scope: None,
             guard,
@@ -212,6 +213,12 @@ fn guard_of(loaded: &Loaded, is_demo: bool) -> Guard {
         .frozen(settings.frozen)
 }
 
+/// The audit log, which no secret reaches: also what is done without the tools of an app, such as approved work.
+fn journal(loaded: &Loaded, audit: &Audit) -> Arc<dyn Journal> {
+    let journal = Arc::new(AuditJournal::new(audit.log().clone()));
+    Arc::new(Redacting::new(journal, redaction(loaded)))
+}
+
 /// What takes secrets out of all that leaves: those of the settings, and the operator's own names.
 fn redaction(loaded: &Loaded) -> Redaction {
     let settings = &loaded.settings;
@@ -224,16 +231,28 @@ fn redaction(loaded: &Loaded) -> Redaction {
 /// # Errors
 /// A filter that is none.
 pub fn start_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
-    let settings = &loaded.settings.log;
-    let filter = log.unwrap_or_else(|| settings.directives()).to_owned();
-    let filter = if filter.contains("rmcp") { filter } else { format!("{filter},rmcp=error") };
-    let format = match settings.format {
+    let filter = log_filter(loaded, log);
+    let format = match loaded.settings.log.format {
         settings::LogFormat::Json => telemetry::Format::Json,
         _ => telemetry::Format::Auto,
     };
     let redactor = redaction(loaded).redactor();
     let options = telemetry::Options::new(filter).with_format(format).with_redactor(redactor);
     Ok(telemetry::init(&options)?)
+}
+
+/// Logs from now on what these settings or `--log` say.
+///
+/// # Errors
+/// A filter that is none; what was logged before is logged still.
+pub fn change_log(loaded: &Loaded, log: Option<&str>) -> anyhow::Result<()> {
+    telemetry::change(&log_filter(loaded, log))?;
+    Ok(())
+}
+
+fn log_filter(loaded: &Loaded, log: Option<&str>) -> String {
+    let filter = log.unwrap_or_else(|| loaded.settings.log.directives()).to_owned();
+    if filter.contains("rmcp") { filter } else { format!("{filter},rmcp=error") }
 }
 
 async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)> {
@@ -274,6 +293,7 @@ fn traits(options: &api_core::endpoint::EndpointOptions) -> Traits {
         labels: options.labels.clone(),
         expected_off: options.expected_off.iter().map(name_of).collect(),
         addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
+        user: Some(options.operate.as_ref().unwrap_or(&options.credential).id().to_owned()),
     }
 }
 

@@ -26,7 +26,9 @@ mod scopes;
 pub mod web;
 
 pub use crate::daemon::{Core, Daemon};
-pub use crate::estate::{DemoWanted, Estate, Wanted, load, local_principal, local_uid, start_log};
+pub use crate::estate::{
+    DemoWanted, Estate, Wanted, change_log, load, local_principal, local_uid, start_log,
+};
 pub use crate::journal::AuditJournal;
 pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};

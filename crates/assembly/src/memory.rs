@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use guard::ports::{Actions, Approvals, Confirms, Freezes, Undos};
+use guard::ports::{Actions, Approvals, Brakes, Confirms, Freezes, Undos};
 use manager::approve::{Attestor, Book, CodeSecret, Entry, Links};
 use secrecy::SecretString;
 use settings::{ApproverSettings, Loaded};
@@ -82,6 +82,7 @@ impl Memory {
             undos: Arc::new(self.store.clone()) as Arc<dyn Undos>,
             confirms: self.confirms(),
             freezes: self.freezes(),
+            brakes: self.brakes(),
             approvers: Arc::new(self.book.clone()),
         }
     }
@@ -98,6 +99,11 @@ impl Memory {
 
     /// Changes that wait for being confirmed.
     pub fn confirms(&self) -> Arc<dyn Confirms> {
+        Arc::new(self.store.clone())
+    }
+
+    /// Stops of callers who went wild, and the use of one-time codes.
+    pub fn brakes(&self) -> Arc<dyn Brakes> {
         Arc::new(self.store.clone())
     }
 

@@ -172,7 +172,8 @@ fn issuer(oauth: &OAuthSettings) -> IssuerOptions {
 struct Surface {
     fleet: Arc<Fleet>,
     options: Options,
-    apps: Mutex<HashMap<Scope, App>>,
+    /// By scope, and by whether somebody could be asked when they were made: some tools are there only then.
+    apps: Mutex<HashMap<(Scope, bool), App>>,
     reached: AtomicBool,
 }
 
@@ -230,7 +231,8 @@ impl Surface {
 impl Catalogue for Surface {
     fn app(&self, grant: &Grant) -> App {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(app) = apps.get(&grant.scope) {
+        let key = (grant.scope.clone(), self.options.guard.can_ask());
+        if let Some(app) = apps.get(&key) {
             return app.clone();
         }
         if apps.len() >= APPS {
@@ -240,7 +242,7 @@ impl Catalogue for Surface {
         // Reads nothing as long as nobody watches anything, and ends with the app, which sessions may hold for longer than
         // this map does.
         tokio::spawn(watch::watch(&app, watch::PERIOD));
-        apps.insert(grant.scope.clone(), app.clone());
+        apps.insert(key, app.clone());
         app
     }
 

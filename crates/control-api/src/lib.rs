@@ -35,7 +35,7 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::types::*;
 
 /// The revision of this interface. It changes with every change of the trait or its types.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// The file name of the socket in the state folder.
 pub const SOCKET: &str = "control.sock";

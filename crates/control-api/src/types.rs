@@ -292,25 +292,58 @@ pub struct ActionFilter {
 pub struct Action {
     /// What it is known by.
     pub id: String,
+    /// `running`, `done`, `failed`, `unknown` or `cancelled`.
+    pub state: String,
     /// Who asked for it.
     pub principal: String,
     /// The tool.
     pub tool: String,
     /// What it was done to.
     pub target: String,
+    /// When it began.
+    #[serde(with = "crate::at")]
+    pub begun: Timestamp,
     /// The digest of its plan.
     pub digest: String,
     /// The approval that it ran under.
     pub approval: Option<String>,
-    /// When it began.
-    #[serde(with = "crate::at")]
-    pub begun: Timestamp,
-    /// `running`, `done`, `failed`, `unknown` or `cancelled`.
-    pub state: String,
+    /// Whether nobody was asked.
+    pub unasked: bool,
     /// How it ended, in a sentence.
     pub lead: Option<String>,
-    /// Its steps, each as a line.
-    pub steps: Vec<String>,
+    /// How many steps its plan has.
+    pub steps_planned: u32,
+    /// What was about to be sent, and what became of it.
+    pub steps: Vec<ActionStep>,
+}
+
+/// One step of an action that was about to be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActionStep {
+    /// Which one, from 0.
+    pub step: u32,
+    /// What it does, in words.
+    pub what: String,
+    /// The calls.
+    pub calls: Vec<ActionCall>,
+    /// When it was written down, which is before it was sent.
+    #[serde(with = "crate::at")]
+    pub at: Timestamp,
+    /// Its task, once known.
+    pub upid: Option<String>,
+    /// How far it is, in words.
+    pub end: String,
+}
+
+/// A call of an action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionCall {
+    /// The settings key of the cluster or server.
+    pub member: String,
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
 }
 
 /// How an action ended whose end is not known, and who says so.
@@ -319,8 +352,8 @@ pub struct Action {
 pub struct SettleParams {
     /// The action.
     pub id: String,
-    /// Whether it was done after all.
-    pub done: bool,
+    /// How it ended: `done`, `failed` or `cancelled`.
+    pub end: String,
     /// What the person found.
     pub note: String,
     /// Who says so.

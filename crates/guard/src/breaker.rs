@@ -88,6 +88,23 @@ struct Track {
 /// The most principals that are watched; the one that was quiet longest is forgotten for a new one.
 const MAX_PRINCIPALS: usize = 4096;
 
+// === impl Cause ===
+
+impl Cause {
+    /// The word that stores use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Identical => "identical",
+            Self::Failing => "failing",
+        }
+    }
+
+    /// The cause of this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Identical, Self::Failing].into_iter().find(|cause| cause.as_str() == word)
+    }
+}
+
 // === impl Limits ===
 
 impl Default for Limits {
@@ -167,6 +184,15 @@ impl Breaker {
             *track = Track { open: tripped.clone(), ..Track::default() };
         }
         tripped
+    }
+
+    /// Takes up a trip that was kept: from before this program was started, or another one's.
+    pub fn restore(&mut self, trip: Trip) {
+        self.make_room(&trip.principal);
+        let track = self.kept.entry(trip.principal.clone()).or_default();
+        if track.open.as_ref().is_none_or(|open| open.until < trip.until) {
+            *track = Track { open: Some(trip), ..Track::default() };
+        }
     }
 
     /// Lets a principal go on at once.

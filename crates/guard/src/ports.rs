@@ -12,6 +12,7 @@
 
 mod actions;
 mod approvals;
+mod brakes;
 mod consent;
 mod ids;
 mod undo;
@@ -31,6 +32,7 @@ pub use self::approvals::{
     Approval, ApprovalFilter, ApprovalState, Approvals, Approvers, DecisionRecord, NewApproval,
     Outcome, Way,
 };
+pub use self::brakes::{Brakes, CodeUse};
 pub use self::consent::{Addressee, Announcement, ConsentChannel, ConsentInbox, Pressed};
 pub use self::ids::{ActionId, ApprovalId, ConfirmId, InvalidId, UndoId};
 pub use self::undo::{

@@ -17,7 +17,8 @@ mod link;
 mod statement;
 
 pub use self::book::{Book, Entry};
-pub use self::code::{CodeSecret, Codes, InvalidCodeSecret, new_code_secret};
+pub(crate) use self::code::tried;
+pub use self::code::{CodeSecret, InvalidCodeSecret, new_code_secret};
 pub use self::key::{KeyError, PublicKey, SealedKey, SigningKey};
 pub use self::link::{Claim, Links};
 pub use self::statement::{Attestor, Signature, Statement};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use control_api::{Error, ErrorKind, Proof};
 use guard::approval::{Decider, Way};
 use guard::ports::{
-    ActionId, ActionState, Actions, Approval, ApprovalId, Approvers as _, ConsentInbox,
+    ActionId, ActionState, Actions, Approval, ApprovalId, Approvers as _, Brakes, ConsentInbox,
     DecisionRecord, Freeze, Freezes, PortError, PortErrorKind, Pressed,
 };
 use guard::{Principal, PrincipalKind};
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{NewAuditRecord, SignedLog};
 
-use crate::approve::{Claim, Codes, Entry, Links, Signature, Statement};
+use crate::approve::{Claim, CodeSecret, Entry, Links, Signature, Statement, tried};
 use crate::peer::Peer;
 use crate::work::Engine;
 
@@ -28,7 +28,7 @@ pub struct Deciding {
     engine: Engine,
     freezes: Arc<dyn Freezes>,
     actions: Arc<dyn Actions>,
-    codes: Arc<Codes>,
+    brakes: Arc<dyn Brakes>,
     audit: SignedLog,
 }
 
@@ -48,9 +48,10 @@ impl Deciding {
         engine: Engine,
         freezes: Arc<dyn Freezes>,
         actions: Arc<dyn Actions>,
+        brakes: Arc<dyn Brakes>,
         audit: SignedLog,
     ) -> Self {
-        Self { engine, freezes, actions, codes: Arc::default(), audit }
+        Self { engine, freezes, actions, brakes, audit }
     }
 
     /// Takes a decision that came over the control socket or was made in this process by the account
@@ -71,7 +72,7 @@ impl Deciding {
         check_digest(&approval, digest)?;
         let statement = Statement::Decide { id, digest: digest.to_owned(), agrees };
         let may = |entry: &Entry| entry.approver.is_one_of(&approval.of);
-        let proven = self.prove(peer, &statement, proof, may)?;
+        let proven = self.prove(peer, &statement, proof, may).await?;
         self.write(&approval, proven, agrees, note).await
     }
 
@@ -151,7 +152,7 @@ impl Deciding {
             let message = "lift the freeze: another one is in force by now; look at it first";
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let proven = self.prove(peer, &Statement::Lift { since }, proof, |_| true)?;
+        let proven = self.prove(peer, &Statement::Lift { since }, proof, |_| true).await?;
         let Proven { entry, principal, way, .. } = &proven;
         let decider = Decider { approver: &entry.approver, principal, way: *way };
         // An account that approves others' plans may also be one that a model works as: it has
@@ -181,10 +182,15 @@ impl Deciding {
         &self,
         peer: &Peer,
         id: ActionId,
-        done: bool,
+        state: ActionState,
         note: &str,
         proof: &Proof,
     ) -> Result<guard::ports::Action, Error> {
+        let ends = [ActionState::Done, ActionState::Failed, ActionState::Cancelled];
+        if !ends.contains(&state) {
+            let message = format!("settle action {id}: {} is no end of one", state.as_str());
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let missing =
             || Error::new(ErrorKind::NotFound, format!("settle action {id}: there is none"));
         let action = self.actions.action(id).await.map_err(port)?.ok_or_else(missing)?;
@@ -193,20 +199,21 @@ impl Deciding {
                 format!("settle action {id}: its end is known, it is {}", action.state.as_str());
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let statement = Statement::Settle { id: id.to_string(), done };
-        let proven = self.prove(peer, &statement, proof, |_| true)?;
+        let statement = Statement::Settle { id: id.to_string(), state };
+        let proven = self.prove(peer, &statement, proof, |_| true).await?;
         let own = proven.principal == action.principal.actor() && proven.way == Way::PeerUid;
         if own {
             let message = format!("settle action {id}: {} asked for it itself", proven.principal);
             return Err(Error::new(ErrorKind::Forbidden, message));
         }
-        let state = if done { ActionState::Done } else { ActionState::Failed };
         let lead = format!("{} says: {}", proven.entry.approver.name, short(note));
-        self.actions.finish(id, state, &lead, self.engine.now()).await.map_err(port)?;
+        // Written down first: what cannot be written down is not done.
         let payload = json!({
-            "approver": proven.entry.approver.name, "way": proven.way.as_str(), "state": state.as_str(), "note": short(note),
+            "action": id.to_string(), "tool": action.tool, "approver": proven.entry.approver.name,
+            "way": proven.way.as_str(), "state": state.as_str(), "note": short(note),
         });
-        self.record(proven.principal, "action.settle", &id.to_string(), payload).await?;
+        self.record(proven.principal, "action.settle", &action.target, payload).await?;
+        self.actions.finish(id, state, &lead, self.engine.now()).await.map_err(port)?;
         self.actions.action(id).await.map_err(port)?.ok_or_else(missing)
     }
 
@@ -218,12 +225,12 @@ impl Deciding {
     }
 
     /// Finds out who somebody is.
-    fn prove(
+    async fn prove(
         &self,
         peer: &Peer,
         statement: &Statement,
         proof: &Proof,
-        may: impl Fn(&Entry) -> bool,
+        may: impl Fn(&Entry) -> bool + Send,
     ) -> Result<Proven, Error> {
         let book = self.engine.book();
         let refused =
@@ -255,9 +262,29 @@ impl Deciding {
                 let secret = entry.code.as_ref().ok_or_else(|| {
                     refused(format!("this process has no secret for one-time codes of {approver}"))
                 })?;
-                self.codes.take(&entry.approver.name, secret, code, now).map_err(refused)?;
+                self.take_code(&entry.approver.name, secret, code).await?.map_err(refused)?;
                 Ok(Proven { entry, principal, way: Way::OneTimeCode, signature: None })
             }
+        }
+    }
+
+    /// Takes a code, if it is good; what was tried is kept before it counts.
+    async fn take_code(
+        &self,
+        approver: &str,
+        secret: &CodeSecret,
+        code: &str,
+    ) -> Result<Result<(), String>, Error> {
+        loop {
+            let known = self.brakes.code_use(approver).await.map_err(port)?;
+            let (after, good) = tried(&known, secret, code, self.engine.now());
+            if after == known {
+                return Ok(good);
+            }
+            if self.brakes.set_code_use(approver, &known, &after).await.map_err(port)? {
+                return Ok(good);
+            }
+            // Somebody tried one at the same moment: it counts, too.
         }
     }
 
@@ -372,9 +399,10 @@ fn check_digest(approval: &Approval, digest: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Conflict, message))
 }
 
-/// Somebody's words on one line.
+/// Somebody's words on one line, without the secrets that people write into them.
 fn short(text: &str) -> String {
-    stdx::untrusted::line(text, NOTE).into_owned()
+    let line = stdx::untrusted::line(text, NOTE);
+    stdx::redact::Redactor::default().text(&line).into_owned()
 }
 
 /// What a port says, as callers are told it.

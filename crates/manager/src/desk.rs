@@ -26,6 +26,8 @@ use crate::work::Engine;
 mod tools;
 mod view;
 
+pub use self::view::action as shown_action;
+
 /// The most rows of one answer.
 const MOST: u32 = 500;
 /// The longest that a call waits.
@@ -372,11 +374,13 @@ impl ControlServer for Desk {
 
     async fn settle(&self, extensions: &Extensions, params: SettleParams) -> RpcResult<Action> {
         let peer = peer(extensions)?;
-        let SettleParams { id, done, note, proof } = params;
+        let SettleParams { id, end, note, proof } = params;
+        let state = ActionState::from_word(&end)
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "settle: that is no end of an action"))?;
         let id = id
             .parse()
             .map_err(|_| Error::new(ErrorKind::NotFound, "settle: that is no action's id"))?;
-        let settled = self.books.deciding.settle(&peer, id, done, &note, &proof).await?;
+        let settled = self.books.deciding.settle(&peer, id, state, &note, &proof).await?;
         Ok(view::action(&settled))
     }
 

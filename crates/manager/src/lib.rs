@@ -38,7 +38,7 @@ mod supervise;
 mod work;
 
 pub use crate::decide::Deciding;
-pub use crate::desk::{About, Apps, Books, Desk};
+pub use crate::desk::{About, Apps, Books, Desk, shown_action};
 pub use crate::lock::{Lock, LockError};
 pub use crate::peer::{Accounts, Peer};
 pub use crate::serve::serve;

@@ -50,6 +50,8 @@ pub enum Ran {
 pub struct Recovered {
     /// What was settled, a line for each.
     pub settled: Vec<String>,
+    /// How many actions of programs that are gone have something at work still: they are looked at again.
+    pub open: usize,
     /// How many actions ended in a way that is not known.
     pub unknown: usize,
 }
@@ -109,6 +111,8 @@ struct State {
     later: BTreeMap<ApprovalId, Instant>,
     /// What was last said of each that is not over.
     told: BTreeMap<ApprovalId, (ApprovalState, usize)>,
+    /// Whether what a crash left is still at work.
+    is_open: bool,
     /// What still has to be shown, by the channel's place in the list.
     unshown: BTreeSet<(ApprovalId, usize)>,
 }
@@ -155,7 +159,9 @@ impl Engine {
     /// # Errors
     /// What is remembered cannot be read or written.
     pub async fn recover(&self) -> Result<Recovered, PortError> {
-        self.inner.worker.recover().await
+        let recovered = self.inner.worker.recover().await?;
+        self.inner.state().is_open = recovered.open > 0;
+        Ok(recovered)
     }
 
     /// Runs the engine's parts under this supervisor.
@@ -221,6 +227,11 @@ impl Engine {
     async fn look(&self) -> Result<(), PortError> {
         let inner = &self.inner;
         inner.worker.expire().await?;
+        if inner.state().is_open {
+            for line in self.recover().await?.settled {
+                tracing::warn!("{line}");
+            }
+        }
         let states = vec![ApprovalState::Pending, ApprovalState::Approved, ApprovalState::Running];
         let filter = ApprovalFilter { states, ..ApprovalFilter::default() };
         let open = inner.approvals.approvals(&filter).await?;

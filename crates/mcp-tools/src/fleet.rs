@@ -47,6 +47,8 @@ pub struct Traits {
     pub expected_off: Vec<String>,
     /// Where its endpoints are: host (a name or an address) and port.
     pub addresses: Vec<(String, u16)>,
+    /// The user or token that changes are made as: it stands in the ids of their tasks.
+    pub user: Option<String>,
 }
 
 /// One line about a member.

@@ -24,7 +24,10 @@ mod work;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,7 +37,7 @@ use guard::{
     breaker::{Breaker, Call, Limits, Trip},
     budget::{Budget, Ledger, Spent},
     policy::{Defaults, Policy},
-    ports::{Actions, Approvals, Approvers, Confirms, Freezes, Undos},
+    ports::{Actions, Approvals, Approvers, Brakes, Confirms, Freezes, Undos},
 };
 use jiff::{Timestamp, tz::TimeZone};
 use mcp_protocol::CallContext;
@@ -76,6 +79,8 @@ pub struct Ports {
     pub confirms: Arc<dyn Confirms>,
     /// Orders to stop all changes.
     pub freezes: Arc<dyn Freezes>,
+    /// Stops of callers who went wild.
+    pub brakes: Arc<dyn Brakes>,
     /// Who may decide.
     pub approvers: Arc<dyn Approvers>,
 }
@@ -93,6 +98,8 @@ pub struct Guard {
 
 struct Counts {
     breaker: Mutex<Breaker>,
+    /// Whether the trips that were kept have been taken up.
+    knows_trips: AtomicBool,
     /// What ran unasked, for where nothing is remembered beyond this program.
     unasked: Mutex<Ledger>,
     changes: Mutex<Ledger>,
@@ -121,6 +128,7 @@ impl Guard {
             frozen: false,
             counts: Arc::new(Counts {
                 breaker: Mutex::new(Breaker::new(Limits::default())),
+                knows_trips: AtomicBool::new(false),
                 unasked: Mutex::new(Ledger::new(HOUR)),
                 changes: Mutex::new(Ledger::new(HOUR)),
                 calls: Mutex::new(Ledger::new(MINUTE)),
@@ -183,14 +191,32 @@ impl Guard {
         lock(&self.counts.breaker).open(now).cloned().collect()
     }
 
-    /// Whether this caller is not stopped.
-    pub(crate) fn admits(
+    /// Whether this caller is not stopped: by this program, by it before it was started anew, or by another one
+    /// with the same memory. Reads take up what was kept once, so that they cost nothing.
+    pub(crate) async fn admits(
         &self,
         principal: &str,
         access: Access,
         now: Timestamp,
     ) -> Result<(), Trip> {
-        lock(&self.counts.breaker).permits(principal, access, now)
+        lock(&self.counts.breaker).permits(principal, access, now)?;
+        let Some(ports) = &self.ports else { return Ok(()) };
+        if access == Access::Read && self.counts.knows_trips.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match ports.brakes.trips(now).await {
+            Ok(trips) => {
+                self.counts.knows_trips.store(true, Ordering::Relaxed);
+                let mut breaker = lock(&self.counts.breaker);
+                trips.into_iter().for_each(|trip| breaker.restore(trip));
+                breaker.permits(principal, access, now)
+            }
+            // Without its memory nothing is changed, and that is said where it is tried.
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell who was stopped before");
+                Ok(())
+            }
+        }
     }
 
     /// Takes one of the calls that a credential has in a minute.
@@ -199,8 +225,14 @@ impl Guard {
     }
 
     /// Counts a call that has ended; what comes back is told to the operator.
-    pub(crate) fn note(&self, call: &Call<'_>, now: Timestamp) -> Option<Trip> {
-        lock(&self.counts.breaker).record(call, now)
+    pub(crate) async fn note(&self, call: &Call<'_>, now: Timestamp) -> Option<Trip> {
+        let trip = lock(&self.counts.breaker).record(call, now)?;
+        if let Some(ports) = &self.ports
+            && let Err(error) = ports.brakes.trip(&trip, now).await
+        {
+            tracing::warn!(principal = trip.principal, %error, "a stop is not kept: it ends with this program");
+        }
+        Some(trip)
     }
 }
 

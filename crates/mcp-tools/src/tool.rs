@@ -253,7 +253,7 @@ impl Served {
         let access = self.tool.access(&args).min(self.access);
         let (guard, now) = (&self.options.guard, self.fleet.now());
         let caller = who.principal.to_string();
-        guard.admits(&caller, access, now).map_err(|trip| {
+        guard.admits(&caller, access, now).await.map_err(|trip| {
             ToolError::new(format!("{}: nothing was done: {trip}", self.name))
                 .of_kind(Kind::Forbidden)
                 .hint("look at what fails, or ask the operator, before you go on")
@@ -274,7 +274,7 @@ impl Served {
             took: began.elapsed(),
         };
         if !matches!(result, Ok(Reply::Question(_)))
-            && let Some(trip) = guard.note(&ended, self.fleet.now())
+            && let Some(trip) = guard.note(&ended, self.fleet.now()).await
         {
             warn!(principal = caller, %trip, "a caller went wild and is stopped");
             gate::journal_trip(&self.options, &who.principal, &trip, self.fleet.now()).await;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::audit::{AuditLog, AuditRecord, Checkpoint, GENESIS, NewAuditRecord};
 use crate::jobs::{self, Job, JobState, JobStore, NewJob};
-use crate::records::{Changes, Filter, Order, Row, Rows, Table, micros};
+use crate::records::{Changes, Filter, Limits, Order, Row, Rows, Table, micros};
 use crate::rows::{self, storable};
 use crate::{Error, ErrorKind, JobId};
 
@@ -205,6 +205,15 @@ impl Rows for MemoryStore {
             state.insert(table, also)?;
         }
         state.table(table)[index] = row;
+        Ok(true)
+    }
+
+    async fn insert_within(&self, row: Row, since: i64, limits: Limits) -> Result<bool, Error> {
+        let mut state = self.state();
+        if !state.count(&row.principal, since).fits(limits) {
+            return Ok(false);
+        }
+        state.insert(Table::Actions, row)?;
         Ok(true)
     }
 

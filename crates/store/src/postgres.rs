@@ -11,6 +11,8 @@ use crate::url::PostgresTarget;
 
 /// Marks our migrations among advisory locks; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x7072_6f78_6d63_7001;
+/// Marks who counts actions to begin one more.
+const COUNTING_LOCK: i64 = 0x7072_6f78_6d63_7002;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: u32 = 5;
 
@@ -56,6 +58,16 @@ impl PostgresStore {
     async fn begin_append(&self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction)
+    }
+
+    /// A transaction in which nobody else counts actions to begin one more.
+    async fn begin_counting(&self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(COUNTING_LOCK)
             .execute(&mut *transaction)
             .await?;
         Ok(transaction)

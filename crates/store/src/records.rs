@@ -33,12 +33,16 @@ pub enum Table {
     Confirms,
     /// Stops of everybody.
     Freezes,
+    /// Stops of one caller who went wild.
+    Trips,
+    /// What is known of one-time codes, an approver a row.
+    CodeUses,
 }
 
 /// One row. Times are microseconds since 1970 in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// 32 hexadecimal digits.
+    /// 32 hexadecimal digits; of a use of codes the approver's name.
     pub(crate) id: String,
     /// Whose it is: asker, actor, or whom a trip stops.
     pub(crate) principal: String,
@@ -100,6 +104,15 @@ pub struct Changes {
     pub(crate) unasked: u64,
 }
 
+/// How many actions a principal may have begun before one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all of them.
+    pub(crate) all: u64,
+    /// Of those that nobody was asked about.
+    pub(crate) unasked: u64,
+}
+
 /// What an engine does for the nouns. Only this crate's engines do it: its types are not exported.
 #[async_trait::async_trait]
 pub trait Rows: Send + Sync + 'static {
@@ -115,6 +128,9 @@ pub trait Rows: Send + Sync + 'static {
     /// Replaces the row if it still has the version *before* this one's, and adds another in the
     /// same step if one is given. Says whether it did.
     async fn replace(&self, table: Table, row: Row, also: Option<Row>) -> Result<bool, Error>;
+
+    /// Adds an action if its principal began fewer than these since then, in one step. Says whether it did.
+    async fn insert_within(&self, row: Row, since: i64, limits: Limits) -> Result<bool, Error>;
 
     /// How many actions this principal began since then.
     async fn count(&self, principal: &str, since: i64) -> Result<Changes, Error>;
@@ -173,7 +189,18 @@ impl Table {
             Self::Undos => "way back",
             Self::Confirms => "change to confirm",
             Self::Freezes => "freeze",
+            Self::Trips => "trip",
+            Self::CodeUses => "use of codes",
         }
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Whether there is room for one more.
+    pub(crate) fn fits(self, limits: Limits) -> bool {
+        self.all < limits.all && self.unasked < limits.unasked
     }
 }
 

@@ -7,12 +7,14 @@ pub(crate) const SQLITE: &[&str] = &[
     include_str!("migrations/sqlite_0001.sql"),
     include_str!("migrations/sqlite_0002.sql"),
     include_str!("migrations/sqlite_0003.sql"),
+    include_str!("migrations/sqlite_0004.sql"),
 ];
 
 pub(crate) const POSTGRES: &[&str] = &[
     include_str!("migrations/postgres_0001.sql"),
     include_str!("migrations/postgres_0002.sql"),
     include_str!("migrations/postgres_0003.sql"),
+    include_str!("migrations/postgres_0004.sql"),
 ];
 
 /// The newest version that this program knows.

@@ -285,6 +285,31 @@ macro_rules! impl_jobs_and_rows {
                 Ok(true)
             }
 
+            async fn insert_within(
+                &self,
+                row: Row,
+                since: i64,
+                limits: Limits,
+            ) -> Result<bool, Error> {
+                let table = Table::Actions;
+                let failed = |error| Error::engine(format!("store {}", row.named(table)), error);
+                // Nobody else begins anything between the count and what is added to it.
+                let mut transaction = self.begin_counting().await.map_err(failed)?;
+                let began = sqlx::query_as(statements::COUNT_CHANGES)
+                    .bind(&row.principal)
+                    .bind(since)
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .map(rows::changes)
+                    .map_err(failed)?;
+                if !began.fits(limits) {
+                    return Ok(false);
+                }
+                insert_row!(&mut *transaction, table, row).map_err(failed)?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(true)
+            }
+
             async fn count(&self, principal: &str, since: i64) -> Result<Changes, Error> {
                 sqlx::query_as(statements::COUNT_CHANGES)
                     .bind(principal)
@@ -339,7 +364,7 @@ pub(crate) mod names {
 
     pub(crate) use crate::audit::{AuditRecord, Checkpoint, NewAuditRecord};
     pub(crate) use crate::jobs::{self, Job, JobState, JobStore as _, NewJob};
-    pub(crate) use crate::records::{Changes, Columns, Filter, Row, Table, micros};
+    pub(crate) use crate::records::{Changes, Columns, Filter, Limits, Row, Table, micros};
     pub(crate) use crate::rows::{self, AuditRow, CheckpointRow, JobRow};
     pub(crate) use crate::sql::{insert_row, replace_row};
     pub(crate) use crate::{Error, JobId, statements};

@@ -81,6 +81,11 @@ impl SqliteStore {
     async fn begin_append(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
+
+    /// A transaction in which nobody else begins an action: the write lock is taken before they are counted.
+    async fn begin_counting(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
 }
 
 impl_jobs_and_rows!(SqliteStore);

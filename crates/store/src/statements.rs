@@ -100,6 +100,8 @@ pub(crate) fn of(table: Table) -> &'static RowStatements {
         Table::Undos => &const { row_statements!("undos") },
         Table::Confirms => &const { row_statements!("confirms") },
         Table::Freezes => &const { row_statements!("freezes") },
+        Table::Trips => &const { row_statements!("trips") },
+        Table::CodeUses => &const { row_statements!("code_uses") },
     }
 }
 

@@ -18,6 +18,7 @@
 mod clean;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use stdx::redact::Redactor;
 use tracing::Subscriber;
@@ -78,6 +79,12 @@ pub struct InvalidFilter {
     source: tracing_subscriber::filter::ParseError,
 }
 
+/// Changes what is logged, while it is logged.
+type Change = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+/// Of the logger that this process has installed.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
 /// Starts logging for this process; where a logger is installed already, keeps that one.
 ///
 /// # Errors
@@ -85,23 +92,39 @@ pub struct InvalidFilter {
 /// When the filter cannot be read.
 pub fn init(options: &Options) -> Result<(), InvalidFilter> {
     let terminal = std::io::stderr().is_terminal();
+    let (subscriber, change) = subscriber(options, terminal, std::io::stderr)?;
     // Fails only where somebody was first: tests, which share a process, and embedders.
-    subscriber(options, terminal, std::io::stderr)?.try_init().ok();
+    if subscriber.try_init().is_ok() {
+        let _ = CHANGE.set(change);
+    }
     Ok(())
+}
+
+/// Lets another filter say what is logged from now on; whether this process has a logger of ours.
+///
+/// # Errors
+///
+/// When the filter cannot be read; the one before stays.
+pub fn change(filter: &str) -> Result<bool, InvalidFilter> {
+    let filter = parse(filter)?;
+    Ok(CHANGE.get().is_some_and(|change| change(filter)))
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| InvalidFilter { filter: filter.chars().take(80).collect(), source })
 }
 
 fn subscriber<W>(
     options: &Options,
     terminal: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, Change), InvalidFilter>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&options.filter).map_err(|source| InvalidFilter {
-        filter: options.filter.chars().take(80).collect(),
-        source,
-    })?;
+    let filter = parse(&options.filter)?;
     let color = match options.color {
         Color::Auto => terminal,
         Color::Always => true,
@@ -109,13 +132,22 @@ where
     };
     let writer = CleanWriter::new(writer, options.redactor.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    Ok(match options.format {
+    match options.format {
         Format::Auto | Format::Pretty => {
             let fields = clean::fields(options.redactor.clone());
-            Box::new(builder.fmt_fields(fields).with_ansi(color).finish())
+            let builder = builder.fmt_fields(fields).with_ansi(color).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let change = move |filter| handle.reload(filter).is_ok();
+            Ok((Box::new(builder.finish()), Box::new(change)))
         }
-        Format::Json => Box::new(builder.json().flatten_event(true).with_ansi(false).finish()),
-    })
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_ansi(false);
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let change = move |filter| handle.reload(filter).is_ok();
+            Ok((Box::new(builder.finish()), Box::new(change)))
+        }
+    }
 }
 
 // === impl Options ===

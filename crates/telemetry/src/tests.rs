@@ -28,7 +28,7 @@ fn logged(options: &Options, terminal: bool) -> String {
 fn logged_by(options: &Options, terminal: bool, work: impl FnOnce()) -> String {
     let sink = Sink::default();
     let writer = sink.clone();
-    let subscriber = subscriber(options, terminal, move || writer.clone()).unwrap();
+    let (subscriber, _) = subscriber(options, terminal, move || writer.clone()).unwrap();
     tracing::subscriber::with_default(subscriber, work);
     String::from_utf8(sink.0.lock().unwrap().clone()).unwrap()
 }

@@ -16,9 +16,10 @@ use std::{
 use async_trait::async_trait;
 use guard::{
     Principal,
+    breaker::Trip,
     ports::{
-        Action, ActionId, Approval, ApprovalId, Approvers, Confirm, ConfirmId, DecisionRecord,
-        Freeze, Freezes, KeptCall, PortError, PortErrorKind, Undo, UndoId,
+        Action, ActionId, Approval, ApprovalId, Approvers, Brakes, CodeUse, Confirm, ConfirmId,
+        DecisionRecord, Freeze, Freezes, KeptCall, PortError, PortErrorKind, Undo, UndoId,
     },
 };
 use jiff::Timestamp;
@@ -38,6 +39,8 @@ struct State {
     undos: BTreeMap<UndoId, (Undo, Vec<KeptCall>)>,
     confirms: BTreeMap<ConfirmId, Armed>,
     freeze: Option<Freeze>,
+    trips: Vec<Trip>,
+    codes: BTreeMap<String, CodeUse>,
     /// The order in which records came, since ids are not in order.
     order: BTreeMap<u128, u64>,
 }
@@ -128,6 +131,37 @@ impl Freezes for MemoryPorts {
 
     async fn frozen(&self, now: Timestamp) -> Result<Option<Freeze>, PortError> {
         Ok(self.lock()?.freeze.clone().filter(|freeze| freeze.holds(now)))
+    }
+}
+
+#[async_trait]
+impl Brakes for MemoryPorts {
+    async fn trip(&self, trip: &Trip, _at: Timestamp) -> Result<(), PortError> {
+        self.lock()?.trips.push(trip.clone());
+        Ok(())
+    }
+
+    async fn trips(&self, now: Timestamp) -> Result<Vec<Trip>, PortError> {
+        Ok(self.lock()?.trips.iter().filter(|trip| now < trip.until).cloned().collect())
+    }
+
+    async fn code_use(&self, approver: &str) -> Result<CodeUse, PortError> {
+        Ok(self.lock()?.codes.get(approver).copied().unwrap_or_default())
+    }
+
+    async fn set_code_use(
+        &self,
+        approver: &str,
+        before: &CodeUse,
+        after: &CodeUse,
+    ) -> Result<bool, PortError> {
+        let mut state = self.lock()?;
+        let known = state.codes.entry(approver.to_owned()).or_default();
+        let is_same = known == before;
+        if is_same {
+            *known = *after;
+        }
+        Ok(is_same)
     }
 }
 

@@ -5,7 +5,10 @@ use estate::{Access, Upid};
 use jiff::Timestamp;
 
 use super::{ActionId, ApprovalId, KeptCall, PortError};
-use crate::{PlanDigest, PlannedCall, Principal};
+use crate::{
+    PlanDigest, PlannedCall, Principal,
+    budget::{Budget, Spent},
+};
 
 /// An action that was begun.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +153,19 @@ pub trait Actions: Send + Sync + 'static {
     /// # Errors
     /// It cannot be written: then nothing is sent.
     async fn begin(&self, action: NewAction, now: Timestamp) -> Result<ActionId, PortError>;
+
+    /// Begins one if the principal's budget of what it began at or after `since` has room for it. Looking and
+    /// beginning are one step: of any number of callers no more begin than there is room for.
+    ///
+    /// # Errors
+    /// It cannot be written: then nothing is sent.
+    async fn begin_within(
+        &self,
+        action: NewAction,
+        now: Timestamp,
+        since: Timestamp,
+        budget: &Budget,
+    ) -> Result<Result<ActionId, Spent>, PortError>;
 
     /// Writes down what is about to be sent. It is on disk when this returns.
     ///

@@ -1,10 +1,9 @@
 //! One-time codes: six digits for thirty seconds, each good once, and few wrong ones.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use guard::ports::CodeUse;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use stdx::seal::random_bytes;
@@ -18,23 +17,6 @@ const PAUSE: Duration = Duration::from_mins(15);
 
 /// The secret of an approver's codes.
 pub struct CodeSecret(SecretString);
-
-/// Checks codes; knows which were used.
-#[derive(Default)]
-pub struct Codes {
-    seen: Mutex<BTreeMap<String, Seen>>,
-}
-
-/// What is known of one approver's codes.
-#[derive(Default)]
-struct Seen {
-    /// The last step whose code was used.
-    used: Option<i64>,
-    /// Wrong ones in a row.
-    wrong: u32,
-    /// Nothing is looked at until then.
-    until: Option<Timestamp>,
-}
 
 /// The text is no secret of one-time codes. It is not repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,42 +59,36 @@ impl fmt::Debug for CodeSecret {
     }
 }
 
-// === impl Codes ===
-
-impl Codes {
-    /// Whether this is a code of the approver that is good now and was not used before.
-    ///
-    /// # Errors
-    /// Why not, for whoever typed it.
-    pub fn take(
-        &self,
-        approver: &str,
-        secret: &CodeSecret,
-        code: &str,
-        now: Timestamp,
-    ) -> Result<(), String> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = seen.entry(approver.to_owned()).or_default();
-        if let Some(until) = seen.until.filter(|until| now < *until) {
-            return Err(format!("too many wrong codes; they are looked at again at {until}"));
-        }
-        let step = now.as_second().div_euclid(STEP);
-        // Clocks differ a little, and people type slowly: the one before and the one after count.
-        let found = (-1..=1).map(|away| step + away).find(|step| is_code(secret, *step, code));
-        let Some(found) = found else {
-            seen.wrong += 1;
-            if seen.wrong >= TRIES {
-                seen.wrong = 0;
-                seen.until = now.checked_add(PAUSE).ok();
-            }
-            return Err("the code is not the right one".to_owned());
-        };
-        if seen.used.is_some_and(|used| found <= used) {
-            return Err("the code was used already; wait for the next one".to_owned());
-        }
-        (seen.used, seen.wrong, seen.until) = (Some(found), 0, None);
-        Ok(())
+/// Whether this is a code of the approver that is good now and was not used before, and what is known of their
+/// codes from then on. That is to be kept before the code counts.
+///
+/// The error says why not, for whoever typed it.
+pub(crate) fn tried(
+    known: &CodeUse,
+    secret: &CodeSecret,
+    code: &str,
+    now: Timestamp,
+) -> (CodeUse, Result<(), String>) {
+    if let Some(until) = known.until.filter(|until| now < *until) {
+        let why = format!("too many wrong codes; they are looked at again at {until}");
+        return (*known, Err(why));
     }
+    let step = now.as_second().div_euclid(STEP);
+    // Clocks differ a little, and people type slowly: the one before and the one after count.
+    let found = (-1..=1).map(|away| step + away).find(|step| is_code(secret, *step, code));
+    let Some(found) = found else {
+        let wrong = known.wrong + 1;
+        let (wrong, until) = match wrong >= TRIES {
+            true => (0, now.checked_add(PAUSE).ok()),
+            false => (wrong, None),
+        };
+        let after = CodeUse { wrong, until, ..*known };
+        return (after, Err("the code is not the right one".to_owned()));
+    };
+    if known.used.is_some_and(|used| found <= used) {
+        return (*known, Err("the code was used already; wait for the next one".to_owned()));
+    }
+    (CodeUse { used: Some(found), wrong: 0, until: None }, Ok(()))
 }
 
 fn is_code(secret: &CodeSecret, step: i64, code: &str) -> bool {
@@ -120,12 +96,6 @@ fn is_code(secret: &CodeSecret, step: i64, code: &str) -> bool {
     // As long as it takes for a right one, however wrong it is.
     let same = right.bytes().zip(code.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0;
     same && right.len() == code.len()
-}
-
-impl fmt::Debug for Codes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Codes(..)")
-    }
 }
 
 /// A new secret in base32, and the address that apps read it by.
@@ -163,37 +133,37 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// Tries a code, and keeps what is known from then on.
+    fn take(known: &mut CodeUse, code: &str, second: i64) -> Result<(), String> {
+        let (after, good) = tried(known, &secret(), code, at(second));
+        *known = after;
+        good
+    }
+
     #[test]
     fn a_code_is_good_once_and_for_its_time() {
-        let (codes, secret) = (Codes::default(), secret());
+        let (mut ada, mut bob) = (CodeUse::default(), CodeUse::default());
         // RFC 6238, appendix B.
-        assert!(codes.take("ada", &secret, "287082", at(59)).is_ok());
-        let again = codes.take("ada", &secret, "287082", at(59)).unwrap_err();
+        assert!(take(&mut ada, "287082", 59).is_ok());
+        let again = take(&mut ada, "287082", 59).unwrap_err();
         assert!(again.contains("used already"), "{again}");
-        let before = secret.code(29).unwrap();
-        let older = codes.take("ada", &secret, &before, at(59)).unwrap_err();
+        let before = secret().code(29).unwrap();
+        let older = take(&mut ada, &before, 59).unwrap_err();
         assert!(older.contains("used already"), "an older one after a newer one");
-        assert!(
-            codes.take("ada", &secret, &secret.code(90).unwrap(), at(65)).is_ok(),
-            "a fast clock"
-        );
-        assert!(codes.take("ada", &secret, "287082", at(1000)).is_err());
-        assert!(
-            codes.take("bob", &secret, "287082", at(59)).is_ok(),
-            "each has codes of their own"
-        );
+        assert!(take(&mut ada, &secret().code(90).unwrap(), 65).is_ok(), "a fast clock");
+        assert!(take(&mut ada, "287082", 1000).is_err());
+        assert!(take(&mut bob, "287082", 59).is_ok(), "each has codes of their own");
     }
 
     #[test]
     fn guessing_ends_soon() {
-        let (codes, secret) = (Codes::default(), secret());
+        let mut known = CodeUse::default();
         for code in ["", "0", "000000", "28708", "2870820"] {
-            assert!(codes.take("ada", &secret, code, at(59)).is_err(), "{code}");
+            assert!(take(&mut known, code, 59).is_err(), "{code}");
         }
-        let right = codes.take("ada", &secret, "287082", at(59)).unwrap_err();
+        let right = take(&mut known, "287082", 59).unwrap_err();
         assert!(right.contains("too many wrong codes"), "{right}");
-        let later = at(59 + 900);
-        assert!(codes.take("ada", &secret, &secret.code(959).unwrap(), later).is_ok());
+        assert!(take(&mut known, &secret().code(959).unwrap(), 59 + 900).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use guard::ports::{ApprovalId, DecisionRecord, Way};
+use guard::ports::{ActionState, ApprovalId, DecisionRecord, Way};
 use jiff::Timestamp;
 use ring::hmac;
 
@@ -34,8 +34,8 @@ pub enum Statement {
     Settle {
         /// The action.
         id: String,
-        /// Whether it was done.
-        done: bool,
+        /// How it ended.
+        state: ActionState,
     },
 }
 
@@ -63,7 +63,7 @@ impl Statement {
                 format!("{word}\n{id}\n{digest}")
             }
             Self::Lift { since } => format!("lift\n{since}"),
-            Self::Settle { id, done } => format!("settle\n{id}\n{done}"),
+            Self::Settle { id, state } => format!("settle\n{id}\n{}", state.as_str()),
         };
         format!("{DOMAIN}{said}\n{approver}\n{at}").into_bytes()
     }

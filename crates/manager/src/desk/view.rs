@@ -1,6 +1,8 @@
 //! From the guard's types to what goes over the wire.
 
-use control_api::{Action, Approval, ApprovalDetail, AuditEntry, Confirm, Decided, Freeze};
+use control_api::{
+    Action, ActionCall, ActionStep, Approval, ApprovalDetail, AuditEntry, Confirm, Decided, Freeze,
+};
 use guard::ports;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -60,31 +62,46 @@ pub(super) fn confirm(it: &ports::Confirm) -> Confirm {
     }
 }
 
-pub(super) fn action(it: &ports::Action) -> Action {
+/// An action as callers see it.
+pub fn action(it: &ports::Action) -> Action {
     Action {
         id: it.id.to_string(),
+        state: it.state.as_str().to_owned(),
         principal: it.principal.to_string(),
         tool: it.tool.clone(),
         target: it.target.clone(),
+        begun: it.begun_at,
         digest: it.digest.as_str().to_owned(),
         approval: it.approval.map(|id| id.to_string()),
-        begun: it.begun_at,
-        state: it.state.as_str().to_owned(),
+        unasked: it.unasked,
         lead: it.lead.clone(),
+        steps_planned: it.steps,
         steps: it.intents.iter().map(step).collect(),
     }
 }
 
-fn step(it: &ports::Intent) -> String {
-    let task = it.upid.as_ref().map(|upid| format!(" ({upid})")).unwrap_or_default();
+fn step(it: &ports::Intent) -> ActionStep {
+    let call = |call: &guard::PlannedCall| ActionCall {
+        member: call.member.clone(),
+        method: call.method.clone(),
+        path: call.path.clone(),
+    };
     let end = match &it.end {
-        None => "not known yet".to_owned(),
         Some(ports::StepEnd::Done) => "done".to_owned(),
         Some(ports::StepEnd::Failed(why)) => format!("failed: {why}"),
         Some(ports::StepEnd::Unknown(why)) => format!("unknown: {why}"),
         Some(ports::StepEnd::NotSent(why)) => format!("not sent: {why}"),
+        None if it.upid.is_some() => "sent, no end known".to_owned(),
+        None => "about to be sent, perhaps sent".to_owned(),
     };
-    format!("{}{task}: {end}", it.what)
+    ActionStep {
+        step: it.step,
+        what: it.what.clone(),
+        calls: it.calls.iter().map(call).collect(),
+        at: it.at,
+        upid: it.upid.as_ref().map(ToString::to_string),
+        end,
+    }
 }
 
 pub(super) fn audit(it: store::AuditRecord) -> AuditEntry {

@@ -240,7 +240,8 @@ pub(crate) fn inside() -> Inside {
         clock: Arc::new(clock.clone()),
     });
     let (freezes, actions) = (Arc::new(store.clone()), Arc::new(store.clone()));
-    let deciding = Deciding::new(engine.clone(), freezes, actions, SignedLog::new(audit.clone()));
+    let (brakes, log) = (Arc::new(store.clone()), SignedLog::new(audit.clone()));
+    let deciding = Deciding::new(engine.clone(), freezes, actions, brakes, log);
     Inside { clock, store, audit, book, links, worker, channel, engine, deciding, ada: signing }
 }
 

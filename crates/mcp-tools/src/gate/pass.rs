@@ -81,6 +81,8 @@ pub(crate) struct Terms {
     pub(crate) approval: Option<ApprovalId>,
     /// Who agreed, for the audit log.
     pub(crate) consents: Vec<Value>,
+    /// What its caller may begin in an hour; looked at again as it begins.
+    pub(crate) budget: Budget,
     /// Whether a freeze does not hold it up: only what puts back an unconfirmed change.
     pub(crate) despite_freeze: bool,
 }
@@ -230,7 +232,15 @@ impl Passage<'_> {
 
     /// How it goes on: at once, with a question, later, or not at all.
     pub(crate) async fn consent(&self, case: &Case) -> Result<Next, ToolError> {
-        let decided = self.within_budget(case).await?;
+        let (decided, budget) = self.within_budget(case).await?;
+        let next = self.decided(case, decided).await?;
+        Ok(match next {
+            Next::Run(terms) => Next::Run(Terms { budget, ..terms }),
+            other => other,
+        })
+    }
+
+    async fn decided(&self, case: &Case, decided: Decided) -> Result<Next, ToolError> {
         match &decided.decision {
             Decision::Deny => Err(self.refused(&decided.why).map(|report| told(report, &decided))),
             Decision::Allow => {
@@ -242,7 +252,7 @@ impl Passage<'_> {
     }
 
     /// The decision, with what this caller has changed in the last hour taken into account.
-    async fn within_budget(&self, case: &Case) -> Result<Decided, ToolError> {
+    async fn within_budget(&self, case: &Case) -> Result<(Decided, Budget), ToolError> {
         let mut decided = case.decided.clone();
         let unasked = decided.decision == Decision::Allow;
         let general = self.options.guard.budget;
@@ -255,17 +265,18 @@ impl Passage<'_> {
             unasked_per_hour: decided.unasked_per_hour.filter(|_| unasked),
         };
         if budget == Budget::default() {
-            return Ok(decided);
+            return Ok((decided, budget));
         }
         let used = self.used().await?;
         match budget.check(used, unasked) {
-            Ok(()) => Ok(decided),
+            Ok(()) => Ok((decided, budget)),
             Err(Spent::Unasked { .. }) => {
                 let policy = self.options.guard.policy();
                 let about = (&case.form, case.targets.as_slice());
-                Ok(self.asking(self.name, &self.args, case.access, about, |asked| {
+                let beyond = self.asking(self.name, &self.args, case.access, about, |asked| {
                     policy.beyond_budget(asked, &decided)
-                }))
+                });
+                Ok((beyond, Budget { unasked_per_hour: None, ..budget }))
             }
             Err(spent) => Err(self.refused(&spent.to_string())),
         }
@@ -391,12 +402,18 @@ impl Passage<'_> {
                     owner: options.process.id().to_owned(),
                     call: self.kept_call(),
                 };
-                let begun = ports.actions.begin(action, now).await;
-                Some(begun.map_err(|error| self.unwritten(&error))?)
+                let since = now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
+                let begun = ports.actions.begin_within(action, now, since, &terms.budget).await;
+                // Others were let through at the same moment, and were faster.
+                let begun = begun.map_err(|error| self.unwritten(&error))?;
+                Some(begun.map_err(|spent| self.refused(&spent.to_string()))?)
             }
-            None => None,
+            None => {
+                let counted = self.count(&terms.budget, terms.unasked, now);
+                counted.map_err(|spent| self.refused(&spent.to_string()))?;
+                None
+            }
         };
-        self.count(terms.unasked, now);
         Ok(Arc::new(Work {
             cx: self.cx.clone(),
             ports: ports.cloned(),
@@ -467,18 +484,20 @@ impl Passage<'_> {
         KeptCall { tool: self.name.to_owned(), arguments: self.args.clone() }
     }
 
-    /// Counts it where nothing is remembered beyond this program.
-    fn count(&self, unasked: bool, now: Timestamp) {
-        let guard = &self.options.guard;
-        if guard.ports().is_some() {
-            return;
-        }
+    /// Counts it where nothing is remembered beyond this program, if there is room for it.
+    fn count(&self, budget: &Budget, unasked: bool, now: Timestamp) -> Result<(), Spent> {
+        let counts = &self.options.guard.counts;
         let key = self.who.principal.to_string();
-        // The limit was looked at before: here it is only counted.
-        let _ = lock(&guard.counts.changes).take(&key, u32::MAX, now);
+        // Both are locked until both are counted, always in this order: looking and counting are one step.
+        let (mut changes, mut without) = (lock(&counts.changes), lock(&counts.unasked));
+        let used = Used { changes: changes.used(&key, now), unasked: without.used(&key, now) };
+        budget.check(used, unasked)?;
+        // There is room, as was just seen.
+        let _ = changes.take(&key, u32::MAX, now);
         if unasked {
-            let _ = lock(&guard.counts.unasked).take(&key, u32::MAX, now);
+            let _ = without.take(&key, u32::MAX, now);
         }
+        Ok(())
     }
 
     /// Arms the revert of what could cut its operator off, before it is done.

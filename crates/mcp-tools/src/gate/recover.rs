@@ -301,26 +301,40 @@ impl Gate {
         info!(action = %action.id, tool = action.tool, state = state.as_str(), lead, "settled");
         ports.actions.finish(action.id, state, lead, now).await?;
         self.journal_settled(action, state, lead).await;
+        // Nothing was sent: it is given back.
+        if state == ActionState::Cancelled && action.intents.is_empty() {
+            return Ok(());
+        }
+        let Some(approval) = action.approval else { return Ok(()) };
+        self.tell_asker(ports, approval, state, lead).await
+    }
+
+    /// Ends an approval with what its action came to.
+    async fn tell_asker(
+        &self,
+        ports: &Ports,
+        approval: guard::ports::ApprovalId,
+        state: ActionState,
+        lead: &str,
+    ) -> Result<(), PortError> {
         let outcome = match state {
             ActionState::Done => Outcome::Done,
             ActionState::Unknown => Outcome::Unknown,
-            // Nothing was sent: it is given back.
-            ActionState::Cancelled if action.intents.is_empty() => return Ok(()),
             _ => Outcome::Failed,
         };
-        let Some(approval) = action.approval else { return Ok(()) };
         let status = if state == ActionState::Done { "ok" } else { state.as_str() };
         let mut report = Report::new(lead).fact("status", status);
         self.options.redaction.report(&mut report);
         let kept = kept::write(&report, state != ActionState::Done);
-        match ports.approvals.finish(approval, outcome, kept, now).await {
+        match ports.approvals.finish(approval, outcome, kept, self.fleet.now()).await {
             // It was never claimed by this action, or somebody has written it down already.
             Err(error) if error.is_conflict() => Ok(()),
             other => other.map(|_| ()),
         }
     }
 
-    /// Gives back approvals that were claimed by programs which are gone and have sent nothing.
+    /// Gives back approvals that were claimed by programs which are gone and have sent nothing; ends those whose
+    /// action has ended, and of which that is all that was left to write down.
     async fn give_back(&self, ports: &Ports) -> Result<Vec<guard::ports::ApprovalId>, PortError> {
         let mut released = Vec::new();
         let running =
@@ -330,16 +344,18 @@ impl Gate {
             let filter = ActionFilter { since, ..ActionFilter::default() };
             let mut actions = ports.actions.actions(&filter).await?;
             actions.retain(|action| action.approval == Some(approval.id));
-            let nothing = actions
-                .iter()
-                .all(|it| it.state == ActionState::Cancelled && it.intents.is_empty());
-            if nothing {
-                let given = ports.approvals.release(approval.id, self.fleet.now()).await;
-                match given {
-                    Ok(approval) => released.push(approval.id),
-                    Err(error) if error.is_conflict() => {}
-                    Err(error) => return Err(error),
+            let nothing = |it: &Action| it.state == ActionState::Cancelled && it.intents.is_empty();
+            if let Some(last) = actions.iter().find(|it| !nothing(it)) {
+                if last.state != ActionState::Running && self.is_left(&last.owner) {
+                    let lead = last.lead.as_deref().unwrap_or("it has ended");
+                    self.tell_asker(ports, approval.id, last.state, lead).await?;
                 }
+                continue;
+            }
+            match ports.approvals.release(approval.id, self.fleet.now()).await {
+                Ok(approval) => released.push(approval.id),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(released)

@@ -300,16 +300,16 @@ impl Step {
     /// The step as it is written down before it is sent.
     fn sending(&self, index: usize) -> Sending {
         let member = match &self.doing {
-            Doing::Pve(member, _) => Some(member.key.to_string()),
+            Doing::Pve(member, _) => Some(member),
             _ => None,
         };
         let trace = member.zip(self.node()).zip(self.trace.as_ref());
         let trace = trace.map(|((member, node), trace)| TaskTrace {
-            member,
+            member: member.key.to_string(),
             node: node.to_string(),
             kinds: trace.kinds.iter().map(|kind| (*kind).to_owned()).collect(),
             id: trace.id.clone(),
-            user: None,
+            user: member.traits.user.clone(),
         });
         Sending { step: Some(index), what: self.what.clone(), calls: self.calls(), trace }
     }

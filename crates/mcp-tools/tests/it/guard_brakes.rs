@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use guard::{
     Mode, Principal,
+    budget::Budget,
     ports::{
         ActionFilter, ActionState, Actions, ApprovalState, Freeze, Freezes, PortError, StepEnd,
     },
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use mcp_tools::gate::{Guard, Ran};
 use serde_json::json;
 
-use crate::guard_house::{House, with_freezes};
+use crate::guard_house::{House, all, with_freezes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_freeze_stops_changes_and_only_a_person_lifts_it() {
@@ -186,4 +187,35 @@ async fn what_a_caller_gives_up_on_is_looked_after() {
     let all = house.ports.actions(&ActionFilter::default()).await.unwrap();
     assert_eq!(all[0].state, ActionState::Done, "{all:?}");
     assert_eq!(house.tasks("qmstart", 125).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_was_stopped_stays_so_in_another_program() {
+    let mut house = House::start().await;
+    for _ in 0..6 {
+        house.call("guest_power", json!({"guest": "lab/9000", "action": "start"})).await;
+    }
+    // Started anew, it knows what was kept.
+    house.options.guard = Guard::default().with_ports(all(&house.ports, true));
+    let start = json!({"guest": "lab/125", "action": "start"});
+    let answer = house.call("guest_power", start.clone()).await;
+    assert!(answer.failed && answer.text.contains("is stopped until"), "{}", answer.text);
+    assert_eq!(house.status("lab/125").await, "stopped");
+    house.clock.advance(Duration::from_mins(6));
+    let answer = house.call("guest_power", start).await;
+    assert!(!answer.failed, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_calls_at_the_same_moment_no_more_run_than_there_is_room_for() {
+    let mut house = House::start().await;
+    let budget = Budget { unasked_per_hour: Some(1), ..Budget::default() };
+    house.options.guard = Guard::default().with_ports(all(&house.ports, true)).with_budget(budget);
+    let snapshot = async |guest: &str| {
+        house.call("snapshot_create", json!({"guest": guest, "name": "a1"})).await
+    };
+    tokio::join!(snapshot("lab/125"), snapshot("lab/124"), snapshot("lab/100"));
+    let who = &house.options.principal;
+    let unasked = house.ports.count(who, Timestamp::MIN, true).await.unwrap();
+    assert_eq!(unasked, 1, "one ran, the others were refused or asked");
 }

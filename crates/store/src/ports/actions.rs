@@ -2,6 +2,7 @@
 
 use estate::Upid;
 use guard::Principal;
+use guard::budget::{Budget, Spent, Used};
 use guard::ports::{
     Action, ActionFilter, ActionId, ActionState, Actions, Intent, NewAction, PortError, StepEnd,
 };
@@ -9,32 +10,43 @@ use jiff::Timestamp;
 
 use super::{GuardStore, conflict, limit, refused, since};
 use crate::records::action::KeptAction;
-use crate::records::{Filter, micros};
+use crate::records::{Filter, Limits, Record as _, micros};
 use crate::rows::storable;
 
 #[async_trait::async_trait]
 impl Actions for GuardStore {
     async fn begin(&self, action: NewAction, now: Timestamp) -> Result<ActionId, PortError> {
-        let id = ActionId::from_bits(rand::random());
-        let call = self.seal(&format!("action {id}"), &[action.call])?;
-        let action = Action {
-            id,
-            principal: action.principal,
-            tool: storable(action.tool),
-            target: storable(action.target),
-            digest: action.digest,
-            approval: action.approval,
-            access: action.access,
-            unasked: action.unasked,
-            steps: action.steps,
-            owner: action.owner,
-            begun_at: micros::floor(now),
-            state: ActionState::Running,
-            lead: None,
-            intents: Vec::new(),
+        let kept = self.begun(action, now)?;
+        Ok(self.insert(kept).await?.action.id)
+    }
+
+    async fn begin_within(
+        &self,
+        action: NewAction,
+        now: Timestamp,
+        since: Timestamp,
+        budget: &Budget,
+    ) -> Result<Result<ActionId, Spent>, PortError> {
+        let (id, row, unasked) = {
+            let kept = self.begun(action, now)?;
+            (kept.action.id, kept.to_row(), kept.action.unasked)
         };
-        self.insert(KeptAction { action, call, ended_at: None }).await?;
-        Ok(id)
+        let store = self.rows().await?;
+        let (who, from) = (row.principal.clone(), since.as_microsecond());
+        let limit = |limit: Option<u32>| limit.map_or(u64::MAX, u64::from);
+        let limits = Limits {
+            all: limit(budget.changes_per_hour),
+            unasked: limit(budget.unasked_per_hour.filter(|_| unasked)),
+        };
+        if store.insert_within(row, from, limits).await.map_err(refused)? {
+            return Ok(Ok(id));
+        }
+        let began = store.count(&who, from).await.map_err(refused)?;
+        let most = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let used = Used { changes: most(began.all), unasked: most(began.unasked) };
+        // Counts only fall as time goes on; it was full a moment ago.
+        let limit = budget.unasked_per_hour.or(budget.changes_per_hour).unwrap_or_default();
+        Ok(Err(budget.check(used, unasked).err().unwrap_or(Spent::Unasked { limit })))
     }
 
     async fn intend(&self, id: ActionId, intent: Intent) -> Result<(), PortError> {
@@ -98,6 +110,31 @@ impl Actions for GuardStore {
         let began = store.count(&principal.to_string(), since.as_microsecond()).await;
         let began = began.map_err(refused)?;
         Ok(if unasked { began.unasked } else { began.all })
+    }
+}
+
+impl GuardStore {
+    /// An action as it is kept when it begins.
+    fn begun(&self, action: NewAction, now: Timestamp) -> Result<KeptAction, PortError> {
+        let id = ActionId::from_bits(rand::random());
+        let call = self.seal(&format!("action {id}"), &[action.call])?;
+        let action = Action {
+            id,
+            principal: action.principal,
+            tool: storable(action.tool),
+            target: storable(action.target),
+            digest: action.digest,
+            approval: action.approval,
+            access: action.access,
+            unasked: action.unasked,
+            steps: action.steps,
+            owner: action.owner,
+            begun_at: micros::floor(now),
+            state: ActionState::Running,
+            lead: None,
+            intents: Vec::new(),
+        };
+        Ok(KeptAction { action, call, ended_at: None })
     }
 }
 

@@ -169,7 +169,8 @@ fn read_intent(intent: IntentDoc, what: &str) -> Result<Intent, Error> {
     })
 }
 
-fn access(word: &str) -> Option<Access> {
+/// The tier of this word.
+pub(crate) fn access(word: &str) -> Option<Access> {
     [Access::Read, Access::Operate, Access::Destroy]
         .into_iter()
         .find(|access| access.as_str() == word)

@@ -32,6 +32,7 @@ pub(crate) async fn contracts(empty: impl AsyncFn() -> StoreUrl) {
     contract::ports::undos(&over(&empty().await), ActionId::from_bits(1)).await;
     contract::ports::confirms(&over(&empty().await), ActionId::from_bits(1)).await;
     contract::ports::freezes(&over(&empty().await)).await;
+    contract::ports::brakes(&over(&empty().await)).await;
 }
 
 /// Many at once, through several programs' handles on one store.

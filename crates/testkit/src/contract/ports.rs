@@ -5,11 +5,13 @@ use std::time::Duration;
 use estate::Access;
 use guard::{
     PlanDigest, PlanForm, Principal,
+    breaker::{Cause, Trip},
+    budget::{Budget, Spent},
     ports::{
         ActionFilter, ActionId, ActionState, Actions, ApprovalFilter, ApprovalState, Approvals,
-        ConfirmId, ConfirmState, Confirms, DecisionRecord, Freeze, Freezes, Intent, KeptCall,
-        NewAction, NewApproval, NewConfirm, NewUndo, Outcome, StepEnd, TaskTrace, UndoFilter,
-        Undos, Way,
+        Brakes, CodeUse, ConfirmId, ConfirmState, Confirms, DecisionRecord, Freeze, Freezes,
+        Intent, KeptCall, NewAction, NewApproval, NewConfirm, NewUndo, Outcome, StepEnd, TaskTrace,
+        UndoFilter, Undos, Way,
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -246,6 +248,23 @@ pub async fn actions(port: &dyn Actions) {
     assert_eq!(port.count(&who, after(0), true).await.expect("count"), 1);
     assert_eq!(port.count(&who, after(1), false).await.expect("count"), 1);
     assert_eq!(port.count(&Principal::local(1), after(0), false).await.expect("count"), 0);
+
+    let budget = |changes: Option<u32>, unasked: Option<u32>| Budget {
+        changes_per_hour: changes,
+        unasked_per_hour: unasked,
+    };
+    let begin = async |unasked, since, budget: Budget| {
+        let began = port.begin_within(new_action(unasked), after(90), since, &budget).await;
+        began.expect("begin")
+    };
+    let spent = begin(true, after(0), budget(Some(2), None)).await.expect_err("full");
+    assert_eq!(spent, Spent::Changes { limit: 2 });
+    let spent = begin(true, after(0), budget(None, Some(1))).await.expect_err("full");
+    assert_eq!(spent, Spent::Unasked { limit: 1 });
+    assert_eq!(port.count(&who, after(0), false).await.expect("count"), 2, "none was begun");
+    begin(false, after(0), budget(None, Some(1))).await.expect("who was asked is not unasked");
+    begin(true, after(1), budget(Some(3), Some(1))).await.expect("an hour has passed");
+    assert_eq!(port.count(&who, after(0), true).await.expect("count"), 2);
 }
 
 pub(super) fn new_undo(action: ActionId, target: &str, expires: Timestamp) -> NewUndo {
@@ -329,6 +348,40 @@ pub async fn confirms(port: &dyn Confirms, action: ActionId) {
         port.settle(lost.id, ConfirmState::Failed, "no").await.expect_err("refused").is_conflict()
     );
     assert_eq!(port.open_confirms().await.expect("list"), []);
+}
+
+/// What everything that keeps trips and the use of codes does. Wants an empty one.
+///
+/// # Panics
+///
+/// Where the contract is broken.
+pub async fn brakes(port: &dyn Brakes) {
+    let trip = |principal: &str, until| Trip {
+        principal: principal.to_owned(),
+        cause: Cause::Failing,
+        count: 20,
+        window: Duration::from_mins(1),
+        from: Access::Operate,
+        until,
+    };
+    assert_eq!(port.trips(after(0)).await.expect("read"), []);
+    let (short, long) = (trip("local:1000", after(60)), trip("token:n8n", after(300)));
+    port.trip(&short, after(0)).await.expect("keep");
+    port.trip(&long, after(1)).await.expect("keep");
+    assert_eq!(port.trips(after(59)).await.expect("read"), [short, long.clone()], "oldest first");
+    assert_eq!(port.trips(after(60)).await.expect("read"), [long], "one is over");
+
+    let nothing = CodeUse::default();
+    assert_eq!(port.code_use("ada").await.expect("read"), nothing);
+    let used = CodeUse { used: Some(7), wrong: 0, until: None };
+    assert!(!port.set_code_use("ada", &used, &nothing).await.expect("write"), "not what it was");
+    assert!(port.set_code_use("ada", &nothing, &used).await.expect("write"));
+    assert!(!port.set_code_use("ada", &nothing, &used).await.expect("write"), "once");
+    assert_eq!(port.code_use("ada").await.expect("read"), used);
+    let out = CodeUse { used: Some(7), wrong: 5, until: Some(after(900)) };
+    assert!(port.set_code_use("ada", &used, &out).await.expect("write"));
+    assert_eq!(port.code_use("ada").await.expect("read"), out);
+    assert_eq!(port.code_use("bob").await.expect("read"), nothing, "each has their own");
 }
 
 /// What everything that keeps freezes does. Wants an empty one.

@@ -2,8 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use guard::budget::Budget;
 use guard::ports::{
-    ActionId, Actions, ApprovalState, Approvals, Confirms, Intent, Outcome, PortError, Undos,
+    ActionId, Actions, ApprovalState, Approvals, Brakes, CodeUse, Confirms, Intent, Outcome,
+    PortError, Undos,
 };
 use tokio::task::JoinSet;
 
@@ -20,13 +22,15 @@ const MANY: u32 = 24;
 /// Where the contract is broken.
 pub async fn ports<P>(handles: &[Arc<P>])
 where
-    P: Approvals + Actions + Undos + Confirms,
+    P: Approvals + Actions + Undos + Confirms + Brakes,
 {
     one_decision_of_contradicting_ones(handles).await;
     one_claim_and_one_void(handles).await;
     several_have_to_agree(handles).await;
     each_expires_once(handles).await;
     one_intent_and_one_end(handles).await;
+    no_more_than_the_budget(handles).await;
+    one_use_of_a_code(handles).await;
     one_way_back_and_one_revert(handles).await;
 }
 
@@ -147,6 +151,32 @@ async fn one_intent_and_one_end<P: Actions>(handles: &[Arc<P>]) {
         port.finish(id, state, "over", after(1)).await
     });
     one_of(ended.await);
+}
+
+async fn no_more_than_the_budget<P: Actions>(handles: &[Arc<P>]) {
+    // Nobody else has begun anything at this time.
+    let since = after(100_000);
+    let budget = Budget { changes_per_hour: Some(9), unasked_per_hour: Some(3) };
+    let began = at_once(handles, move |port, number| async move {
+        let action = new_action(number % 2 == 0);
+        port.begin_within(action, since, since, &budget).await
+    });
+    let began: Vec<_> = began.await.into_iter().map(|it| it.expect("begin or not")).collect();
+    let who = new_action(true).principal;
+    let all = handles[0].count(&who, since, false).await.expect("count");
+    let unasked = handles[0].count(&who, since, true).await.expect("count");
+    assert_eq!(began.iter().filter(|it| it.is_ok()).count() as u64, all, "what is said is kept");
+    assert_eq!(all, 9, "all of the budget, and no more");
+    assert!(unasked <= 3, "{unasked} ran unasked");
+}
+
+async fn one_use_of_a_code<P: Brakes>(handles: &[Arc<P>]) {
+    let used = at_once(handles, move |port, _| async move {
+        let after = CodeUse { used: Some(1), ..CodeUse::default() };
+        port.set_code_use("racer", &CodeUse::default(), &after).await
+    });
+    let used: Vec<bool> = used.await.into_iter().map(|it| it.expect("used or not")).collect();
+    assert_eq!(used.iter().filter(|it| **it).count(), 1, "exactly one uses it");
 }
 
 async fn one_way_back_and_one_revert<P: Undos + Confirms>(handles: &[Arc<P>]) {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use estate::Upid;
 use guard::{
     Principal,
+    budget::{Budget, Spent, Used},
     ports::{
         Action, ActionFilter, ActionId, ActionState, Actions, Intent, NewAction, PortError, StepEnd,
     },
@@ -25,25 +26,25 @@ fn step(state: &mut State, id: ActionId, step: u32) -> Result<&mut Intent, PortE
 impl Actions for MemoryPorts {
     async fn begin(&self, new: NewAction, now: Timestamp) -> Result<ActionId, PortError> {
         let mut state = self.lock()?;
-        let id = ActionId::from_bits(self.next_id(&mut state));
-        let action = Action {
-            id,
-            principal: new.principal,
-            tool: new.tool,
-            target: new.target,
-            digest: new.digest,
-            approval: new.approval,
-            access: new.access,
-            unasked: new.unasked,
-            steps: new.steps,
-            owner: new.owner,
-            begun_at: now,
-            state: ActionState::Running,
-            lead: None,
-            intents: Vec::new(),
+        Ok(self.insert(&mut state, new, now))
+    }
+
+    async fn begin_within(
+        &self,
+        new: NewAction,
+        now: Timestamp,
+        since: Timestamp,
+        budget: &Budget,
+    ) -> Result<Result<ActionId, Spent>, PortError> {
+        let mut state = self.lock()?;
+        let used = Used {
+            changes: u32::try_from(state.count(&new.principal, since, false)).unwrap_or(u32::MAX),
+            unasked: u32::try_from(state.count(&new.principal, since, true)).unwrap_or(u32::MAX),
         };
-        state.actions.insert(id, (action, new.call));
-        Ok(id)
+        Ok(match budget.check(used, new.unasked) {
+            Ok(()) => Ok(self.insert(&mut state, new, now)),
+            Err(spent) => Err(spent),
+        })
     }
 
     async fn intend(&self, id: ActionId, intent: Intent) -> Result<(), PortError> {
@@ -110,12 +111,41 @@ impl Actions for MemoryPorts {
         since: Timestamp,
         unasked: bool,
     ) -> Result<u64, PortError> {
-        let state = self.lock()?;
-        let counted = state.actions.values().filter(|(action, _)| {
+        Ok(self.lock()?.count(principal, since, unasked))
+    }
+}
+
+impl State {
+    fn count(&self, principal: &Principal, since: Timestamp, unasked: bool) -> u64 {
+        let counted = self.actions.values().filter(|(action, _)| {
             action.principal == *principal
                 && action.begun_at >= since
                 && (!unasked || action.unasked)
         });
-        Ok(counted.count() as u64)
+        counted.count() as u64
+    }
+}
+
+impl MemoryPorts {
+    fn insert(&self, state: &mut State, new: NewAction, now: Timestamp) -> ActionId {
+        let id = ActionId::from_bits(self.next_id(state));
+        let action = Action {
+            id,
+            principal: new.principal,
+            tool: new.tool,
+            target: new.target,
+            digest: new.digest,
+            approval: new.approval,
+            access: new.access,
+            unasked: new.unasked,
+            steps: new.steps,
+            owner: new.owner,
+            begun_at: now,
+            state: ActionState::Running,
+            lead: None,
+            intents: Vec::new(),
+        };
+        state.actions.insert(id, (action, new.call));
+        id
     }
 }

@@ -409,7 +409,7 @@ async fn change(running: Running, action: Action, target: Target) -> Fate {
         node: guest.node.to_string(),
         kinds: action.task_kinds(guest.kind).iter().map(|kind| (*kind).to_owned()).collect(),
         id: guest.at.vmid.to_string(),
-        user: None,
+        user: member.traits.user.clone(),
     };
     let running = match running.within(&member, &what, &call, Some(trace)).await {
         Ok(running) => running,
