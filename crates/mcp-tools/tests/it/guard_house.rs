@@ -213,7 +213,7 @@ pub(crate) fn with_freezes(
     is_set_up: bool,
 ) -> Ports {
     Ports {
-        brakes: Arc::clone(ports) as Arc<_>,
+        brakes: ports.clone(),
         approvals: ports.clone(),
         actions: ports.clone(),
         undos: ports.clone(),
