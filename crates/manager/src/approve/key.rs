@@ -237,7 +237,8 @@ mod tests {
         let signature = key.sign(&statement, "ada", Timestamp::UNIX_EPOCH);
         assert!(statement.is_signed("ada", made.public(), &signature));
         assert!(!statement.is_signed("bob", made.public(), &signature));
-        let other = Statement::Settle { id: "x".to_owned(), done: true };
+        let other =
+            Statement::Settle { id: "x".to_owned(), state: guard::ports::ActionState::Done };
         assert!(!other.is_signed("ada", made.public(), &signature));
         let later = Signature { at: Timestamp::MAX, ..signature.clone() };
         assert!(!statement.is_signed("ada", made.public(), &later));
