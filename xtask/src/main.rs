@@ -15,6 +15,7 @@ mod ci;
 mod clients;
 mod codegen;
 mod conformance;
+mod crashes;
 mod dist;
 mod fuzz;
 mod layers;
@@ -115,6 +116,15 @@ enum Task {
     /// Send a message to a control socket, as the account that runs this; used by the attacks.
     #[command(hide = true)]
     Speak { socket: std::path::PathBuf },
+    /// Kill the real programs at every step of an action, start them again, and look at what is left.
+    Crashes {
+        /// Use what `cargo test` built.
+        #[arg(long)]
+        no_build: bool,
+        /// Only the steps with this in their name.
+        #[arg(long, value_name = "WORDS")]
+        only: Option<String>,
+    },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
         /// Only this one: schema, path, rpc, condition, redact or shown.
@@ -173,6 +183,7 @@ fn main() -> ExitCode {
         }
         Task::Attacks { no_build, only } => attacks::run_all(!no_build, &only),
         Task::Speak { socket } => attacks::speak(&socket),
+        Task::Crashes { no_build, only } => crashes::run_all(!no_build, only.as_deref()),
         Task::Clients { no_build, only } => clients::run_all(!no_build, &only),
     };
     match done {
