@@ -41,6 +41,7 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
     let asked = ask(&app, &args.tool, arguments).await;
     estate.audit.finish().await;
     let (answer, failed) = asked?;
+    tell_of_revert(&estate, &answer);
     if args.json {
         let structured = answer.structured.unwrap_or_default();
         output::line(&serde_json::to_string_pretty(&structured)?)?;
@@ -48,6 +49,20 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
         output::line(&answer.plain_text())?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says, where nothing else runs on the state folder, that nobody is there to put a change back.
+fn tell_of_revert(estate: &assembly::Estate, answer: &mcp_protocol::Answer) {
+    let facts = answer.structured.as_ref();
+    let id = facts.and_then(|facts| facts.get("confirm_id")?.as_str());
+    let state = &estate.loaded.settings.server.state_dir;
+    let Some(id) = id.filter(|_| estate.demo_folder().is_none()) else { return };
+    if !manager::Lock::is_held(state) {
+        tracing::warn!(
+            "this command ends now and puts nothing back: proxmox-manager or `proxmox-mcp serve` does, and \
+             `proxmox-mcp call change_confirm confirm_id={id}` keeps the change"
+        );
+    }
 }
 
 /// Lists the tools. No estate is needed for that: the catalogue is the same over any.

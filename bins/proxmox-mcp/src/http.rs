@@ -41,6 +41,7 @@ pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitC
     serve::warn_of_trust(estate.options.mode);
     let fleet = std::sync::Arc::clone(&estate.fleet);
     tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
+    tokio::spawn(assembly::keep_times(&estate));
     let probe = tokio::spawn(web.probe());
     let impatient = shutdown.clone();
     tokio::select! {

@@ -35,6 +35,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     warn_of_trust(estate.options.mode);
     let fleet = std::sync::Arc::clone(&estate.fleet);
     tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
+    tokio::spawn(assembly::keep_times(&estate));
     // Reads nothing as long as the client watches nothing.
     tokio::spawn(watch::watch(&app, watch::PERIOD));
     let served =

@@ -210,6 +210,8 @@ fn guard_of(loaded: &Loaded, is_demo: bool) -> Guard {
         .in_zone(jiff::tz::TimeZone::system())
         .with_budget(settings.budget)
         .with_limits(settings.breaker)
+        .with_commit_confirm(settings.commit_confirm)
+        .with_client_within(settings.client_within)
         .frozen(settings.frozen)
 }
 
@@ -294,6 +296,10 @@ fn traits(options: &api_core::endpoint::EndpointOptions) -> Traits {
         expected_off: options.expected_off.iter().map(name_of).collect(),
         addresses: options.targets.iter().map(|at| (at.host.clone(), at.port)).collect(),
         user: Some(options.operate.as_ref().unwrap_or(&options.credential).id().to_owned()),
+        accounts: std::iter::once(&options.credential)
+            .chain(&options.operate)
+            .map(|credential| credential.id().to_owned())
+            .collect(),
     }
 }
 

@@ -23,6 +23,7 @@ mod kept;
 mod memory;
 mod protecting;
 mod scopes;
+mod times;
 pub mod web;
 
 pub use crate::daemon::{Core, Daemon};
@@ -34,3 +35,4 @@ pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};
 pub use crate::protecting::tell_own_guest;
 pub use crate::scopes::{check as check_scope, errors as scope_errors};
+pub use crate::times::keep_times;

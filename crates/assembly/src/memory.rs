@@ -18,6 +18,8 @@ use store::{GuardStore, LazyStore};
 const SEAL_KEY: &str = "seal.key";
 /// Vouches for decisions that the manager has verified itself.
 const ATTEST_KEY: &str = "decision.key";
+/// Keeps secrets in plans, so that all programs on the folder give a plan the same digest.
+const PLAN_KEY: &str = "plan.key";
 /// Signs links.
 const LINK_KEY: &str = "link.key";
 
@@ -60,6 +62,10 @@ impl Memory {
             }
         };
         let seal = SealKey::new(&key(SEAL_KEY)?);
+        if state.is_some() && !mcp_tools::plan::set_secret_key(key(PLAN_KEY)?) {
+            // Only a program that has planned something before it had its state folder.
+            tracing::debug!("plans keep their secrets by another key");
+        }
         let attestor = Arc::new(Attestor::new(&key(ATTEST_KEY)?));
         let book = Book::new(entries(&loaded.settings.approvers, holds)?, attestor);
         Ok(Self { store: GuardStore::new(lazy, seal), book })

@@ -17,10 +17,15 @@
 //! *Invariant:* an endpoint that nobody has looked at is judged by its method, and is never below
 //! `Operate` unless it is a GET.
 
+mod cuts;
 mod pbs;
 mod pve;
+mod undo;
 
 use estate::{Access, Product};
+
+pub use self::cuts::{Cut, cuts_off, unused};
+pub use self::undo::{Below, WayBack, way_back};
 
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]

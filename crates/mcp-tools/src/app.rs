@@ -118,7 +118,11 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
     if options.guard.can_ask() {
         toolsets.extend(TOOLSETS.iter().filter(|toolset| toolset.name == tools::GUARD));
     }
-    for toolset in toolsets {
+    // Where something is remembered, what can cut the operator off waits to be confirmed.
+    let confirms = options.guard.ports().is_some() && options.mode != guard::Mode::ReadOnly;
+    let keeping = confirms && toolsets.iter().any(|it| tools::CUTTING.contains(&it.name));
+    let keeping = keeping.then_some(&tools::KEEPING);
+    for toolset in toolsets.into_iter().chain(keeping) {
         for tool in toolset.tools {
             let fleet = Arc::clone(&fleet);
             let one = Arc::new(Served::new(*tool, fleet, Arc::clone(options), shared.clone()));
@@ -139,6 +143,7 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
         .prompts(Arc::new(Guides::new()))
         .listing(Arc::new(Listed(offer)))
         .notifier(notifier, changes)
+        .ask_timeout(options.guard.client_within())
         .completer(Arc::new(Suggestions::new(fleet)));
     for tool in served {
         builder = builder.tool(tool);

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use guard::PlanForm;
@@ -18,9 +19,6 @@ use crate::{error::ToolError, report::Report};
 
 /// The key of the question.
 const KEY: &str = "approve";
-
-/// For how long an answer counts, in seconds: as long as a person may take over one question.
-const LIFETIME_SECS: i64 = 300;
 
 /// The most consents that are remembered as used: each is forgotten when it has expired anyway.
 const USED: usize = 10_000;
@@ -38,14 +36,14 @@ pub(crate) enum Said {
     Ask(Option<String>),
 }
 
-/// The question to a person about this plan.
+/// The question to a person about this plan: who asks, when, and for how long an answer counts.
 pub(crate) fn ask(
     question: &str,
     form: &PlanForm,
-    principal: &str,
-    now: Timestamp,
+    (principal, now, within): (&str, Timestamp, Duration),
     before: Option<&str>,
 ) -> Outcome {
+    let within = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
     let mut message = String::new();
     if let Some(before) = before {
         message.push_str(before);
@@ -68,7 +66,7 @@ pub(crate) fn ask(
         "digest": form.digest().as_str(),
         "principal": principal,
         "nonce": format!("{:032x}", rand::random::<u128>()),
-        "expires": now.as_second() + LIFETIME_SECS,
+        "expires": now.as_second().saturating_add(within),
     });
     Outcome::Ask { inputs: vec![InputRequest::form(KEY, message, schema)], state }
 }
@@ -170,7 +168,7 @@ mod tests {
 
     fn state(form: &PlanForm) -> Value {
         let now = Timestamp::from_second(NOW).unwrap();
-        match ask("Delete lab/104?", form, "local:1", now, None) {
+        match ask("Delete lab/104?", form, ("local:1", now, Duration::from_mins(5)), None) {
             Outcome::Ask { state, .. } => state,
             other => panic!("{other:?}"),
         }

@@ -49,6 +49,8 @@ pub struct Traits {
     pub addresses: Vec<(String, u16)>,
     /// The user or token that changes are made as: it stands in the ids of their tasks.
     pub user: Option<String>,
+    /// The accounts and tokens by which this server works there, as the server writes them.
+    pub accounts: Vec<String>,
 }
 
 /// One line about a member.
@@ -120,6 +122,12 @@ impl Traits {
     /// Whether a node, or a guest by its id, is meant to be off.
     pub fn expects_off(&self, what: &str) -> bool {
         self.expected_off.iter().any(|name| name == what)
+    }
+
+    /// Whether this server works there by this account or token: that of a token's user is both.
+    pub fn is_own_account(&self, who: &str) -> bool {
+        let user = |own: &String| own.split_once('!').is_some_and(|(user, _)| user == who);
+        self.accounts.iter().any(|own| own == who || user(own))
     }
 }
 

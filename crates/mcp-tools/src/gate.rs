@@ -63,6 +63,12 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The minute that calls are counted in.
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// How long a change that can cut the operator off waits to be confirmed, unless it is said.
+const CONFIRM: Duration = Duration::from_mins(2);
+
+/// How long a person may take to answer in the client, unless it is said.
+const CLIENT: Duration = Duration::from_mins(5);
+
 /// For how long what was approved is followed.
 const FOLLOW: Duration = Duration::from_hours(24);
 
@@ -93,6 +99,8 @@ pub struct Guard {
     zone: TimeZone,
     budget: Budget,
     frozen: bool,
+    confirm: Duration,
+    client: Duration,
     counts: Arc<Counts>,
 }
 
@@ -126,6 +134,8 @@ impl Guard {
             zone: TimeZone::UTC,
             budget: Budget::default(),
             frozen: false,
+            confirm: CONFIRM,
+            client: CLIENT,
             counts: Arc::new(Counts {
                 breaker: Mutex::new(Breaker::new(Limits::default())),
                 knows_trips: AtomicBool::new(false),
@@ -162,6 +172,25 @@ impl Guard {
     pub fn frozen(mut self, frozen: bool) -> Self {
         self.frozen = frozen;
         self
+    }
+
+    /// How long a change that can cut the operator off waits to be confirmed, before it is put back.
+    #[must_use]
+    pub fn with_commit_confirm(mut self, within: Duration) -> Self {
+        self.confirm = within;
+        self
+    }
+
+    /// How long a person may take to answer in the client.
+    #[must_use]
+    pub fn with_client_within(mut self, within: Duration) -> Self {
+        self.client = within;
+        self
+    }
+
+    /// How long a person may take to answer in the client.
+    pub(crate) fn client_within(&self) -> Duration {
+        self.client
     }
 
     /// When the breaker trips.

@@ -183,14 +183,19 @@ pub struct Warning {
     pub text: String,
 }
 
-/// How a change that may cut its operator off is put back by itself.
+/// How a change that may cut its operator off is put back by itself. After which time, the operator
+/// has said: see [`crate::gate::Guard::with_commit_confirm`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revert {
-    /// After which time.
-    pub within: Duration,
-    /// By these calls of our own tools, in their order.
-    pub calls: Vec<(&'static str, JsonObject)>,
+    /// By these calls, in their order.
+    pub calls: Calls,
 }
+
+/// Calls of our own tools.
+pub type Calls = Vec<(&'static str, JsonObject)>;
+
+/// The warning of a change that may cut its operator off and that nothing puts back by itself.
+pub const NOT_REVERTED: &str = "not_reverted";
 
 /// One step of a plan.
 pub struct Step {
@@ -354,16 +359,32 @@ impl Plan {
         self
     }
 
-    /// Puts the change back by these calls unless somebody confirms it within this time: for what can
-    /// cut the operator off.
+    /// Puts the change back by these calls unless somebody confirms it in time: for what can cut the
+    /// operator off. Each call is planned when it is its turn, and one that finds nothing to do is
+    /// done: so they can be begun anew after a crash.
     #[must_use]
     pub fn unless_confirmed(
         mut self,
-        within: Duration,
         calls: impl IntoIterator<Item = (&'static str, JsonObject)>,
     ) -> Self {
-        self.revert = Some(Revert { within, calls: calls.into_iter().collect() });
+        self.revert = Some(Revert { calls: calls.into_iter().collect() });
         self
+    }
+
+    /// The same where the way back is known; else says that nothing puts the change back, and why.
+    #[must_use]
+    pub fn unless_confirmed_or(self, calls: Result<Calls, String>) -> Self {
+        match calls {
+            Ok(calls) => self.unless_confirmed(calls),
+            Err(why) => self.not_reverted(&why),
+        }
+    }
+
+    /// Says of what can cut the operator off that nothing puts it back by itself.
+    #[must_use]
+    pub fn not_reverted(self, why: &str) -> Self {
+        let text = format!("it can cut you off, and nothing puts it back by itself: {why}");
+        self.warn(NOT_REVERTED, text)
     }
 
     /// Adds rows to what is said of the plan.

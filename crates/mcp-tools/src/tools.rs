@@ -42,6 +42,13 @@ pub struct Toolset {
 /// The toolset that comes with every other one.
 pub(crate) const GUARD: &str = "guard";
 
+/// The toolsets with tools whose changes can cut the operator off, and so wait to be confirmed.
+pub(crate) const CUTTING: [&str; 4] = ["network", "cluster", "api", "compact"];
+
+/// What comes with those.
+pub(crate) static KEEPING: Toolset =
+    Toolset { name: GUARD, about: "confirm", tools: &[&guarding::ChangeConfirm] };
+
 /// All toolsets.
 pub static TOOLSETS: &[Toolset] = &[
     Toolset {

@@ -21,6 +21,16 @@ impl LazyStore {
         Self { url, opened: Arc::default() }
     }
 
+    /// Whether anything may be in it: it is open, or was there before this program. Opens nothing.
+    pub fn may_hold_anything(&self) -> bool {
+        let was_there = || match &self.url {
+            StoreUrl::Memory => false,
+            StoreUrl::Sqlite(path) => path.exists(),
+            StoreUrl::Postgres(_) => true,
+        };
+        self.opened.initialized() || was_there()
+    }
+
     /// The store, opened now if it was not yet.
     ///
     /// # Errors

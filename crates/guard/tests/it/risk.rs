@@ -10,7 +10,7 @@ use guard::risk;
 use serde_json::Value;
 
 /// Method and path of everything that is published.
-fn endpoints(product: Product) -> Option<Vec<(String, String)>> {
+pub(crate) fn endpoints(product: Product) -> Option<Vec<(String, String)>> {
     let file = match product {
         Product::Pve => "api/pve-9.2.json",
         Product::Pbs => "api/pbs-4.2.json",

@@ -3,12 +3,12 @@
 use guard::{
     Principal,
     breaker::Trip,
-    ports::{Action, ActionState, Approval},
+    ports::{Action, ActionState, Approval, Confirm},
 };
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::{Gate, pass::Passage};
+use super::{Gate, pass::Passage, revert::who_reverts};
 use crate::{app::Options, journal::Entry, report::rfc3339};
 
 /// Writes an entry down; one that cannot be written is told of in the log.
@@ -52,6 +52,24 @@ impl Gate {
             payload["replaced_by"] = next.to_string().into();
         }
         write(&self.options, about(approval, self.fleet.now(), step, payload)).await;
+    }
+
+    /// What became of a change that nobody confirmed. What was done for it has entries of its own.
+    pub(super) async fn journal_revert(&self, confirm: &Confirm, state: &str, lead: &str) {
+        let mut outcome = lead.to_owned();
+        self.options.redaction.text(&mut outcome);
+        let payload = json!({
+            "confirm": confirm.id.to_string(), "action": confirm.action.to_string(),
+            "state": state, "outcome": outcome,
+        });
+        let entry = Entry {
+            time: self.fleet.now(),
+            principal: who_reverts(confirm).unwrap_or_else(|_| confirm.principal.clone()),
+            action: "guard.revert".to_owned(),
+            target: confirm.what.clone(),
+            payload,
+        };
+        write(&self.options, entry).await;
     }
 
     /// What became of an action whose program is gone.

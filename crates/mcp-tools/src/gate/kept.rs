@@ -62,6 +62,9 @@ pub(crate) fn read(kept: &Value) -> (Report, bool) {
         }
         report = report.table(table);
     }
+    if let Some(id) = report.facts.get("confirm_id").cloned() {
+        report = report.next("change_confirm", json!({"confirm_id": id}));
+    }
     (report, kept["failed"] == true)
 }
 

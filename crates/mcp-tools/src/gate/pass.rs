@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
+    time::Duration,
 };
 
 use estate::Access;
@@ -107,10 +108,11 @@ impl Passage<'_> {
 
     /// The same; how long it is likely to take is looked up where somebody reads it.
     async fn planned(&self, is_shown: bool) -> Result<Result<Planned, Report>, ToolError> {
-        let mut plan = self.action.plan(&self.cx, self.args.clone()).await?;
+        let plan = self.action.plan(&self.cx, self.args.clone()).await?;
         if plan.is_nothing() {
             return Ok(Err(plan.nothing()));
         }
+        let mut plan = self.told_of_revert(plan);
         let access = stricter(self.access, plan.access);
         let form = plan.form(self.name, &self.who.principal.to_string());
         let targets = touched(&self.cx.fleet, &form).await?;
@@ -123,6 +125,22 @@ impl Passage<'_> {
             plan.foresee().await;
         }
         Ok(Ok(self.case(plan, form, access, targets, decided)))
+    }
+
+    /// The plan with what is said of its revert: it goes for as long as something is remembered.
+    fn told_of_revert(&self, mut plan: Plan) -> Plan {
+        let guard = &self.options.guard;
+        if plan.revert.is_none() {
+            return plan;
+        }
+        if guard.ports().is_none() {
+            plan.revert = None;
+            return plan.not_reverted("this server remembers nothing: it has no store");
+        }
+        let within = span(guard.confirm);
+        plan.effects
+            .insert(0, format!("reverted unless confirmed within {within} (change_confirm)"));
+        plan
     }
 
     fn case(
@@ -328,7 +346,13 @@ impl Passage<'_> {
                 Said::Ask(before) => {
                     let before = before.as_deref();
                     let (question, form) = (&case.question, &case.form);
-                    Ok(Next::Question(consent::ask(question, form, &who, now, before)))
+                    let within = self.options.guard.client_within();
+                    Ok(Next::Question(consent::ask(
+                        question,
+                        form,
+                        (who.as_str(), now, within),
+                        before,
+                    )))
                 }
             };
         }
@@ -513,16 +537,23 @@ impl Passage<'_> {
             return Ok(None);
         };
         let now = self.cx.now();
-        let within = SignedDuration::try_from(revert.within).unwrap_or(SignedDuration::MAX);
+        let within = self.options.guard.confirm;
+        let within = SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
+        let mut what = what.to_owned();
+        self.options.redaction.text(&mut what);
         let new = NewConfirm {
             action,
             principal: self.who.principal.clone(),
-            what: stdx::untrusted::line(what, 200).into_owned(),
+            what: stdx::untrusted::line(&what, 200).into_owned(),
             deadline: now.checked_add(within).unwrap_or(Timestamp::MAX),
             calls: revert.calls.into_iter().map(kept::call).collect(),
         };
         match ports.confirms.arm(new, now).await {
-            Ok(confirm) => Ok(Some(confirm)),
+            Ok(confirm) => {
+                let (id, until) = (confirm.id.to_string(), rfc3339(confirm.deadline));
+                work.journal("armed", json!({"confirm": id, "until": until})).await;
+                Ok(Some(confirm))
+            }
             Err(error) => {
                 let error = self.unwritten(&format!("its revert cannot be kept: {error}"));
                 work.end(Err(&error)).await;
@@ -542,7 +573,8 @@ impl Passage<'_> {
         let (Some(confirm), Some(ports)) = (confirm, self.options.guard.ports()) else {
             return result;
         };
-        if result.is_err() && !work.has_sent() {
+        // What failed half way may have changed something: that is put back like all of it.
+        if result.is_err() && !work.may_have_changed() {
             let dropped =
                 ports.confirms.settle(confirm.id, ConfirmState::Dropped, "it was not done").await;
             if let Err(error) = dropped {
@@ -572,6 +604,14 @@ fn touched<'a>(
     form: &'a PlanForm,
 ) -> BoxFuture<'a, Result<Vec<Target>, ToolError>> {
     Box::pin(facts::of_plan(fleet, form))
+}
+
+/// `2 min`, `90 s`, for sentences.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
 }
 
 /// The lower of two limits, where there are any.

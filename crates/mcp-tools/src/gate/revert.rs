@@ -4,22 +4,24 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use estate::Access;
+use futures::future::join_all;
 use guard::{
     Principal,
     policy::Transport,
-    ports::{Confirm, ConfirmState, KeptCall, NewUndo, PortError, UndoId},
+    ports::{ActionState, Confirm, ConfirmState, KeptCall, NewUndo, PortError, UndoId},
 };
 use jiff::{SignedDuration, Timestamp};
 use mcp_protocol::{CallContext, Caller, JsonObject};
 use serde_json::{Map, Value, json};
-use tracing::{debug, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, error, info, warn};
 
 use super::{
-    Gate, Who, Work,
+    Gate, Ports, Who, Work,
     pass::{Passage, Terms},
 };
 use crate::{
-    error::ToolError,
+    error::{Kind, ToolError},
     plan::{ActionTool, Later, Plan, filled},
     report::Report,
     tools,
@@ -28,8 +30,11 @@ use crate::{
 /// For how long a way back is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 
-/// For how long whoever reverts has the revert to itself.
-const LEASE: Duration = Duration::from_mins(10);
+/// For how long whoever reverts has the revert to itself; then it is tried again.
+const LEASE: Duration = Duration::from_mins(2);
+
+/// For how long a revert is tried again whose target cannot be reached.
+const GIVE_UP: SignedDuration = SignedDuration::from_hours(24);
 
 /// The line under which a change is reverted that nobody confirmed.
 const LINE: &str = "revert";
@@ -123,37 +128,97 @@ async fn now_possible(work: &Work, back: &Back) -> Option<(State, Vec<KeptCall>)
     (!kept.is_empty()).then_some((after, kept))
 }
 
+/// Who puts a change back.
+pub(super) fn who_reverts(confirm: &Confirm) -> Result<Principal, guard::InvalidPrincipal> {
+    Principal::automation("revert")?.acting_for(confirm.principal.actor())
+}
+
+/// Whether the same may work a while later: nobody who could do it answered, or nobody knows how it
+/// ended.
+fn may_help_later(error: &ToolError) -> bool {
+    let status = error.report().facts.get("status").and_then(Value::as_str);
+    error.kind() == Kind::Unavailable || matches!(status, Some("unknown" | "running"))
+}
+
 // === impl Gate ===
 
 impl Gate {
-    /// Puts back what nobody confirmed in time, frozen or not. Called again and again.
+    /// Puts back what nobody confirmed in time, frozen or not. Called again and again, by any number
+    /// of programs on one store: each change is taken by one of them at a time. What cannot be
+    /// reached is tried again, since it may be this very change that cut it off.
     ///
     /// # Errors
     /// Nobody can tell what is due.
     pub async fn revert_due(&self) -> Result<Vec<Confirm>, PortError> {
         let Some(ports) = self.ports() else { return Ok(Vec::new()) };
-        let mut settled = Vec::new();
-        for confirm in ports.confirms.take_due(self.fleet.now(), LEASE).await? {
-            let calls = ports.confirms.revert_calls(confirm.id).await?;
-            let reverted = self.revert(&confirm, calls).await;
-            let (state, lead) = match reverted {
-                Ok(lead) => (ConfirmState::Reverted, lead),
-                Err(error) => (ConfirmState::Failed, error.message().to_owned()),
-            };
-            if state == ConfirmState::Failed {
-                tracing::error!(confirm = %confirm.id, what = confirm.what, lead, "cannot revert");
-            } else {
-                info!(confirm = %confirm.id, what = confirm.what, "reverted, since nobody confirmed it");
-            }
-            settled.push(ports.confirms.settle(confirm.id, state, &lead).await?);
-        }
-        Ok(settled)
+        let due = ports.confirms.take_due(self.fleet.now(), LEASE).await?;
+        // Side by side: one that waits for what it cut off holds up no other.
+        let ended = join_all(due.iter().map(|confirm| self.take_back(ports, confirm))).await;
+        let settled = ended.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(settled.into_iter().flatten().collect())
     }
 
-    async fn revert(&self, confirm: &Confirm, calls: Vec<KeptCall>) -> Result<String, ToolError> {
-        let principal = Principal::automation("revert")
-            .and_then(|automation| automation.acting_for(confirm.principal.actor()))
-            .map_err(|error| ToolError::new(error.to_string()))?;
+    /// Whether any change is due to be put back. Changes nothing.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub async fn has_due(&self) -> Result<bool, PortError> {
+        let Some(ports) = self.ports() else { return Ok(false) };
+        let now = self.fleet.now();
+        Ok(ports.confirms.open_confirms().await?.iter().any(|confirm| confirm.deadline <= now))
+    }
+
+    /// Puts one back; nothing where it is tried again later.
+    async fn take_back(
+        &self,
+        ports: &Ports,
+        confirm: &Confirm,
+    ) -> Result<Option<Confirm>, PortError> {
+        let calls = ports.confirms.revert_calls(confirm.id).await?;
+        // Within the lease, so that nobody else begins while this is at it.
+        let reverted = match timeout(LEASE, self.revert(ports, confirm, calls)).await {
+            Ok(reverted) => reverted,
+            Err(_) => Err(ToolError::new("it takes too long").of_kind(Kind::Unavailable)),
+        };
+        let (state, lead) = match reverted {
+            Ok(lead) => (ConfirmState::Reverted, lead),
+            Err(error) if may_help_later(&error) && !self.is_hopeless(confirm) => {
+                let why = error.message();
+                warn!(confirm = %confirm.id, what = confirm.what, why, "cannot revert yet: it is tried again");
+                return Ok(None);
+            }
+            Err(error) => (ConfirmState::Failed, error.message().to_owned()),
+        };
+        if state == ConfirmState::Failed {
+            error!(confirm = %confirm.id, what = confirm.what, lead, "cannot revert");
+        } else {
+            info!(confirm = %confirm.id, what = confirm.what, "reverted, since nobody confirmed it");
+        }
+        self.journal_revert(confirm, state.as_str(), &lead).await;
+        ports.confirms.settle(confirm.id, state, &lead).await.map(Some)
+    }
+
+    /// Whether it was tried for long enough.
+    fn is_hopeless(&self, confirm: &Confirm) -> bool {
+        self.fleet.now().duration_since(confirm.deadline) > GIVE_UP
+    }
+
+    async fn revert(
+        &self,
+        ports: &Ports,
+        confirm: &Confirm,
+        calls: Vec<KeptCall>,
+    ) -> Result<String, ToolError> {
+        // A program that was killed before it sent anything leaves a change that was never made.
+        let action = ports.actions.action(confirm.action).await;
+        let action = action.map_err(|error| {
+            ToolError::new(format!("cannot read what was done: {error}")).of_kind(Kind::Unavailable)
+        })?;
+        if action.is_some_and(|it| it.state == ActionState::Cancelled && it.intents.is_empty()) {
+            return Ok("it was never made: there was nothing to take back".to_owned());
+        }
+        let principal = who_reverts(confirm);
+        let principal = principal.map_err(|error| ToolError::new(error.to_string()))?;
         let who = Who { principal, scope: None, transport: Transport::Automation };
         let mut said = Vec::new();
         for call in calls {
@@ -165,10 +230,19 @@ impl Gate {
 
     async fn put_back(&self, who: &Who, call: KeptCall) -> Result<Report, ToolError> {
         let passage = self.passage(who, &call)?;
-        let plan = passage.action.plan(&passage.cx, passage.args.clone()).await?;
+        let deletes = call.arguments.get("action").is_some_and(|action| action == "delete");
+        let mut plan = match passage.action.plan(&passage.cx, passage.args.clone()).await {
+            // What was to go is gone: an earlier try was broken off, or somebody was faster.
+            Err(error) if deletes && error.kind() == Kind::NotFound => {
+                return Ok(error.into_report());
+            }
+            planned => planned?,
+        };
         if plan.is_nothing() {
             return Ok(plan.nothing());
         }
+        // What puts back is not put back itself.
+        plan.revert = None;
         let terms = Terms {
             line: LINE.to_owned(),
             unasked: true,

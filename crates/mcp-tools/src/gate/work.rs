@@ -72,6 +72,7 @@ pub(super) struct Trail {
     open: Vec<(u32, bool)>,
     unknown: bool,
     sent: bool,
+    done: bool,
     withheld: bool,
 }
 
@@ -275,7 +276,7 @@ impl Work {
 
     /// Writes down what became of it. It has happened by then, so a journal that fails is told of in
     /// the log only.
-    async fn journal(&self, step: &str, payload: Value) {
+    pub(super) async fn journal(&self, step: &str, payload: Value) {
         let Some(journal) = &self.journal else { return };
         if let Err(why) = journal.record(self.entry(self.cx.now(), step, payload)).await {
             warn!(tool = self.tool, why, "outcome is not in the audit log");
@@ -292,9 +293,11 @@ impl Work {
         }
     }
 
-    /// Whether it has sent anything.
-    pub(crate) fn has_sent(&self) -> bool {
-        self.trail().sent
+    /// Whether anything may be other than before: a step was done, began a task, or nobody knows. What
+    /// the server has refused outright has changed nothing.
+    pub(crate) fn may_have_changed(&self) -> bool {
+        let trail = self.trail();
+        trail.done || trail.unknown || !trail.open.is_empty() || !trail.tasks.is_empty()
     }
 
     fn trail(&self) -> MutexGuard<'_, Trail> {
@@ -409,6 +412,7 @@ impl Permit {
             let mut trail = work.trail();
             trail.open.retain(|(open, _)| open != number);
             trail.unknown |= matches!(end, StepEnd::Unknown(_));
+            trail.done |= matches!(end, StepEnd::Done);
         }
         let (Some(ports), Some(id)) = (&work.ports, work.id) else { return };
         if let Err(error) = ports.actions.ended(id, *number, end).await {

@@ -53,7 +53,6 @@ impl Plan {
             whole.revert = match (whole.revert.take(), plan.revert) {
                 (Some(mut first), Some(second)) => {
                     // Put back in the opposite order.
-                    first.within = first.within.min(second.within);
                     first.calls.splice(0..0, second.calls);
                     Some(first)
                 }

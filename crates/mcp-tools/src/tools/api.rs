@@ -5,6 +5,7 @@
 //! path means, and that nothing leaves its place in it, in [`api_core::schema`].
 
 mod call;
+mod cut;
 mod describe;
 mod find;
 mod guest;
@@ -36,6 +37,9 @@ pub(super) static TOOLS: &[&dyn EstateTool] =
 fn tier_word(rating: Rating) -> &'static str {
     rating.access.map_or("refused", Access::as_str)
 }
+
+/// The tool that makes any call.
+const NAME_OF_CALL: &str = "api_call";
 
 /// The same after the overview: the smallest list that reaches everything.
 pub(super) static COMPACT: &[&dyn EstateTool] = &[

@@ -71,7 +71,8 @@ async fn plans_say_all_and_change_nothing() {
         lab PUT_/access/acl path=/vms/120 roles=NoAccess users=anna@pve delete=1
         what before after
         anna@pve_on_/vms/120 NoAccess -
-        note: effect: anna@pve gains 7 privileges (VM.Audit, VM.Backup, VM.Config.CDROM, VM.Config.Cloudinit, VM.Console, VM.GuestAgent.Audit and 1 more) on /vms/120"#]].assert_eq(&text);
+        note: effect: anna@pve gains 7 privileges (VM.Audit, VM.Backup, VM.Config.CDROM, VM.Config.Cloudinit, VM.Console, VM.GuestAgent.Audit and 1 more) on /vms/120
+        note: warning not_reverted: it can cut you off, and nothing puts it back by itself: this server remembers nothing: it has no store"#]].assert_eq(&text);
     let text = plan(
         "acl_change",
         json!({
@@ -94,7 +95,8 @@ async fn plans_say_all_and_change_nothing() {
         note: effect: chris@pve gains 24 privileges (Datastore.Allocate, Datastore.AllocateSpace, Datastore.AllocateTemplate, Datastore.Audit, Group.Allocate, Mapping.Audit and 18 more) on /vms/108, /vms/115, /vms/116, /vms/124, /vms/125, /vms/126 and 9 more
         note: effect: chris@pve gains 47 privileges (Datastore.Allocate, Datastore.AllocateSpace, Datastore.AllocateTemplate, Datastore.Audit, Group.Allocate, Mapping.Audit and 41 more) on /, /access, /nodes, /nodes/cedar, /pool, /storage and 24 more
         note: effect: chris@pve gains 40 privileges (Datastore.Allocate, Datastore.AllocateSpace, Datastore.AllocateTemplate, Datastore.Audit, Group.Allocate, Mapping.Audit and 34 more) on /vms/120, /vms/121, /vms/122, /vms/123, /vms/138, /vms/139
-        note: warning escalates: Permissions.Modify lets its holder give itself everything below this path"#]].assert_eq(&text);
+        note: warning escalates: Permissions.Modify lets its holder give itself everything below this path
+        note: warning not_reverted: it can cut you off, and nothing puts it back by itself: this server remembers nothing: it has no store"#]].assert_eq(&text);
     let text = plan("acl_change", json!({
         "cluster": "vault", "path": "/datastore/main", "who": "mcp@pbs!nothing", "role": "DatastoreAdmin",
     }))
@@ -109,7 +111,8 @@ async fn plans_say_all_and_change_nothing() {
         what before after
         mcp@pbs!nothing_on_/datastore/main - DatastoreAdmin
         note: effect: nobody's rights change by it now
-        note: warning capped: the token's user lacks Datastore.Allocate, Datastore.Audit, Datastore.Backup, Datastore.Modify, Datastore.Prune, Datastore.Read and 1 more there, so the token gets nothing of that"#]].assert_eq(&text);
+        note: warning capped: the token's user lacks Datastore.Allocate, Datastore.Audit, Datastore.Backup, Datastore.Modify, Datastore.Prune, Datastore.Read and 1 more there, so the token gets nothing of that
+        note: warning not_reverted: it can cut you off, and nothing puts it back by itself: this server remembers nothing: it has no store"#]].assert_eq(&text);
     let text = plan(
         "pool_change",
         json!({

@@ -172,7 +172,8 @@ fn fleet(sim: &Sim, token: &str, clock: Arc<dyn Clock>) -> Fleet {
         let key = target.key.parse().expect("a key");
         let traits = |options: &api_core::endpoint::EndpointOptions| {
             let addresses = options.targets.iter().map(|at| (at.host.clone(), at.port)).collect();
-            Traits { addresses, ..Traits::default() }
+            let accounts = vec![options.credential.id().to_owned()];
+            Traits { addresses, accounts, ..Traits::default() }
         };
         match target.product {
             Product::Pve => {

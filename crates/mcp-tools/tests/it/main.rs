@@ -21,6 +21,7 @@ mod evidence_act;
 mod evidence_look;
 mod guard_back;
 mod guard_brakes;
+mod guard_confirm;
 mod guard_consent;
 mod guard_defaults;
 mod guard_house;

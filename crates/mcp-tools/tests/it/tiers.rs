@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::estate::{Estate, tool};
 
 /// For each tool that changes something, calls of each kind that it has.
-fn calls() -> Vec<(&'static str, Value)> {
+pub(crate) fn calls() -> Vec<(&'static str, Value)> {
     let job = |cluster: &str, kind: &str, action: &str, job: &str, set: Value| {
         json!({"cluster": cluster, "kind": kind, "action": action, "job": job, "set": set,
             "allow_removal": true})
@@ -20,6 +20,7 @@ fn calls() -> Vec<(&'static str, Value)> {
     vec![
         ("guest_power", json!({"guest": "lab/100", "action": "stop"})),
         ("guest_power", json!({"guest": "lab/125", "action": "start"})),
+        ("guest_power", json!({"guest": "lab/100", "action": "shutdown"})),
         ("guests_power", json!({"action": "shutdown", "guests": "lab/104,lab/105"})),
         ("execute_vm_command", json!({"vmid": 100, "command": "stop", "cluster": "lab"})),
         ("execute_lxc_command", json!({"vmid": 131, "command": "stop", "cluster": "lab"})),
@@ -164,7 +165,7 @@ fn calls() -> Vec<(&'static str, Value)> {
 const OF_OTHERS: &[&str] = &["api_call", "undo"];
 
 /// What makes the estate such that every one of them has something to do.
-async fn prepare(estate: &Estate) {
+pub(crate) async fn prepare(estate: &Estate) {
     let file =
         json!({"storage": "lab/local", "node": "alder", "filename": "seed.iso", "text": "x"});
     estate.text("storage_upload", file).await;

@@ -110,6 +110,7 @@ impl ActionTool for AclChange {
         let here: Vec<String> =
             before.lines.iter().filter(|it| it.path == line.path).map(told).collect();
         let at = format!("{} {}", keeper.key(), line.path);
+        let back = back(&keeper, known.as_ref(), &line, args.remove);
         let mut plan = Plan::new(what)
             .fact("path", line.path.as_str())
             .fact("who", line.who.as_str())
@@ -123,8 +124,19 @@ impl ActionTool for AclChange {
                 known.as_ref().map_or_else(|| "-".to_owned(), role_of),
                 if args.remove { "-".to_owned() } else { role_of(&line) },
             )
-            .undo(undo(&keeper, known.as_ref(), &line, args.remove))
+            .undo(Undo::Call(NAME, back.clone()))
             .step(step);
+        let own = shifts(&before, &after, &keeper.accounts(), &before.reach(&line.path));
+        plan = match own.into_iter().find(|shift| !shift.lost.is_empty()) {
+            // Whoever loses a right here may be the one who would have to give it back.
+            Some(shift) => plan.not_reverted(&format!(
+                "{}, by which this server works, loses {} on {}",
+                shift.who,
+                few(&shift.lost.iter().collect::<Vec<_>>()),
+                shift.path
+            )),
+            None => plan.unless_confirmed([(NAME, back)]),
+        };
         plan = consequences(plan, &before, &after, &line, args.remove, cx.now());
         Ok(plan.settle(move |cx, done| async move {
             let now = keeper.read(&cx).await?.book;
@@ -195,7 +207,8 @@ fn role_of(line: &Line) -> String {
     format!("{}{alone}", line.role)
 }
 
-fn undo(keeper: &Keeper, known: Option<&Line>, line: &Line, remove: bool) -> Undo {
+/// The arguments that take it back.
+fn back(keeper: &Keeper, known: Option<&Line>, line: &Line, remove: bool) -> JsonObject {
     let mut args = json!({
         "cluster": keeper.key(), "path": line.path, "who": line.who, "role": line.role,
     });
@@ -205,7 +218,7 @@ fn undo(keeper: &Keeper, known: Option<&Line>, line: &Line, remove: bool) -> Und
         None if !remove => args["remove"] = true.into(),
         None => {}
     }
-    Undo::Call(NAME, object(args))
+    object(args)
 }
 
 fn step(keeper: &Keeper, what: &str, line: &Line, remove: bool) -> Step {

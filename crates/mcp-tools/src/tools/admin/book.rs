@@ -57,6 +57,16 @@ impl Keeper {
         }
     }
 
+    /// The accounts by which this server works there, and the users of its tokens.
+    pub(super) fn accounts(&self) -> BTreeSet<String> {
+        let own = match self {
+            Self::Pve(member) => &member.traits.accounts,
+            Self::Pbs(member) => &member.traits.accounts,
+        };
+        let users = own.iter().filter_map(|own| Some(own.split_once('!')?.0.to_owned()));
+        users.chain(own.iter().cloned()).collect()
+    }
+
     /// What the token may do there.
     async fn held(&self, cx: &Cx) -> Option<Arc<Permissions>> {
         match self {

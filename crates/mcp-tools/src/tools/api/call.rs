@@ -6,12 +6,13 @@ use api_core::{
 };
 use async_trait::async_trait;
 use estate::{Access, Product};
+use guard::risk::{self, Below, WayBack};
 use mcp_protocol::JsonObject;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Book, guest,
+    Book, cut, guest,
     mask::is_hidden,
     place::{self, Place},
     plain_path, rating_of_call, refused,
@@ -26,7 +27,7 @@ use crate::{
     tool::{Cx, Definition},
 };
 
-const NAME: &str = "api_call";
+const NAME: &str = super::NAME_OF_CALL;
 
 /// How many rows of an answer are shown.
 const LIMIT: usize = 100;
@@ -184,16 +185,28 @@ async fn planned(
             _ => is_undone = false,
         }
     }
-    plan = plan.undo(match (access, reason) {
-        (Access::Destroy, Some(reason)) => Undo::Never(format!("it {reason}")),
-        (Access::Destroy, None) => Undo::Never("what is deleted is gone".to_owned()),
+    let back = cut::way_back(place, method.as_str(), &path, params, &before).await;
+    let single = back.iter().flatten().find_map(|calls| match calls.as_slice() {
+        [one] => Some(one.clone()),
+        _ => None,
+    });
+    plan = plan.undo(match (single, access, reason) {
+        (Some((tool, args)), ..) => Undo::Call(tool, args),
+        (None, Access::Destroy, Some(reason)) => Undo::Never(format!("it {reason}")),
+        (None, Access::Destroy, None) => Undo::Never("what is deleted is gone".to_owned()),
         _ if is_undone && !undo.is_empty() => {
             let call =
                 json!({"cluster": place.key(), "method": "PUT", "path": path, "params": undo});
             Undo::Call(NAME, call.as_object().cloned().unwrap_or_default())
         }
+        _ if makes(place, book, &method, &path) => {
+            Undo::By("by a DELETE of what it makes".to_owned())
+        }
         _ => Undo::By("by the call that does the opposite, if there is one: api_find".to_owned()),
     });
+    if let Some(back) = back {
+        plan = plan.unless_confirmed_or(back);
+    }
     // What the state was when it was asked: a change meanwhile makes it another plan.
     for name in ["digest", "status", "lock"] {
         if let Some(state) = before.get(name) {
@@ -215,6 +228,21 @@ async fn planned(
     let hidden = params.keys().filter(|name| is_hidden(&path, name)).cloned();
     plan.step(step.hiding(hidden))
         .settle(move |_, done| async move { Ok(settled(&what, &path, &done)) })
+}
+
+/// Whether the call makes something that can be deleted again.
+fn makes(place: &Place, book: &Book, method: &http::Method, path: &str) -> bool {
+    let has = |method: &str, below: Below| {
+        let path = match below {
+            Below::Here => path.to_owned(),
+            Below::Place => format!("{path}/1"),
+        };
+        let target = api_core::schema::Target::parse(&path).ok();
+        let located = target.as_ref().and_then(|target| book.schema.locate(target));
+        located.is_some_and(|located| located.method(method).is_ok())
+    };
+    let way = risk::way_back(place.product(), method.as_str(), path, has);
+    way == WayBack::Delete
 }
 
 /// What the path says of itself now, where it can be read: for a diff and for what must not move.

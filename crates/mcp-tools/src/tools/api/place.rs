@@ -10,7 +10,7 @@ use super::library::Book;
 use crate::{
     address::quoted,
     error::{Kind, ToolError},
-    fleet::{Fleet, Pbs, Pve},
+    fleet::{Fleet, Pbs, Pve, Traits},
     report::{Cell, Table},
     tool::Cx,
 };
@@ -40,6 +40,14 @@ impl Place {
         match self {
             Self::Pve(_) => Product::Pve,
             Self::Pbs(_) => Product::Pbs,
+        }
+    }
+
+    /// What the settings say of it.
+    pub(super) fn traits(&self) -> &Traits {
+        match self {
+            Self::Pve(member) => &member.traits,
+            Self::Pbs(member) => &member.traits,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    back::way_back,
     change::writable,
     lines::{Line, lines, touched},
     place::{Hanging, Written, reached_by},
@@ -177,8 +178,11 @@ impl ActionTool for NetworkApply {
         }
         let step =
             Step::pve(&member, what, network::apply(&node)).task(&["srvreload"], "networking");
+        let here = (member.key.as_str(), node.as_str());
+        let back = way_back(&waiting.diff, &waiting.written, here);
         let at = waiting.at;
         Ok(plan
+            .unless_confirmed_or(back)
             .undo(Undo::By("write the old values (network_change) and apply them, as long as the node is reached".to_owned()))
             .step(step)
             .settle(move |_, done| async move {

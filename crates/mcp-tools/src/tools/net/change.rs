@@ -68,6 +68,7 @@ const CLEAR: &[(&str, &str)] = &[
     ("mtu", "mtu"),
     ("comment", "comments"),
     ("autostart", "autostart"),
+    ("ports", "bridge_ports"),
 ];
 
 #[async_trait]
@@ -304,7 +305,7 @@ fn step(
     let mut delete = Vec::new();
     for wanted in &args.clear {
         let Some((_, word)) = CLEAR.iter().find(|(name, _)| name == wanted) else { continue };
-        delete.push(*word);
+        delete.push(if *word == "bridge_ports" && is_bond { "slaves" } else { *word });
         changes.push((format!("{name} {wanted}"), "set".to_owned(), "-".to_owned()));
     }
     let step = if args.action == Action::Create {

@@ -128,10 +128,15 @@ impl ActionTool for FirewallOptionsChange {
             let lead = format!("the firewall of {} is so already: nothing was done", found.at);
             return Ok(Plan::already(Report::new(lead).fact("status", "unchanged")));
         }
+        let back = back(&found, &before, &after);
         let mut plan = Plan::new(what.as_str())
             .fact("at", found.at.as_str())
             .target(found.at.as_str(), [("digest", digest.clone().unwrap_or_default())])
-            .undo(undo(&found, &before, &after));
+            .undo(Undo::Call(NAME, back.clone()));
+        // A guest's own firewall cuts nobody off but its guest.
+        if !matches!(found.level, Level::Guest(..)) {
+            plan = plan.unless_confirmed([(NAME, back)]);
+        }
         for name in &changed {
             let shown = |all: &Options| all.get(*name).cloned().unwrap_or_else(|| "-".to_owned());
             plan = plan.change(name.as_str(), shown(&before), shown(&after));
@@ -227,7 +232,8 @@ fn meaning(options: &Options) -> FirewallOptions {
         .unwrap_or_else(|_| serde_json::from_value(json!({})).expect("all options are optional"))
 }
 
-fn undo(found: &Found, before: &Options, after: &Options) -> Undo {
+/// The arguments that bring back what was before.
+fn back(found: &Found, before: &Options, after: &Options) -> JsonObject {
     let mut args = match &found.level {
         Level::Guest(..) => json!({"guest": found.at}),
         Level::Node(_) => json!({"node": found.at}),
@@ -245,7 +251,7 @@ fn undo(found: &Found, before: &Options, after: &Options) -> Undo {
     if !unset.is_empty() {
         args["unset"] = json!(unset);
     }
-    Undo::Call(NAME, object(args))
+    object(args)
 }
 
 /// Says what opens, what closes, and where administration would be dropped.

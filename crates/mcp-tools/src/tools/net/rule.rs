@@ -28,6 +28,20 @@ use crate::{
 /// What administration of a node comes in by.
 pub(super) const MANAGEMENT: &[(u16, &str)] = &[(8006, "web interface and API"), (22, "SSH")];
 
+const NAME: &str = "firewall_rule_change";
+
+/// What can be taken away from a rule: the argument, and the server's word.
+const CLEAR: &[(&str, &str)] = &[
+    ("macro", "macro"),
+    ("source", "source"),
+    ("dest", "dest"),
+    ("proto", "proto"),
+    ("dport", "dport"),
+    ("sport", "sport"),
+    ("interface", "iface"),
+    ("comment", "comment"),
+];
+
 /// Changes a rule.
 pub(super) struct FirewallRuleChange;
 
@@ -49,6 +63,9 @@ struct Args {
     action: Action,
     pos: Option<u32>,
     to: Option<u32>,
+    rule: Option<String>,
+    #[serde(default)]
+    clear: Vec<String>,
     digest: Option<String>,
     direction: Option<String>,
     verdict: Option<String>,
@@ -67,10 +84,11 @@ struct Args {
 #[async_trait]
 impl ActionTool for FirewallRuleChange {
     fn definition(&self) -> Definition {
+        let clear: Vec<&str> = CLEAR.iter().map(|(name, _)| *name).collect();
         Definition {
-            name: "firewall_rule_change",
+            name: NAME,
             title: "Change a firewall rule",
-            description: "Adds (first in order), updates, moves or deletes one firewall rule of a \
+            description: "Adds (first in order without pos), updates, moves or deletes one firewall rule of a \
                 guest, node, group or (with cluster alone) the datacenter.",
             input: Input::new()
                 .cluster()
@@ -81,6 +99,8 @@ impl ActionTool for FirewallRuleChange {
                 .required("action")
                 .integer("pos", 0..=9999, "as firewall_get lists it")
                 .integer("to", 0..=9999, "for move: before this one")
+                .text("rule", "as a plan words it: finds it where it moved")
+                .choices("clear", &clear, "for update: to take away")
                 .text("digest", "of firewall_get")
                 .choice("direction", &["in", "out", "forward", "group"], "")
                 .text("verdict", "ACCEPT, DROP, REJECT, or a group's name")
@@ -140,7 +160,7 @@ impl ActionTool for FirewallRuleChange {
             return Err(ToolError::from_report(report.fact("status", "refused"))
                 .hint("read them again (firewall_get): positions may have moved"));
         }
-        let (step, after) = step(&found, &args, &rules, digest.as_deref(), &what)?;
+        let Doing { steps, at, after } = doing(&found, &args, &rules, digest.as_deref(), &what)?;
         let before: Vec<String> = rules.iter().map(words).collect();
         let then: Vec<String> = after.iter().map(words).collect();
         if before == then {
@@ -149,16 +169,21 @@ impl ActionTool for FirewallRuleChange {
         }
         let mut plan = Plan::new(what)
             .fact("at", found.at.as_str())
-            .target(found.at.as_str(), [("digest", digest.clone().unwrap_or_default())])
-            .undo(Undo::By(
-                "by firewall_rule_change, with the values that the change shows".to_owned(),
-            ));
-        let at = args.pos.and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
+            .target(found.at.as_str(), [("digest", digest.clone().unwrap_or_default())]);
+        let back = back(&found, args.action, at, &rules, &after);
+        plan = plan.undo(match &back {
+            Ok(back) => Undo::Call(NAME, back.clone()),
+            Err(why) => Undo::By(format!("by hand, since {why}")),
+        });
+        // A guest's own firewall cuts nobody off but its guest.
+        if !matches!(found.level, Level::Guest(..)) {
+            plan = plan.unless_confirmed_or(back.map(|back| vec![(NAME, back)]));
+        }
         let shown = |all: &[String]| all.get(at).cloned().unwrap_or_else(|| "-".to_owned());
         plan = match args.action {
             Action::Add => plan
-                .change("rule 0", "-", then.first().map_or("-", String::as_str))
-                .effect("the rules that are there move down by one position"),
+                .change(format!("rule {at}"), "-", shown(&then))
+                .effect("the rules from there on move down by one position"),
             Action::Update => plan.change(format!("rule {at}"), shown(&before), shown(&then)),
             Action::Delete => plan.change(format!("rule {at}"), shown(&before), "-"),
             Action::Move => {
@@ -169,7 +194,8 @@ impl ActionTool for FirewallRuleChange {
         plan = hazards(&found, &rules, &after, plan).await;
         plan.notes.extend(found.notes);
         let at = found.at;
-        Ok(plan.step(step).settle(move |_, done| async move {
+        plan.steps.extend(steps);
+        Ok(plan.settle(move |_, done| async move {
             let now = member.client.call(firewall::rules(&level)).await;
             match now {
                 Ok(now) if now.iter().map(words).collect::<Vec<_>>() == then => Ok(done
@@ -204,29 +230,59 @@ pub(super) async fn allowed(cx: &Cx, found: &Found, what: &str) -> Result<(), To
         .hint("grant it to the token and, if its privileges are separated, to its user"))
 }
 
-/// The call, and the rules as they would be then.
-fn step(
+/// What is done: the calls, to which rule, and the rules as they would be then.
+struct Doing {
+    steps: Vec<Step>,
+    /// Where the rule is; of one that is added, where it comes.
+    at: usize,
+    after: Vec<Rule>,
+}
+
+/// The rule that is meant: by its position, or by how it reads.
+fn chosen(found: &Found, args: &Args, rules: &[Rule]) -> Result<usize, ToolError> {
+    let at = args.pos.and_then(|pos| rules.iter().position(|rule| rule.position == pos));
+    if let Some(wanted) = args.rule.as_deref().map(str::trim) {
+        let reads = |at: &usize| words(&rules[*at]) == wanted;
+        if let Some(at) = at.filter(reads) {
+            return Ok(at);
+        }
+        let mut all = (0..rules.len()).filter(reads);
+        if let (Some(at), None) = (all.next(), all.next()) {
+            return Ok(at);
+        }
+        // What is to become of it is so already: an earlier try was broken off.
+        let mut is_done = at.into_iter().filter(|at| {
+            let mut rule = rules[*at].clone();
+            set(&mut rule, args);
+            args.action == Action::Update && words(&rule) == words(&rules[*at])
+        });
+        return is_done.next().ok_or_else(|| {
+            ToolError::new(format!("{} has not exactly one rule that reads so", found.at))
+                .next("firewall_get", again(found))
+        });
+    }
+    let Some(pos) = args.pos else {
+        return Err(
+            ToolError::new("pos is missing: which rule?").next("firewall_get", again(found))
+        );
+    };
+    at.ok_or_else(|| {
+        ToolError::not_found(format!("{} has no rule {pos}", found.at))
+            .hint(format!("it has {} rules, counted from 0", rules.len()))
+            .next("firewall_get", again(found))
+    })
+}
+
+fn doing(
     found: &Found,
     args: &Args,
     rules: &[Rule],
     digest: Option<&str>,
     what: &str,
-) -> Result<(Step, Vec<Rule>), ToolError> {
+) -> Result<Doing, ToolError> {
     let (member, level) = (&found.member, &found.level);
     let mut after = rules.to_vec();
-    let chosen = || -> Result<usize, ToolError> {
-        let Some(pos) = args.pos else {
-            return Err(
-                ToolError::new("pos is missing: which rule?").next("firewall_get", again(found))
-            );
-        };
-        let at = rules.iter().position(|rule| rule.position == pos);
-        at.ok_or_else(|| {
-            ToolError::not_found(format!("{} has no rule {pos}", found.at))
-                .hint(format!("it has {} rules, counted from 0", rules.len()))
-                .next("firewall_get", again(found))
-        })
-    };
+    let mut more = None;
     let params = RuleParams {
         kind: args.direction.clone(),
         action: args.verdict.clone(),
@@ -242,7 +298,7 @@ fn step(
         digest: digest.map(str::to_owned),
         ..RuleParams::default()
     };
-    let request = match args.action {
+    let (at, request) = match args.action {
         Action::Add => {
             let (Some(kind), Some(action)) = (&args.direction, &args.verdict) else {
                 return Err(ToolError::new("a new rule needs direction and verdict"));
@@ -252,34 +308,122 @@ fn step(
             }))
             .map_err(|error| ToolError::new(format!("the rule cannot be made: {error}")))?;
             set(&mut rule, args);
-            after.insert(0, rule);
+            let at = usize::try_from(args.pos.unwrap_or_default()).unwrap_or(usize::MAX);
+            let at = at.min(rules.len());
+            let is_there = rules.get(at).is_some_and(|there| words(there) == words(&rule));
+            if args.pos.is_none() || !is_there {
+                after.insert(at, rule);
+            }
+            if at > 0 {
+                // The server puts it first; it is moved from there.
+                let request = firewall::move_rule(level, 0, position(at + 1), None);
+                let to = format!("move of the new rule to position {at}");
+                more = Some(Step::pve(member, to, request));
+            }
             let enable = Some(u32::from(args.enable.unwrap_or(true)));
-            firewall::add_rule(level, RuleParams { enable, ..params })
+            (at, firewall::add_rule(level, RuleParams { enable, ..params }))
         }
         Action::Update => {
-            let at = chosen()?;
+            let at = chosen(found, args, rules)?;
             if let Some(rule) = after.get_mut(at) {
                 set(rule, args);
             }
-            firewall::update_rule(level, position(at), params, &[])
+            let gone = CLEAR.iter().filter(|(name, _)| args.clear.iter().any(|it| it == name));
+            let gone: Vec<&str> = gone.map(|(_, word)| *word).collect();
+            (at, firewall::update_rule(level, position(at), params, &gone))
         }
         Action::Move => {
-            let at = chosen()?;
+            let at = chosen(found, args, rules)?;
             let Some(to) = args.to else {
                 return Err(ToolError::new("to is missing: before which rule?"));
             };
             let to = usize::try_from(to).unwrap_or(usize::MAX).min(rules.len());
             let rule = after.remove(at);
             after.insert(if to > at { to - 1 } else { to }, rule);
-            firewall::move_rule(level, position(at), position(to), digest)
+            (at, firewall::move_rule(level, position(at), position(to), digest))
         }
         Action::Delete => {
-            let at = chosen()?;
+            let at = chosen(found, args, rules)?;
             after.remove(at);
-            firewall::delete_rule(level, position(at), digest)
+            (at, firewall::delete_rule(level, position(at), digest))
         }
     };
-    Ok((Step::pve(member, what, request), after))
+    let steps = std::iter::once(Step::pve(member, what, request)).chain(more).collect();
+    Ok(Doing { steps, at, after })
+}
+
+/// The arguments that take it back; an error says why there are none.
+fn back(
+    found: &Found,
+    action: Action,
+    at: usize,
+    before: &[Rule],
+    after: &[Rule],
+) -> Result<JsonObject, String> {
+    let mut args = again(found);
+    let mut put = |name: &str, value: serde_json::Value| args.insert(name.to_owned(), value);
+    let was = before.get(at);
+    let whole = |rule: &Rule| rule.log.is_none() && rule.icmp_type.is_none();
+    match (action, was) {
+        (Action::Add, _) => {
+            put("action", "delete".into());
+            put("pos", at.into());
+            put("rule", after.get(at).map(words).into());
+        }
+        (Action::Delete, Some(was)) if !whole(was) => {
+            return Err("it has a log level or an ICMP type, which this tool does not write".into());
+        }
+        (Action::Delete, Some(was)) => {
+            put("action", "add".into());
+            put("pos", at.into());
+            args.extend(fields(was));
+        }
+        (Action::Update, Some(was)) => {
+            put("action", "update".into());
+            put("pos", at.into());
+            put("rule", after.get(at).map(words).into());
+            let (was, is) = (fields(was), after.get(at).map(fields).unwrap_or_default());
+            let gone: Vec<&String> = is.keys().filter(|name| !was.contains_key(*name)).collect();
+            if !gone.is_empty() {
+                put("clear", json!(gone));
+            }
+            args.extend(was);
+        }
+        (Action::Move, Some(was)) => {
+            let now = after.iter().position(|rule| rule.position == was.position).unwrap_or(at);
+            put("action", "move".into());
+            put("pos", now.into());
+            put("rule", words(was).into());
+            let before = if at > now { at + 1 } else { at };
+            put("to", before.into());
+        }
+        (_, None) => return Err("the rule is not there".to_owned()),
+    }
+    Ok(args)
+}
+
+/// A rule by the arguments of this tool.
+fn fields(rule: &Rule) -> JsonObject {
+    let mut args = JsonObject::new();
+    let texts = [
+        ("macro", &rule.macro_name),
+        ("source", &rule.source),
+        ("dest", &rule.destination),
+        ("proto", &rule.protocol),
+        ("dport", &rule.destination_port),
+        ("sport", &rule.source_port),
+        ("interface", &rule.interface),
+        ("comment", &rule.comment),
+    ];
+    args.insert("direction".to_owned(), rule.kind.as_str().into());
+    args.insert("verdict".to_owned(), rule.action.as_str().into());
+    args.insert("enable".to_owned(), rule.enable.unwrap_or_default().into());
+    let given = texts.into_iter().filter_map(|(name, text)| {
+        let text = text.as_deref().filter(|text| !text.trim().is_empty())?;
+        Some((name.to_owned(), text.into()))
+    });
+    args.extend(given);
+    args
 }
 
 fn position(at: usize) -> u32 {
@@ -310,6 +454,19 @@ fn set(rule: &mut Rule, args: &Args) {
     put(&mut rule.source_port, &args.sport);
     put(&mut rule.interface, &args.interface);
     put(&mut rule.comment, &args.comment);
+    for name in &args.clear {
+        match name.as_str() {
+            "macro" => rule.macro_name = None,
+            "source" => rule.source = None,
+            "dest" => rule.destination = None,
+            "proto" => rule.protocol = None,
+            "dport" => rule.destination_port = None,
+            "sport" => rule.source_port = None,
+            "interface" => rule.interface = None,
+            "comment" => rule.comment = None,
+            _ => {}
+        }
+    }
 }
 
 /// A rule in a line.
