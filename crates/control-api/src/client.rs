@@ -1,6 +1,7 @@
 //! The client: one connection to the manager, checked to be of the same version.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,12 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind::Absent`] where nobody listens, [`ErrorKind::Closed`] where this account is not let in,
+    /// [`ErrorKind::Forbidden`] where somebody else could have put the socket there,
     /// [`ErrorKind::Version`] where the manager is of another version.
     pub async fn connect(socket: &Path, version: &str) -> Result<Self, Error> {
         let stream =
             UnixStream::connect(socket).await.map_err(|error| unreachable(socket, error))?;
+        who_answers(socket, &stream)?;
         let url = Url::parse(ADDRESS).expect("a constant address");
         let transport = WsTransportClientBuilder::default()
             .max_request_size(u32::try_from(MESSAGE).unwrap_or(u32::MAX))
@@ -212,6 +215,44 @@ fn unreachable(socket: &Path, error: io::Error) -> Error {
     Error::new(kind, message).because(error)
 }
 
+/// Refuses whoever may not be the manager: a socket where others put theirs is anybody's, and what is
+/// shown there could be another plan than the one that is signed.
+fn who_answers(socket: &Path, stream: &UnixStream) -> Result<(), Error> {
+    let (place, folder) = (socket.display(), socket.parent().unwrap_or(Path::new("/")));
+    let lost = |error| {
+        let message = format!("tell who answers at {place}");
+        Error::new(ErrorKind::Lost, message).because(error)
+    };
+    let entry = std::fs::metadata(folder).map_err(lost)?;
+    let peer = stream.peer_cred().map_err(lost)?.uid();
+    let place_of = Folder { owner: entry.uid(), mode: entry.mode() };
+    if place_of.vouches_for(peer) {
+        return Ok(());
+    }
+    let message = format!(
+        "trust what answers at {place}: account {peer} does, and others than the manager may put a socket into {} \
+         (owner {}, mode {:o}); let manager.socket stand in a folder that only the manager's account writes",
+        folder.display(),
+        entry.uid(),
+        entry.mode() & 0o7777,
+    );
+    Err(Error::new(ErrorKind::Forbidden, message))
+}
+
+/// The folder of a socket.
+struct Folder {
+    owner: u32,
+    mode: u32,
+}
+
+impl Folder {
+    /// Whether a socket of this account in it is one that the folder's owner or root wanted there.
+    fn vouches_for(&self, peer: u32) -> bool {
+        let (for_group, for_all) = (self.mode & 0o020 != 0, self.mode & 0o002 != 0);
+        peer == 0 || (!for_all && peer == self.owner) || (!for_all && !for_group && self.owner == 0)
+    }
+}
+
 // === impl Approvals ===
 
 impl Approvals {
@@ -253,5 +294,30 @@ async fn next<T: serde::de::DeserializeOwned>(
             Some(Err(Error::new(ErrorKind::Lost, message)))
         }
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_the_managers_where_only_the_manager_puts_one() {
+        for (owner, mode, peer, is_trusted) in [
+            (900, 0o755, 900, true),
+            (900, 0o700, 900, true),
+            (900, 0o775, 900, true),
+            (900, 0o755, 0, true),
+            (0, 0o1777, 0, true),
+            (0, 0o755, 900, true),
+            (0, 0o775, 900, false),
+            (0, 0o1777, 900, false),
+            (900, 0o777, 900, false),
+            (900, 0o755, 901, false),
+            (901, 0o755, 900, false),
+        ] {
+            let folder = Folder { owner, mode };
+            assert_eq!(folder.vouches_for(peer), is_trusted, "{owner} {mode:o} {peer}");
+        }
     }
 }

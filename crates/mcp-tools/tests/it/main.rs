@@ -16,6 +16,7 @@ mod change_node;
 mod change_options;
 mod change_snapshots;
 mod classic;
+mod decisions;
 mod estate;
 mod evidence_act;
 mod evidence_look;

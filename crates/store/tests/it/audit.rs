@@ -468,3 +468,88 @@ async fn the_mark_and_the_copies_follow_the_log() {
     let log = SignedLog::new(LazyStore::new(url)).signed_with(garbage);
     assert_eq!(log.append(entry(12)).await.unwrap().seq, 12);
 }
+
+/// An intact chain and ten damaged ones, for whoever wants to see what is said of each:
+/// `cargo test -p store --test it ten_damages -- --nocapture`.
+#[tokio::test]
+async fn ten_damages_and_what_is_said_of_each() {
+    type Change = fn(&mut Vec<Raw>);
+    let damages: [(&str, Change, &[&str]); 11] = [
+        ("intact", |_| {}, &[]),
+        (
+            "a field was changed",
+            |rows| rows[2].target = "lab/999".to_owned(),
+            &["record 3 was changed"],
+        ),
+        (
+            "another is named as who did it",
+            |rows| rows[4].principal = "local:0".to_owned(),
+            &["record 5 was changed"],
+        ),
+        ("a time was changed", |rows| rows[4].time_us += 1, &["record 5 was changed"]),
+        ("a record was deleted", |rows| drop(rows.remove(6)), &["record 7 is missing"]),
+        (
+            "two were deleted and the rest renumbered",
+            |rows| {
+                rows.drain(6..8);
+                renumber(rows);
+            },
+            &["2 records before them were taken out"],
+        ),
+        (
+            "a record was put in",
+            |rows| {
+                let forged = Raw { target: "lab/999".to_owned(), ..rows[3].clone() };
+                rows.insert(3, forged);
+                rows[3].hash = hash(&rows[3]);
+                renumber(rows);
+            },
+            &["1 record before them was put in"],
+        ),
+        (
+            "two changed places",
+            |rows| {
+                rows.swap(8, 9);
+                renumber(rows);
+            },
+            &["at 9 stands what was written as 10"],
+        ),
+        (
+            "a record was written anew with its hash",
+            |rows| {
+                rows[5].target = "lab/999".to_owned();
+                rows[5].hash = hash(&rows[5]);
+            },
+            &["record 7 does not follow record 6"],
+        ),
+        (
+            "everything from a record on was written anew",
+            |rows| {
+                rows[9].target = "lab/999".to_owned();
+                rehash(rows, 9);
+            },
+            &["among records 9 to 16 something was written anew"],
+        ),
+        (
+            "the end was cut off",
+            |rows| rows.truncate(18),
+            &["records 19 to 20 are cut off the end"],
+        ),
+    ];
+    for (what, change, said) in damages {
+        let chain = Chain::of_twenty().await;
+        rewrite(&chain, change).await;
+        let says = chain.says().await;
+        let mut lines = says.lines();
+        let head = lines.next().unwrap_or_default().to_owned();
+        let named: Vec<&str> = lines.collect();
+        println!("{what}: {head}");
+        for line in &named {
+            println!("  - {line}");
+        }
+        assert_eq!(named.is_empty(), said.is_empty(), "{what}: {says}");
+        for words in said {
+            assert!(says.contains(words), "{what}: {says}");
+        }
+    }
+}

@@ -114,7 +114,7 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
     raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
     let error = SqliteStore::open(&newer).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
-    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 3"));
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 4"));
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();
