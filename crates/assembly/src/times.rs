@@ -27,8 +27,11 @@ pub fn keep_times(estate: &Estate) -> impl Future<Output = ()> + Send + 'static 
     let is_demo = estate.demo_folder().is_some();
     let state = (!is_demo).then(|| estate.loaded.settings.server.state_dir.clone());
     async move {
+        if !remembers {
+            return;
+        }
         let mut is_settled = false;
-        while remembers {
+        loop {
             if store.may_hold_anything() {
                 look(&gate, state.as_ref(), &mut is_settled).await;
             }

@@ -5,7 +5,7 @@
 //! are is read from the kernel and told as [`Signal::Lost`].
 //!
 //! *Invariant:* who sends is known by address and settings alone. *Invariant:* memory is bounded: a line by
-//! [`MAX_LINE`](crate::recognize::syslog::MAX_LINE), connections by [`Config::max_connections`], what waits by a channel.
+//! [`MAX_LINE`], connections by [`Config::max_connections`], what waits by a channel.
 
 mod config;
 mod drops;

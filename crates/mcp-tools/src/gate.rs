@@ -237,7 +237,9 @@ impl Guard {
             Ok(trips) => {
                 self.counts.knows_trips.store(true, Ordering::Relaxed);
                 let mut breaker = lock(&self.counts.breaker);
-                trips.into_iter().for_each(|trip| breaker.restore(trip));
+                for trip in trips {
+                    breaker.restore(trip);
+                }
                 breaker.permits(principal, access, now)
             }
             // Without its memory nothing is changed, and that is said where it is tried.

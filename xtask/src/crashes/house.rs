@@ -22,7 +22,7 @@ use crate::sim::{self, Sim};
 use crate::workspace::path;
 
 /// Nothing here takes longer, unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks at something.
 const LOOK: Duration = Duration::from_millis(30);
 /// The change that is asked for: whose power is off comes up, whose is on goes down.

@@ -338,7 +338,7 @@ impl Serve {
             "protocolVersion": "2025-06-18", "capabilities": {},
             "clientInfo": {"name": "test", "version": "0"},
         });
-        this.ask("initialize", params);
+        this.ask("initialize", &params);
         this.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         this
     }
@@ -348,7 +348,7 @@ impl Serve {
     }
 
     /// Asks, and returns the result, or the error as it is.
-    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.calls += 1;
         let id = self.calls;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
@@ -366,7 +366,7 @@ impl Serve {
 
     /// Calls a tool: its object, and its text.
     pub(crate) fn call(&mut self, tool: &str, args: &Value) -> (Value, String) {
-        let mut result = self.ask("tools/call", json!({"name": tool, "arguments": args}));
+        let mut result = self.ask("tools/call", &json!({"name": tool, "arguments": args}));
         let text = result["content"][0]["text"].as_str().unwrap_or_default().to_owned();
         (result["structuredContent"].take(), text)
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::Parser as _;
 use ::estate::Access;
+use clap::Parser as _;
 use expect_test::expect;
 use guard::ports::{Intent, KeptCall, NewAction, StepEnd};
 use guard::{PlanDigest, PlannedCall, Principal};

@@ -87,12 +87,9 @@ pub fn cuts_off(product: Product, method: &str, path: &str) -> Option<Cut> {
 }
 
 /// How many lines speak of no endpoint of these, for a test over what is published.
-pub fn unused<'a>(
-    product: Product,
-    endpoints: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-) -> Vec<(&'static str, &'static str)> {
+pub fn unused(product: Product, endpoints: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
     let is_unused = |line: &&Line| {
-        !endpoints.clone().any(|(method, path)| line.0 == method && fits(line.1, path))
+        !endpoints.iter().any(|(method, path)| line.0 == *method && fits(line.1, path))
     };
     lines(product).iter().filter(is_unused).map(|line| (line.0, line.1)).collect()
 }

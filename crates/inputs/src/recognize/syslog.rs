@@ -1,6 +1,6 @@
 //! Lines of syslog: RFC 3164 and 5424, and what PVE and PBS write in them.
 //!
-//! What the catalogue ([`tasks`], [`access`], [`backups`], [`guests`], [`cluster`], [`ha`], [`services`]) knows becomes
+//! What the catalogue (`tasks`, `access`, `backups`, `guests`, `cluster`, `ha`, `services`) knows becomes
 //! a typed event; every other line is `other.syslog.<program>`, as bad as its level says.
 
 mod access;

@@ -78,10 +78,8 @@ pub(crate) fn tried(
     let found = (-1..=1).map(|away| step + away).find(|step| is_code(secret, *step, code));
     let Some(found) = found else {
         let wrong = known.wrong + 1;
-        let (wrong, until) = match wrong >= TRIES {
-            true => (0, now.checked_add(PAUSE).ok()),
-            false => (wrong, None),
-        };
+        let (wrong, until) =
+            if wrong >= TRIES { (0, now.checked_add(PAUSE).ok()) } else { (wrong, None) };
         let after = CodeUse { wrong, until, ..*known };
         return (after, Err("the code is not the right one".to_owned()));
     };

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn args(value: Value) -> JsonObject {
-        value.as_object().cloned().unwrap()
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]

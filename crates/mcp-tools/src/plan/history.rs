@@ -206,7 +206,7 @@ mod tests {
     fn it_is_said_with_its_reason() {
         let expected = Expected::last(Duration::from_secs(0));
         assert_eq!(expected.to_string(), "under 1s (as the last one took)");
-        let expected = Expected::last(Duration::from_secs(240));
+        let expected = Expected::last(Duration::from_mins(4));
         assert_eq!(expected.to_string(), "4m (as the last one took)");
     }
 }

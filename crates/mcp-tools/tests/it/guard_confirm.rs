@@ -35,9 +35,10 @@ fn id_of(kept: &Value) -> ConfirmId {
 
 /// What the API says of a path, without the digest: that is another one when the order of things is.
 async fn read(house: &House, path: &str) -> String {
-    let (tool, args) = match path.ends_with("/rules") {
-        true => ("firewall_get", json!({"cluster": "lab"})),
-        false => ("api_read", json!({"cluster": "lab", "path": path, "limit": 100})),
+    let (tool, args) = if path.ends_with("/rules") {
+        ("firewall_get", json!({"cluster": "lab"}))
+    } else {
+        ("api_read", json!({"cluster": "lab", "path": path, "limit": 100}))
     };
     let answer = house.call(tool, args).await;
     assert!(!answer.failed, "{}", answer.text);

@@ -94,7 +94,7 @@ fn of_values(
     if set.is_empty() {
         return Err("what was before is not told".to_owned());
     }
-    Ok(call(place, path, set))
+    Ok(call(place, path, &set))
 }
 
 /// The same line the other way round, where all of it is new, or all of it was there.
@@ -146,10 +146,10 @@ async fn of_acl(place: &Place, path: &str, params: &Map<String, Value>) -> Resul
         back.remove("propagate");
         back.insert("delete".to_owned(), true.into());
     }
-    Ok(call(place, path, back))
+    Ok(call(place, path, &back))
 }
 
-fn call(place: &Place, path: &str, params: Map<String, Value>) -> Calls {
+fn call(place: &Place, path: &str, params: &Map<String, Value>) -> Calls {
     let args = json!({"cluster": place.key(), "method": "PUT", "path": path, "params": params});
     vec![(NAME_OF_CALL, object(args))]
 }
