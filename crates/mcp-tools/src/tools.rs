@@ -43,7 +43,8 @@ pub struct Toolset {
 pub(crate) const GUARD: &str = "guard";
 
 /// The toolsets with tools whose changes can cut the operator off, and so wait to be confirmed.
-pub(crate) const CUTTING: [&str; 4] = ["network", "cluster", "api", "compact"];
+/// Not `compact`: it has room for nothing more, and `proxmox-mcp call change_confirm` does it as well.
+pub(crate) const CUTTING: [&str; 3] = ["network", "cluster", "api"];
 
 /// What comes with those.
 pub(crate) static KEEPING: Toolset =

@@ -230,6 +230,14 @@ async fn the_file_is_the_owners_and_a_broken_one_lets_nobody_in() {
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains(&token) && !text.contains(&token[13..]), "{text}");
     assert!(setup.ask(&token).await.is_ok());
+    // The day of that use is written beside it, and would put the good file back over a broken one.
+    wait_for("the day of use", Duration::from_secs(20), async || {
+        match setup.file.list().unwrap()[0].last_used {
+            Some(_) => Progress::Ready(()),
+            None => Progress::Pending("not written yet".to_owned()),
+        }
+    })
+    .await;
 
     let mut errors = String::new();
     let mut check = async |what: &str, text: &str| {
