@@ -25,6 +25,7 @@
 #[cfg(feature = "calls")]
 pub mod calls;
 pub mod contract;
+pub mod corpus;
 pub mod fixtures;
 pub mod hostile;
 #[cfg(feature = "ports")]

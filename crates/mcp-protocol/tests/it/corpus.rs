@@ -1,14 +1,8 @@
 //! What the fuzzer keeps, once more: no input that was ever of interest may fail.
 
-use std::{fs, path::Path};
+use testkit::corpus::replay;
 
 #[test]
 fn lines() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/rpc");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).expect("the corpus is kept") {
-        mcp_protocol::fuzzing::rpc(&fs::read(entry.expect("an entry").path()).expect("a file"));
-        count += 1;
-    }
-    assert!(count > 5, "{count} inputs");
+    replay("rpc", mcp_protocol::fuzzing::rpc);
 }
