@@ -228,14 +228,14 @@ fn is_one_of(names: &[impl AsRef<str>], name: &[u8]) -> bool {
     names.iter().any(|known| is_name(known.as_ref()))
 }
 
-/// Whether a word after `token:` is the name of one, as in `token:deploy`: this program writes who
-/// calls so. Secrets are longer, or have capitals or several digits.
+/// Whether a word after `token:` is the name of one, as in `token:deploy`, or a pattern of names
+/// (`token:*`): this program writes who calls so. Secrets are longer, or have capitals or several digits.
 fn is_plain_name(word: &[u8]) -> bool {
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
     word.len() <= 24
         && digits < 3
         && word.iter().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'*')
         })
 }
 

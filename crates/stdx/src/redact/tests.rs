@@ -168,7 +168,7 @@ fn ordinary_text_stays_as_it_is() {
         "name: web-01; tags: prod;web; onboot: 1; ostype: l26; scsihw: virtio-scsi-single",
         "boot: order=scsi0;ide2;net0",
         "token: 3000",
-        "asked by token:deploy-n8n for token:ci",
+        "asked by token:deploy-n8n for token:ci by token:*",
         "token_retransmits_before_loss_const: 10",
         "pass: 2/3",
         "recovery: 12 MiB/s, value: 7",
