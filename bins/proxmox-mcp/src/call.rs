@@ -36,6 +36,7 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
     let mut estate = estate::prepare(&args.surface, log).await?;
     // Nobody gives up on a terminal but the person, and what is not done when this ends is not done.
     estate.options.task_wait = FOLLOW;
+    offer(&mut estate.options.toolsets, &args.tool, args.surface.toolsets.is_some())?;
     let app = estate.app()?;
     let arguments = parse(&args.args)?;
     let asked = ask(&app, &args.tool, arguments).await;
@@ -49,6 +50,23 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
         output::line(&answer.plain_text())?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Sees to it that the tool is offered: which tools a client is shown is no matter of who names one here,
+/// unless the command line says which.
+fn offer(toolsets: &mut Vec<String>, tool: &str, is_chosen: bool) -> anyhow::Result<()> {
+    let known = mcp_tools::explain::toolsets_of(tool);
+    let is_offered = toolsets.iter().any(|it| it == "all" || known.contains(&it.as_str()));
+    let (false, Some(first)) = (is_offered, known.first()) else { return Ok(()) };
+    if is_chosen {
+        bail!(
+            "{tool} is not in the toolsets {}; it is in {}: leave out --toolsets, or add it there",
+            toolsets.join(", "),
+            known.join(" and "),
+        );
+    }
+    toolsets.push((*first).to_owned());
+    Ok(())
 }
 
 /// Says, where nothing else runs on the state folder, that nobody is there to put a change back.
@@ -198,5 +216,23 @@ mod tests {
         );
         assert!(parse(&["guest".to_owned()]).is_err());
         assert!(parse(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_tool_that_is_named_is_offered_unless_the_flag_says_otherwise() {
+        let offered = |tool: &str, is_chosen: bool| {
+            let mut toolsets = vec!["default".to_owned()];
+            let done = offer(&mut toolsets, tool, is_chosen).map_err(|error| error.to_string());
+            done.map(|()| toolsets.join(","))
+        };
+        assert_eq!(offered("guest_get", true).unwrap(), "default");
+        assert_eq!(offered("guest_delete", false).unwrap(), "default,guests");
+        assert_eq!(offered("change_confirm", false).unwrap(), "default,guard");
+        // What is in none is told by the catalogue, with the nearest name.
+        assert_eq!(offered("guest_gte", true).unwrap(), "default");
+        assert_eq!(
+            offered("guest_delete", true).unwrap_err(),
+            "guest_delete is not in the toolsets default; it is in guests: leave out --toolsets, or add it there"
+        );
     }
 }
