@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-const TARGETS: [&str; 10] = [
+pub(crate) const TARGETS: [&str; 10] = [
     "schema",
     "path",
     "rpc",

@@ -127,7 +127,8 @@ enum Task {
     },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
-        /// Only this one: schema, path, rpc, condition, redact or shown.
+        /// Only this one.
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(fuzz::TARGETS))]
         target: Option<String>,
         /// For how long each runs.
         #[arg(long, value_name = "SECONDS", default_value_t = 600)]
