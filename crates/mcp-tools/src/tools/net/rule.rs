@@ -303,6 +303,11 @@ fn doing(
             let (Some(kind), Some(action)) = (&args.direction, &args.verdict) else {
                 return Err(ToolError::new("a new rule needs direction and verdict"));
             };
+            if kind != "group" && !["ACCEPT", "DROP", "REJECT"].contains(&action.as_str()) {
+                return Err(ToolError::new(format!(
+                    "the verdict {action} is none: ACCEPT, DROP or REJECT, or direction group and a group's name"
+                )));
+            }
             let mut rule: Rule = serde_json::from_value(json!({
                 "pos": 0, "type": kind, "action": action, "enable": 1,
             }))
