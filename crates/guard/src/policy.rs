@@ -179,7 +179,7 @@ pub struct Asked<'a> {
     pub access: Access,
     /// What kind of change it is.
     pub nature: Nature,
-    /// What it touches. May stay empty for a read where [`Policy::weighs_targets`] says so.
+    /// What it touches; of a read, the cluster or backup server that is read.
     pub targets: &'a [Target],
     /// Its arguments.
     pub args: &'a Value,
@@ -256,13 +256,10 @@ impl Policy {
         }
     }
 
-    /// Whether a decision about a call of this tier can depend on its targets: about a change it
-    /// always can, about a read only where a line refuses some.
-    pub fn weighs_targets(&self, access: Access) -> bool {
-        let reads = || self.rules.iter().filter(|rule| rule.speaks_of(Access::Read));
-        access > Access::Read
-            || (reads().any(|rule| matches!(rule.effect, Effect::Deny { .. }))
-                && reads().any(Rule::weighs_targets))
+    /// Whether any line refuses reads: where none does, nothing has to be asked about them.
+    pub fn refuses_reads(&self) -> bool {
+        let denies = |rule: &&Rule| matches!(rule.effect, Effect::Deny { .. });
+        self.rules.iter().filter(denies).any(|rule| rule.speaks_of(Access::Read))
     }
 
     /// The lines that were asked about one target and did not decide, each with the matcher that

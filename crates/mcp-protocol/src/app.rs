@@ -225,6 +225,11 @@ impl App {
         tools.filter(|entry| !hidden.contains(&entry.tool.spec().name)).collect()
     }
 
+    /// What suggests names, if there is anything: for embedders that ask it without a client.
+    pub fn completer(&self) -> Option<&Arc<dyn Completer>> {
+        self.inner.completer.as_ref()
+    }
+
     /// The resources, if there are any: for embedders that read them without a client.
     pub fn resources(&self) -> Option<&Arc<dyn Resources>> {
         self.inner.resources.as_ref()

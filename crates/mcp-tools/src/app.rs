@@ -144,7 +144,7 @@ pub fn build_app(fleet: Arc<Fleet>, options: &Options) -> Result<App, AppError> 
         .listing(Arc::new(Listed(offer)))
         .notifier(notifier, changes)
         .ask_timeout(options.guard.client_within())
-        .completer(Arc::new(Suggestions::new(fleet)));
+        .completer(Arc::new(Suggestions::new(fleet, Arc::clone(options))));
     for tool in served {
         builder = builder.tool(tool);
     }

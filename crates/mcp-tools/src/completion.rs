@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use mcp_protocol::{CallContext, Completer, Completion, CompletionRef};
 
-use crate::{fleet::Fleet, view::View};
+use crate::{app::Options, fleet::Fleet, reading, view::View};
 
 /// Nobody waits longer for a suggestion.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -17,18 +17,26 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Suggests clusters, nodes, guests, storages and datastores.
 pub(crate) struct Suggestions {
     fleet: Arc<Fleet>,
+    options: Arc<Options>,
 }
 
 // === impl Suggestions ===
 
 impl Suggestions {
-    pub(crate) fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet }
+    pub(crate) fn new(fleet: Arc<Fleet>, options: Arc<Options>) -> Self {
+        Self { fleet, options }
     }
+}
 
+/// What of the estate a caller may be told of.
+struct Told(Arc<Fleet>);
+
+// === impl Told ===
+
+impl Told {
     async fn views(&self, cluster: Option<&str>) -> Vec<(String, View)> {
-        let Ok(members) = self.fleet.pve(cluster) else { return Vec::new() };
-        let gathered = self.fleet.gather(members, DEADLINE, View::load).await;
+        let Ok(members) = self.0.pve(cluster) else { return Vec::new() };
+        let gathered = self.0.gather(members, DEADLINE, View::load).await;
         gathered.answers.into_iter().map(|(member, view)| (member.key.to_string(), view)).collect()
     }
 
@@ -43,8 +51,8 @@ impl Suggestions {
     }
 
     async fn datastores(&self, cluster: Option<&str>) -> Vec<String> {
-        let Ok(members) = self.fleet.pbs(cluster) else { return Vec::new() };
-        let gathered = self.fleet.gather(members, DEADLINE, |member| async move {
+        let Ok(members) = self.0.pbs(cluster) else { return Vec::new() };
+        let gathered = self.0.gather(members, DEADLINE, |member| async move {
             member.client.call(pbs_client::datastores::list()).await
         });
         let stores = gathered.await.answers.into_iter().flat_map(|(_, stores)| stores);
@@ -56,34 +64,38 @@ impl Suggestions {
 impl Completer for Suggestions {
     async fn complete(
         &self,
-        _cx: &CallContext,
+        cx: &CallContext,
         _target: &CompletionRef,
         argument: &str,
         typed: &str,
         chosen: &BTreeMap<String, String>,
     ) -> Completion {
+        let Ok(fleet) = reading::of_document(&self.options, cx, &self.fleet) else {
+            return Completion::of(Vec::new());
+        };
+        let told = Told(fleet);
         let cluster = chosen.get("cluster").map(String::as_str).filter(|key| !key.is_empty());
         let all: Vec<String> = match argument {
-            "cluster" => self.fleet.keys().map(|(key, _)| key.to_string()).collect(),
+            "cluster" => told.0.keys().map(|(key, _)| key.to_string()).collect(),
             "node" => {
                 let names = |view: View| view.nodes.into_iter().map(|node| node.name.to_string());
-                self.names(cluster, |view| names(view).collect()).await
+                told.names(cluster, |view| names(view).collect()).await
             }
             "vmid" => {
-                let views = self.views(cluster).await.into_iter();
+                let views = told.views(cluster).await.into_iter();
                 let guests = views.flat_map(|(_, view)| view.guests);
                 guests.map(|guest| guest.at.vmid.to_string()).collect()
             }
             "guest" => {
-                let views = self.views(cluster).await.into_iter();
+                let views = told.views(cluster).await.into_iter();
                 let guests = views.flat_map(|(_, view)| view.guests);
                 guests.map(|guest| guest.at.to_string()).collect()
             }
             "storage" => {
                 let names = |view: View| view.storages.into_iter().map(|it| it.name.to_string());
-                self.names(cluster, |view| names(view).collect()).await
+                told.names(cluster, |view| names(view).collect()).await
             }
-            "datastore" => self.datastores(cluster).await,
+            "datastore" => told.datastores(cluster).await,
             _ => Vec::new(),
         };
         Completion::of(matching(all, typed))

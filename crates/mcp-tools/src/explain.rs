@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use estate::Access;
 use guard::{
     Mode, PlanForm, Principal, PrincipalKind, Scope,
-    policy::{Asked, Decided, Decision, Nature, Policy, Target, Transport},
+    policy::{Asked, Decided, Decision, Nature, Policy, Target, TargetKind, Transport},
 };
 use jiff::Zoned;
 use mcp_protocol::{CallContext, Caller, JsonObject};
@@ -15,6 +15,7 @@ use crate::{
     error::ToolError,
     facts,
     fleet::Fleet,
+    reading::{self, Reader},
     redaction::Redaction,
     tool::{Cx, EstateTool},
     tools::TOOLSETS,
@@ -54,6 +55,8 @@ pub struct Explained {
     pub plan: Option<(String, PlanForm)>,
     /// The answer where there is nothing to do.
     pub nothing: Option<String>,
+    /// What a read would go without, by the key of the cluster or backup server.
+    pub without: Vec<(String, Decided)>,
     /// Why the credential's scope does not reach so far, if so: no line is asked then.
     pub out_of_scope: Option<String>,
     /// The decision.
@@ -107,10 +110,12 @@ pub async fn explain(
     let mut planned = None;
     if let Some(action) = tool.as_action().filter(|_| access > Access::Read) {
         let plan = action.plan(&cx, call.args.clone()).await?;
-        let form = plan.form(tool.definition().name, &call.principal.to_string());
+        let mut form = plan.form(tool.definition().name, &call.principal.to_string());
         nothing = plan.is_nothing().then(|| plan.what.clone());
         nature = Nature::of(&form.calls);
-        targets = facts::of_plan(&fleet, &form).await?;
+        let facts = facts::of_plan(&fleet, &form).await?;
+        facts.settle(&mut form);
+        targets = facts.targets;
         planned = Some((plan.what, form));
     }
     let scope = call.scope.as_ref();
@@ -127,15 +132,28 @@ pub async fn explain(
         mode: call.mode,
         now: &call.now,
     };
-    let decided = policy.decide(&asked);
+    let (mut about, mut without) = (Vec::new(), Vec::new());
+    let decided = if access == Access::Read {
+        let (principal, transport, mode) = (&call.principal, call.transport, call.mode);
+        let reader = Reader { principal, transport, mode, now: &call.now };
+        let left = reading::left(policy, reader, &fleet, &call.tool, &call.args);
+        without = left.without;
+        if policy.refuses_reads() {
+            about.extend(left.about.iter().map(|key| Target::new(TargetKind::Cluster, key, key)));
+        }
+        left.decided
+    } else {
+        policy.decide(&asked)
+    };
     let over = |target: Option<&Target>| {
         let name = target.map_or_else(|| "the call".to_owned(), |it| it.address.clone());
         let lines = policy.passed_over(&asked, target).into_iter();
         (name, lines.map(|(line, matcher)| (line.to_owned(), matcher)).collect::<Vec<_>>())
     };
-    let mut passed_over: Vec<_> = match targets.as_slice() {
+    about.extend(targets.iter().cloned());
+    let mut passed_over: Vec<_> = match about.as_slice() {
         [] => vec![over(None)],
-        targets => targets.iter().map(|target| over(Some(target))).collect(),
+        about => about.iter().map(|target| over(Some(target))).collect(),
     };
     passed_over.retain(|(_, lines)| !lines.is_empty());
     Ok(Explained {
@@ -144,6 +162,7 @@ pub async fn explain(
         plan: planned,
         nothing,
         out_of_scope: out_of_scope.map(|out| out.to_string()),
+        without: if decided.is_denied() { Vec::new() } else { without },
         decided,
         passed_over,
         targets,
@@ -185,6 +204,9 @@ impl Explained {
                 line("line", &self.decided.line);
                 line("because", &self.decided.why);
             }
+        }
+        for (key, decided) in &self.without {
+            line("without", &format!("{key}: {}", decided.why));
         }
         line(
             "call",
@@ -243,6 +265,10 @@ impl Explained {
             let lines = lines.iter().map(|(line, by)| json!({"line": line, "matcher": by}));
             json!({"target": target, "lines": lines.collect::<Vec<_>>()})
         });
+        let without = self
+            .without
+            .iter()
+            .map(|(key, decided)| json!({"member": key, "line": decided.line, "why": decided.why}));
         let mut targets = Value::Array(targets.collect());
         redaction.json(&mut targets);
         let mut plan = self.plan.as_ref().map_or(
@@ -254,6 +280,7 @@ impl Explained {
             "decision": self.word(),
             "line": if self.out_of_scope.is_some() { "scope" } else { self.decided.line.as_str() },
             "why": self.out_of_scope.as_deref().unwrap_or(&self.decided.why),
+            "without": without.collect::<Vec<_>>(),
             "ask": ask,
             "unasked_per_hour": self.decided.unasked_per_hour,
             "principal": call.principal.to_string(),

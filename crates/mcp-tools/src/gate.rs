@@ -48,7 +48,7 @@ pub(crate) use self::{
     books::journal_trip,
     caller::Who,
     kept::read as read_kept,
-    pass::{Next, Passage},
+    pass::{Next, Passage, told},
     work::{Permit, Sending, Unfinished, Work},
 };
 use crate::{
@@ -203,6 +203,11 @@ impl Guard {
     /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// This moment where the operator lives.
+    pub(crate) fn here(&self, now: Timestamp) -> jiff::Zoned {
+        now.to_zoned(self.zone.clone())
     }
 
     /// What is remembered, if anything is.

@@ -27,6 +27,7 @@ pub mod permissions;
 pub mod plan;
 pub mod process;
 mod prompts;
+mod reading;
 pub mod redaction;
 pub mod report;
 mod resources;

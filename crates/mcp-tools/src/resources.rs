@@ -15,6 +15,7 @@ use crate::{
     fleet::{Fleet, GATHER_DEADLINE, Member},
     needs::{self, Product},
     offer::Offer,
+    reading,
 };
 
 const JSON: &str = "application/json";
@@ -76,8 +77,8 @@ impl Documents {
     }
 
     /// The settings as they are in force.
-    fn config(&self) -> Value {
-        let members = self.fleet.members();
+    fn config(&self, fleet: &Fleet) -> Value {
+        let members = fleet.members();
         let members = members.map(|member| {
             json!({
                 "key": member.key,
@@ -95,15 +96,15 @@ impl Documents {
     }
 
     /// What each member is and what its token lacks.
-    async fn capabilities(&self) -> Value {
-        let now = self.fleet.now();
-        let pve = self.fleet.pve(None).unwrap_or_default();
-        let pve = self.fleet.gather(pve, GATHER_DEADLINE, |member| async move {
+    async fn capabilities(&self, fleet: &Fleet) -> Value {
+        let now = fleet.now();
+        let pve = fleet.pve(None).unwrap_or_default();
+        let pve = fleet.gather(pve, GATHER_DEADLINE, |member| async move {
             let version = member.client.call(pve_client::version::get()).await?;
             Ok((version.version, member.permissions(now).await?))
         });
-        let pbs = self.fleet.pbs(None).unwrap_or_default();
-        let pbs = self.fleet.gather(pbs, GATHER_DEADLINE, |member| async move {
+        let pbs = fleet.pbs(None).unwrap_or_default();
+        let pbs = fleet.gather(pbs, GATHER_DEADLINE, |member| async move {
             let version = member.client.call(pbs_client::version::get()).await?;
             Ok((version.version, member.permissions(now).await?))
         });
@@ -128,6 +129,12 @@ impl Documents {
         let silent: Vec<Value> =
             silent.map(|part| json!({"what": part.what, "why": part.why})).collect();
         json!({"members": members, "unreachable": silent, "tools_not_listed": *hidden})
+    }
+
+    /// What of the estate this caller may be told of.
+    fn told(&self, cx: &CallContext) -> Result<Arc<Fleet>, ResourceError> {
+        let told = reading::of_document(&self.options, cx, &self.fleet);
+        told.map_err(|error| ResourceError::Unavailable { message: error.message().to_owned() })
     }
 
     async fn by_tool(
@@ -184,8 +191,8 @@ impl Resources for Documents {
         let path = uri.strip_prefix("proxmox://").ok_or_else(|| ResourceError::not_found(uri))?;
         let parts: Vec<&str> = path.split('/').collect();
         let mut document = match parts.as_slice() {
-            ["config"] => self.config(),
-            ["capabilities"] => self.capabilities().await,
+            ["config"] => self.config(&*self.told(cx)?),
+            ["capabilities"] => self.capabilities(&*self.told(cx)?).await,
             ["nodes"] => self.by_tool(cx, uri, "nodes_list", json!({})).await?,
             ["status"] => self.by_tool(cx, uri, "fleet_overview", json!({})).await?,
             // Said rather than left out: an empty list would mean that all is well.

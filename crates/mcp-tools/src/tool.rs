@@ -24,6 +24,7 @@ use crate::{
     jobs::Jobs,
     journal::Entry,
     plan::ActionTool,
+    reading,
     redaction::Redaction,
     report::Report,
     schema::{Input, Output},
@@ -298,11 +299,23 @@ impl Served {
             let refusal = Refusal::Scope { scope: scope.access, needed: access };
             return Err(self.forbidden(refusal, args));
         }
+        // A plan reads, and says what it found.
+        let mut left = None;
+        if access == Access::Read || plan_only {
+            left = reading::of_call(&self.options, who, &cx.fleet, self.name, &args)?;
+            cx.fleet = left.as_ref().map_or(cx.fleet, |left| Arc::clone(&left.fleet));
+        }
+        let lacking = |result: Result<Report, ToolError>| match &left {
+            Some(left) => {
+                result.map(|it| left.said(it)).map_err(|it| left.blamed(it)).map(Reply::Report)
+            }
+            None => result.map(Reply::Report),
+        };
         if access == Access::Read && !plan_only {
             let fields = args.get("fields").and_then(Value::as_str).filter(|_| self.selects);
             let fields = fields.unwrap_or_default().to_owned();
-            let report = self.tool.call(&cx, args).await?;
-            return select(report, &fields).map(Reply::Report);
+            let report = self.tool.call(&cx, args).await;
+            return lacking(report.and_then(|report| select(report, &fields)));
         }
         let Some(action) = self.tool.as_action() else {
             return Err(ToolError::new(format!("{} cannot say what it would do", self.name)));
@@ -318,7 +331,7 @@ impl Served {
             args,
         };
         if plan_only {
-            return passage.show().await.map(Reply::Report);
+            return lacking(passage.show().await);
         }
         passage.unless_frozen().await?;
         let planned = match passage.plan().await? {

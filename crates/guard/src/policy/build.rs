@@ -126,7 +126,17 @@ impl Rule {
                 }
                 None
             }
-            Effect::Deny { .. } => None,
+            Effect::Deny { .. } => {
+                let closer = self.matchers.looks_closer();
+                closer.filter(|_| self.matchers.tiers.contains(&Access::Read)).and_then(|matcher| {
+                    error(
+                        Some(matcher),
+                        "looks closer than at the cluster, which nothing does about a read",
+                        "take `read` out of `tier`, or refuse reads by `cluster`, `tool`, \
+                         `toolset`, `principal` or `hours`",
+                    )
+                })
+            }
         }
     }
 

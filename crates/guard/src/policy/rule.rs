@@ -211,11 +211,14 @@ fn weekday(day: jiff::civil::Weekday) -> &'static str {
 // === impl Rule ===
 
 impl Rule {
-    /// The tiers that it speaks of: a question is about a plan, and a read has none.
+    /// The tiers that it speaks of. A question is about a plan, and a read has none; a line that looks
+    /// closer than at the cluster speaks of changes, since what a list holds is known only when it is
+    /// read.
     pub fn speaks_of(&self, access: Access) -> bool {
-        let asks = matches!(self.effect, Effect::Ask { .. });
+        let of_changes =
+            matches!(self.effect, Effect::Ask { .. }) || self.matchers.looks_closer().is_some();
         (self.matchers.tiers.is_empty() || self.matchers.tiers.contains(&access))
-            && !(asks && access == Access::Read)
+            && !(of_changes && access == Access::Read)
     }
 
     /// Whether it speaks of protected targets.
@@ -225,13 +228,7 @@ impl Rule {
 
     /// Whether it looks at what a call touches.
     pub(super) fn weighs_targets(&self) -> bool {
-        let it = &self.matchers;
-        !(it.clusters.is_empty()
-            && it.nodes.is_empty()
-            && it.pools.is_empty()
-            && it.tags.is_empty()
-            && it.vmids.is_empty())
-            || it.when.as_ref().is_some_and(|when| when.names("target") || when.names("targets"))
+        !self.matchers.clusters.is_empty() || self.matchers.looks_closer().is_some()
     }
 
     /// What it decides about this call, if it speaks of it.
@@ -357,6 +354,19 @@ impl Matchers {
             ("vmid", numbered),
         ];
         matchers.into_iter().find(|(_, fits)| !fits).map(|(name, _)| name)
+    }
+
+    /// The matcher that looks closer at what is touched than at its cluster.
+    pub(super) fn looks_closer(&self) -> Option<&'static str> {
+        let in_when = |name| self.when.as_ref().is_some_and(|when| when.names(name));
+        match () {
+            () if !self.nodes.is_empty() => Some("node"),
+            () if !self.pools.is_empty() => Some("pool"),
+            () if !self.tags.is_empty() => Some("tag"),
+            () if !self.vmids.is_empty() => Some("vmid"),
+            () if in_when("target") || in_when("targets") => Some("when"),
+            () => None,
+        }
     }
 
     /// Whether it names exactly one guest.

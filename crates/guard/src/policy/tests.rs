@@ -310,7 +310,8 @@ fn the_first_line_that_fits_decides_and_says_why() {
         nothing known: deny shop
             line `shop` refuses it, to be safe: nothing is known of what the call touches; ask the shop team
     "#]].assert_eq(&table(&policy, &calls));
-    assert!(!policy.weighs_targets(Access::Read) && policy.weighs_targets(Access::Operate));
+    // `shop` names a pool, so it does not speak of what is only read.
+    assert!(!policy.refuses_reads());
 }
 
 #[test]
@@ -343,6 +344,46 @@ fn questions_about_several_targets_become_one_that_satisfies_all() {
         d, d: ask d (any approver within 60 min)
             line `d` asks any approver: tag d, target lab/104
     "#]].assert_eq(&table(&policy, &calls));
+}
+
+#[test]
+fn reads_are_refused_by_caller_tool_and_cluster_and_by_nothing_closer() {
+    let of = |tiers: &[Access], matchers: Matchers| {
+        let matchers = Matchers { tiers: tiers.to_vec(), ..matchers };
+        Policy::try_new(vec![line("one", 1, DENY, matchers)], Defaults::default())
+    };
+    let clusters = || Matchers { clusters: patterns(&["vault"]), ..Matchers::default() };
+    let closer = || {
+        let when = Some(when("target.vmid > 100"));
+        [
+            Matchers { nodes: patterns(&["alder"]), ..Matchers::default() },
+            Matchers { pools: patterns(&["shop"]), ..Matchers::default() },
+            Matchers { tags: patterns(&["db"]), ..Matchers::default() },
+            Matchers { when, ..Matchers::default() },
+        ]
+    };
+    let policy = of(&[], clusters()).unwrap();
+    assert!(policy.refuses_reads());
+    let at = |cluster: &str| vec![Target::new(TargetKind::Cluster, cluster, cluster)];
+    let none = json!({});
+    let calls = [
+        ("vault", Access::Read, at("vault"), none.clone()),
+        ("lab", Access::Read, at("lab"), none),
+    ];
+    expect![[r#"
+        vault: deny one
+            line `one` refuses it: cluster vault, target vault
+        lab: allow default.read
+            reads are allowed
+    "#]]
+    .assert_eq(&table(&policy, &calls));
+    assert!(!of(&[Access::Operate], clusters()).unwrap().refuses_reads());
+    for matchers in closer() {
+        // Without a tier such a line speaks of changes; with this one nobody would be refused.
+        assert!(!of(&[], matchers.clone()).unwrap().refuses_reads());
+        let error = of(&[Access::Read], matchers).unwrap_err().to_string();
+        assert!(error.contains("looks closer than at the cluster"), "{error}");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::{
     consent::{self, Said},
     error::{Kind, ToolError},
     explain::toolsets_of,
-    facts,
+    facts::{self, Facts},
     fleet::Fleet,
     plan::{ActionTool, Plan, Revert},
     report::{Cell, Report, rfc3339},
@@ -114,8 +114,10 @@ impl Passage<'_> {
         }
         let mut plan = self.told_of_revert(plan);
         let access = stricter(self.access, plan.access);
-        let form = plan.form(self.name, &self.who.principal.to_string());
-        let targets = touched(&self.cx.fleet, &form).await?;
+        let mut form = plan.form(self.name, &self.who.principal.to_string());
+        let facts = touched(&self.cx.fleet, &form).await?;
+        facts.settle(&mut form);
+        let targets = facts.targets;
         if let Some(scope) = &self.who.scope {
             let outside = scope.permits(access, &targets, &self.now()).err();
             outside.map_or(Ok(()), |outside| Err(self.refused(&outside.to_string())))?;
@@ -201,7 +203,7 @@ impl Passage<'_> {
 
     /// Now, where the operator lives.
     fn now(&self) -> Zoned {
-        self.cx.now().to_zoned(self.options.guard.zone.clone())
+        self.options.guard.here(self.cx.now())
     }
 
     /// The question to policy.
@@ -599,10 +601,7 @@ impl Passage<'_> {
 }
 
 /// What the plan touches, behind a type that the compiler need not look through.
-fn touched<'a>(
-    fleet: &'a Fleet,
-    form: &'a PlanForm,
-) -> BoxFuture<'a, Result<Vec<Target>, ToolError>> {
+fn touched<'a>(fleet: &'a Fleet, form: &'a PlanForm) -> BoxFuture<'a, Result<Facts, ToolError>> {
     Box::pin(facts::of_plan(fleet, form))
 }
 
@@ -620,7 +619,7 @@ fn tighter(one: Option<u32>, other: Option<u32>) -> Option<u32> {
 }
 
 /// Adds which line decided.
-pub(super) fn told(report: Report, decided: &Decided) -> Report {
+pub(crate) fn told(report: Report, decided: &Decided) -> Report {
     report.fact("policy", decided.line.as_str())
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use estate::Access;
 use guard::PlanForm;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Plan;
 use crate::report::{Cell, Report, Table};
@@ -53,9 +53,8 @@ impl Plan {
             report = report.table(table);
         }
         report.tables.extend(self.tables.iter().cloned());
-        if !self.targets.is_empty() {
-            let targets: Value = json!(self.targets);
-            report = report.fact("targets", targets);
+        if !form.targets.is_empty() {
+            report = report.fact("targets", json!(form.targets));
         }
         for effect in &self.effects {
             report = report.note(format!("effect: {effect}"));

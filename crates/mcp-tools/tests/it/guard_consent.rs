@@ -99,6 +99,23 @@ async fn a_refusal_and_silence_end_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_was_changed_is_another_one_whatever_the_plan_is_about() {
+    let house = House::start().await;
+    for (option, value) in [("description", json!("meanwhile")), ("tags", json!("customer"))] {
+        let id = house.asks("guest_power", stop()).await;
+        house.decide(id, "ann", true).await;
+        house.sim.levers().set_option("lab", 100, option, value).unwrap();
+        let Ok(Ran::Moved { void, next }) = house.gate().run_approved(id).await else {
+            panic!("it must not run: {option}")
+        };
+        let why = void.void_reason.unwrap();
+        assert!(why.contains("digest of lab/100 was "), "{why}");
+        assert_eq!(house.status("lab/100").await, "running");
+        house.decide(next.expect("a new question").id, "ann", false).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_moved_voids_and_asks_anew() {
     let house = House::start().await;
     let configure = json!({"guest": "lab/125", "set": {"cores": 3}});

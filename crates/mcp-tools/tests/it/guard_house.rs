@@ -11,10 +11,11 @@ use guard::{
     policy::{Defaults, Effect, Matchers, Policy, Rule},
     ports::{Approval, ApprovalId, ApprovalState, Approvals, DecisionRecord, Freezes, Way},
 };
-use jiff::Timestamp;
-use mcp_protocol::{CallContext, Caller, JsonObject, Outcome};
+use jiff::{Timestamp, tz::TimeZone};
+use mcp_protocol::{App, CallContext, Caller, JsonObject, Outcome};
 use mcp_tools::{
     Options, build_app,
+    explain::{Hypothetical, explain, usual_transport},
     fleet::Fleet,
     gate::{Gate, Guard, Ports},
     journal::{Entry, Journal},
@@ -137,14 +138,36 @@ impl House {
 
     /// Calls a tool with a token over HTTP.
     pub(crate) async fn call_as(&self, token: &str, tool: &str, args: Value) -> Answer {
-        let principal = Principal::token(token).expect("a name");
-        let grant = Grant::new(principal.clone(), Scope::everything());
-        let caller = Caller::new(&principal.to_string()).with(grant);
-        answered(self.raw(CallContext::detached(caller), tool, args).await)
+        answered(self.raw(CallContext::detached(with_token(token)), tool, args).await)
+    }
+
+    pub(crate) fn app(&self) -> App {
+        build_app(Arc::clone(&self.fleet), &self.options).expect("an app")
+    }
+
+    /// What `policy explain` says of a call.
+    pub(crate) async fn explained(&self, principal: &str, tool: &str, args: Value) -> String {
+        let Value::Object(args) = args else { panic!("arguments are an object") };
+        let principal: Principal = principal.parse().expect("a principal");
+        let call = Hypothetical {
+            transport: usual_transport(&principal),
+            principal,
+            scope: None,
+            tool: tool.to_owned(),
+            args,
+            mode: self.options.mode,
+            exec_allow: Vec::new(),
+            now: self.fleet_now().to_zoned(TimeZone::UTC),
+        };
+        let policy = self.options.guard.policy();
+        match explain(&self.fleet, policy, &call).await {
+            Ok(explained) => explained.text(&call, &self.options.redaction),
+            Err(error) => error.message().to_owned(),
+        }
     }
 
     pub(crate) async fn raw(&self, cx: CallContext, tool: &str, args: Value) -> Outcome {
-        let app = build_app(Arc::clone(&self.fleet), &self.options).expect("an app");
+        let app = self.app();
         let Value::Object(args) = args else { panic!("arguments are an object") };
         app.call_tool(&cx, tool, args).await.expect("a tool")
     }
@@ -202,6 +225,13 @@ impl House {
 }
 
 /// All ports of one memory.
+/// A caller over HTTP with a token of this name.
+pub(crate) fn with_token(name: &str) -> Caller {
+    let principal = Principal::token(name).expect("a name");
+    let grant = Grant::new(principal.clone(), Scope::everything());
+    Caller::new(&principal.to_string()).with(grant)
+}
+
 pub(crate) fn all(ports: &Arc<MemoryPorts>, is_set_up: bool) -> Ports {
     with_freezes(ports, ports.clone(), is_set_up)
 }

@@ -26,6 +26,7 @@ mod guard_confirm;
 mod guard_consent;
 mod guard_defaults;
 mod guard_house;
+mod guard_reads;
 mod guard_running;
 mod jobs;
 mod late;
