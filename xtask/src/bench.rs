@@ -7,6 +7,7 @@
 mod bare;
 mod bytes;
 mod calls;
+mod change;
 mod guard;
 mod http;
 mod load;
@@ -41,6 +42,7 @@ mod goal {
     pub(super) const REDACTION_MICROS: f64 = 50.0;
     pub(super) const ANSWER_BYTES: usize = 16 * 1024;
     pub(super) const READ_DECISION_US: f64 = 50.0;
+    pub(super) const CHANGE_MS: f64 = 5.0;
 }
 
 /// A part of the measurements; each prints a table of its own.
@@ -54,7 +56,7 @@ pub(crate) enum Part {
     Memory,
     /// Tool lists, and answers about estates of three sizes.
     Bytes,
-    /// One decision of the guard.
+    /// One decision of the guard, and its share of a change.
     Guard,
     /// Taking secrets out of an answer.
     Redaction,
@@ -97,7 +99,10 @@ pub(crate) fn run(rebuild: bool, profile: &str, only: &[Part]) -> Result<()> {
             }
             Part::Memory => memory::run(&binaries)?,
             Part::Bytes => bytes::run(&binaries)?,
-            Part::Guard => guard::run()?,
+            Part::Guard => {
+                guard::run()?;
+                change::run(&binaries)?;
+            }
             Part::Redaction => redact::run()?,
         }
         println!();

@@ -54,6 +54,28 @@ impl Bare {
         Ok(answer.bytes().await?.to_vec())
     }
 
+    /// One request of any method with this token; the form goes with what is no GET.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        form: &str,
+    ) -> Result<()> {
+        let with_form = method != "GET";
+        let method = method.parse().context("a method")?;
+        let request = self.client.request(method, format!("{}{path}", self.base));
+        let mut request = request.header("authorization", token);
+        if with_form {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+            request = request.body(form.to_owned());
+        }
+        let answer = request.send().await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.bytes().await?;
+        Ok(())
+    }
+
     /// The first of [`running`](Self::running).
     pub(super) async fn first_guest(&self) -> Result<Guest> {
         let Some(guest) = self.running().await?.into_iter().next() else {

@@ -34,7 +34,8 @@ pub(super) struct Stream {
 pub(super) fn serve(server: &Path, config: &Path) -> Result<Server> {
     let log = config.with_extension("log");
     let mut command = Command::new(server);
-    command.args(["serve", "--http=127.0.0.1:0", "--no-auth", "--config"]).arg(config);
+    command.args(["--log", "error", "serve", "--http=127.0.0.1:0", "--no-auth", "--config"]);
+    command.arg(config);
     Server::start(&mut command, &log)
 }
 
