@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use control_api::{Error, ErrorKind, Proof};
 use guard::approval::{Decider, Way};
 use guard::ports::{
-    ActionId, ActionState, Actions, Approval, ApprovalId, Approvers as _, Brakes, ConsentInbox,
-    DecisionRecord, Freeze, Freezes, PortError, PortErrorKind, Pressed,
+    ActionId, ActionState, Actions, Approval, ApprovalId, Approvers as _, Brakes, Confirm,
+    ConfirmId, Confirms, ConsentInbox, DecisionRecord, Freeze, Freezes, PortError, PortErrorKind,
+    Pressed,
 };
 use guard::{Principal, PrincipalKind};
 use jiff::Timestamp;
@@ -129,6 +130,22 @@ impl Deciding {
         let payload = json!({"until": until.map(|it| it.to_string()), "reason": freeze.reason});
         self.record(by, "freeze", "all", payload).await?;
         Ok(self.freezes.frozen(since).await.map_err(port)?.unwrap_or(freeze))
+    }
+
+    /// Keeps a change that would be put back otherwise; whose it is, the caller has looked at.
+    ///
+    /// # Errors
+    /// It is not kept, or that cannot be written down.
+    pub async fn confirm(
+        &self,
+        by: Principal,
+        confirms: &dyn Confirms,
+        id: ConfirmId,
+    ) -> Result<Confirm, Error> {
+        let confirmed = confirms.confirm(id, self.engine.now()).await.map_err(port)?;
+        let payload = json!({"confirm": id.to_string(), "change": confirmed.what});
+        self.record(by, "guard.confirm", &confirmed.what, payload).await?;
+        Ok(confirmed)
     }
 
     /// What stops changes now.

@@ -352,7 +352,9 @@ impl ControlServer for Desk {
         if self.sees(&peer).is_some_and(|own| found.principal.actor() != own) {
             return Err(missing().into());
         }
-        let confirmed = self.books.confirms.confirm(id, self.now()).await.map_err(port)?;
+        let books = &self.books;
+        let confirms = books.confirms.as_ref();
+        let confirmed = books.deciding.confirm(peer.principal(), confirms, id).await?;
         Ok(view::confirm(&confirmed))
     }
 

@@ -6,7 +6,10 @@ use control_api::{
     ApprovalFilter, Client, DecisionParams, ErrorKind, FreezeParams, Proof, Standing,
     ToolCallParams, ToolEvent,
 };
-use guard::Principal;
+use guard::{
+    Principal,
+    ports::{ActionId, Confirms as _, NewConfirm},
+};
 use manager::Lock;
 use serde_json::json;
 
@@ -96,6 +99,37 @@ async fn no_manager_is_known_from_a_closed_one() {
     assert!(error.is_absent(), "{error}");
     let error = client.status().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost);
+}
+
+#[tokio::test]
+async fn a_change_is_kept_by_its_own_account_and_that_is_written_down() {
+    let running = start();
+    let client = Client::connect(&running.socket, VERSION).await.unwrap();
+    let (store, clock) = (&running.inside.store, &running.inside.clock);
+    let now = stdx::Clock::now(clock);
+    let arm = async |who: Principal| {
+        let confirm = NewConfirm {
+            action: ActionId::from_bits(1),
+            principal: who,
+            what: "change of vmbr0".to_owned(),
+            deadline: now + jiff::SignedDuration::from_mins(2),
+            calls: Vec::new(),
+        };
+        store.arm(confirm, now).await.unwrap().id.to_string()
+    };
+    let own = arm(Principal::local(own_uid())).await;
+    // What another account changed is nothing that this one could see, unless it is root.
+    if own_uid() != 0 {
+        let others = arm(Principal::local(own_uid() + 1)).await;
+        let error = client.confirm(&others).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(client.confirm(&own).await.unwrap().id, own);
+    let records = client.audit_records(0, 10).await.unwrap().records;
+    let last = records.last().unwrap();
+    assert_eq!((last.action.as_str(), last.target.as_str()), ("guard.confirm", "change of vmbr0"));
+    assert!(client.confirm(&own).await.is_err(), "it is kept once");
+    assert_eq!(client.audit_records(0, 10).await.unwrap().records.len(), records.len());
 }
 
 #[tokio::test]
