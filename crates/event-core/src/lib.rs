@@ -32,6 +32,7 @@ mod event;
 mod ids;
 mod kind;
 mod log;
+mod outbox;
 mod severity;
 mod sink;
 mod source;
@@ -46,6 +47,7 @@ pub use event::{
 pub use ids::{ComponentId, Cursor, EventId, Fingerprint, InvalidId, Seq};
 pub use kind::{InvalidKind, Kind};
 pub use log::{Appended, EventLog, LogError, LogErrorKind, Logged};
+pub use outbox::{Outbox, Queued};
 pub use severity::{InvalidSeverity, Severity};
 pub use sink::{Delivery, DeliveryKey, EventSink, Message, Receipt, Retry, SinkError, Stand};
 pub use source::{

@@ -40,6 +40,8 @@ pub struct Delivery {
     pub key: DeliveryKey,
     /// What the service said to the last delivery of the same incident: a message can be edited.
     pub prior: Option<Receipt>,
+    /// What the service said to the parts that an earlier attempt has told: they are not told again.
+    pub so_far: Option<Receipt>,
     /// What to tell.
     pub message: Message,
 }

@@ -28,6 +28,8 @@ pub mod contract;
 pub mod corpus;
 pub mod fixtures;
 pub mod hostile;
+#[cfg(feature = "event-core")]
+pub mod outbox;
 #[cfg(feature = "ports")]
 pub mod ports;
 pub mod services;

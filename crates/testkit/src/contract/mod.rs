@@ -6,6 +6,8 @@
 
 #[cfg(feature = "mcp-protocol")]
 pub mod mcp_protocol;
+#[cfg(feature = "event-core")]
+pub mod outbox;
 #[cfg(feature = "ports")]
 pub mod ports;
 #[cfg(feature = "ports")]
