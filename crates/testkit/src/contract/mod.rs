@@ -13,6 +13,8 @@ pub mod ports;
 #[cfg(feature = "ports")]
 pub mod races;
 #[cfg(feature = "event-core")]
+pub mod sink;
+#[cfg(feature = "event-core")]
 pub mod source;
 #[cfg(feature = "event-core")]
 pub mod stage;

@@ -1,0 +1,21 @@
+//! Everything that tells: one module per channel, and the loop that delivers.
+//!
+//! Every channel is an [`EventSink`](event_core::EventSink): it gives a [`Message`](event_core::Message) the shape of
+//! its service, says what the service made of it, and sorts failures by whether trying again can help.
+//!
+//! *Invariant:* text of others is escaped for the channel that shows it, and alerts nobody by itself. *Invariant:* what
+//! is too long for one message is several, and nothing is left out. *Invariant:* the outputs do not know each other, nor
+//! any store, rule or input. *Invariant:* no secret stands in an error, a log line or `Debug`.
+
+mod error;
+mod escape;
+pub mod gotify;
+mod http;
+mod kit;
+mod split;
+mod template;
+pub mod webhook;
+
+pub use error::InvalidConfig;
+pub use kit::{Kit, MARKER_HEADER};
+pub use template::Wording;

@@ -1,0 +1,8 @@
+//! The outputs against services that keep their documented rules.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
+
+mod fake;
+mod gotify;
+mod messages;
+mod webhook;
