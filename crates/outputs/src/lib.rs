@@ -7,11 +7,13 @@
 //! is too long for one message is several, and nothing is left out. *Invariant:* the outputs do not know each other, nor
 //! any store, rule or input. *Invariant:* no secret stands in an error, a log line or `Debug`.
 
+pub mod discord;
 mod error;
 mod escape;
 pub mod gotify;
 mod http;
 mod kit;
+pub mod ntfy;
 mod split;
 mod template;
 pub mod webhook;

@@ -81,7 +81,7 @@ impl Templates {
                 value.to_string()
             };
             let escape = match state.auto_escape() {
-                AutoEscape::Custom(name) if !value.is_safe() => Escape::of(&name),
+                AutoEscape::Custom(name) if !value.is_safe() => Escape::of(name),
                 _ => None,
             };
             let written = escape.map_or_else(|| text.as_str().into(), |escape| escape.apply(&text));

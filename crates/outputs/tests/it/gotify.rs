@@ -1,14 +1,14 @@
 //! The Gotify output against a server that keeps the rules of Gotify's API.
 
 use event_core::{Delivery, EventSink as _};
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use outputs::gotify::{Config, Gotify};
 use serde_json::{Value, json};
 use testkit::contract::sink::{Traits, sink};
 
 use crate::{
     fake::{Call, Fake, Reply, Rules, kit, moods},
-    messages::{all, delivery, failure, resolved},
+    messages::{all, delivery, failure, golden, resolved},
 };
 
 const APP: &str = "A-token-of-the-application";
@@ -115,85 +115,8 @@ async fn a_wrong_token_is_found_without_telling_anybody() {
 async fn what_is_sent() {
     let fake = Fake::start(Server::default()).await;
     let output = output(&fake, None);
-    let goldens: [Expect; 4] =
-        [expect![[r#"
-            {
-              "title": "backup of 104 failed: <@everyone> *disk*",
-              "message": "no space left on device  \n\\# df & co.: \\[here\\](http://x.example)\n\n- **where:** home/104 db\\_main\n- **began:** 2026-11-22 02:00:00 +01:00\n- **node:** pve1",
-              "priority": 8,
-              "extras": {
-                "client::display": {
-                  "contentType": "text/markdown"
-                },
-                "proxmox-mcp::delivery": {
-                  "key": "34c7de5e2d86b6ea3b3f20defa765f0f",
-                  "instance": "home"
-                },
-                "client::notification": {
-                  "click": {
-                    "url": "https://mcp.example.org/incidents/7f3a9c1e"
-                  }
-                }
-              }
-            }
-        "#]], expect![[r#"
-            {
-              "title": "Update: backup of 104 failed (and 2 more)",
-              "message": "- backup of 104 failed  \n- backup of 105 failed\n\n- **where:** home/104 db\\_main\n- **began:** 2026-11-22 02:00:00 +01:00\n- **reports:** 3 (syslog, webhook)\n- **node:** pve1",
-              "priority": 0,
-              "extras": {
-                "client::display": {
-                  "contentType": "text/markdown"
-                },
-                "proxmox-mcp::delivery": {
-                  "key": "41699902eea109e7400b63e768608963",
-                  "instance": "home"
-                },
-                "client::notification": {
-                  "click": {
-                    "url": "https://mcp.example.org/incidents/7f3a9c1e"
-                  }
-                }
-              }
-            }
-        "#]], expect![[r#"
-            {
-              "title": "Resolved: backup of 104 failed",
-              "message": "- **where:** home/104 db\\_main\n- **began:** 2026-11-22 02:00:00 +01:00\n- **ended:** 2026-11-23 02:03:00 +01:00\n- **node:** pve1",
-              "priority": 0,
-              "extras": {
-                "client::display": {
-                  "contentType": "text/markdown"
-                },
-                "proxmox-mcp::delivery": {
-                  "key": "70ca08df1ecabd90663387c5eaa1f85e",
-                  "instance": "home"
-                },
-                "client::notification": {
-                  "click": {
-                    "url": "https://mcp.example.org/incidents/7f3a9c1e"
-                  }
-                }
-              }
-            }
-        "#]], expect![[r#"
-            {
-              "title": "all is well: 12 backups",
-              "message": "- home: 12 backups finished  \n- vault: garbage collection finished",
-              "priority": 2,
-              "extras": {
-                "client::display": {
-                  "contentType": "text/markdown"
-                },
-                "proxmox-mcp::delivery": {
-                  "key": "cd366723363f66ddb2fa12ebb4a77707",
-                  "instance": "home"
-                }
-              }
-            }
-        "#]]];
-    for ((_, delivery), golden) in all().into_iter().zip(goldens) {
+    for (name, delivery) in all() {
         output.deliver(&delivery).await.unwrap();
-        golden.assert_eq(&format!("{:#}\n", fake.last().json()));
+        golden("gotify", name, &format!("{:#}\n", fake.last().json()));
     }
 }

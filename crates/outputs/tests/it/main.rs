@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
+mod discord;
 mod fake;
 mod gotify;
 mod messages;
+mod ntfy;
 mod webhook;

@@ -74,3 +74,10 @@ pub(crate) fn all() -> [(&'static str, Delivery); 4] {
     [("new", failure()), ("update", update()), ("resolved", resolved()), ("digest", digest())]
         .map(|(name, message)| (name, delivery(message)))
 }
+
+/// Holds what a channel sends for each of them against its golden file.
+pub(crate) fn golden(channel: &str, name: &str, sent: &str) {
+    let path = format!("golden/{channel}-{name}.txt");
+    // Relative paths are looked for beside the file that names them.
+    expect_test::expect_file![path].assert_eq(sent);
+}

@@ -1,7 +1,6 @@
 //! The webhook output against the receiver that the docs show.
 
 use event_core::EventSink as _;
-use expect_test::{Expect, expect};
 use outputs::webhook::{Config, Webhook};
 use ring::hmac;
 use serde_json::Value;
@@ -9,7 +8,7 @@ use testkit::contract::sink::{Traits, sink};
 
 use crate::{
     fake::{Call, Fake, Reply, Rules, kit, moods},
-    messages::all,
+    messages::{all, golden},
 };
 
 const SECRET: &str = "a-secret-of-these-tests";
@@ -84,153 +83,9 @@ async fn it_keeps_the_contract() {
 async fn what_is_sent() {
     let fake = Fake::start(Receiver::default()).await;
     let output = output(&fake);
-    let goldens: [Expect; 4] =
-        [expect![[r#"
-            {
-              "v": 1,
-              "id": "34c7de5e2d86b6ea3b3f20defa765f0f",
-              "instance": "home",
-              "stand": "new",
-              "incident": "7f3a9c1e",
-              "severity": "error",
-              "kind": "backup.failed",
-              "subject": {
-                "cluster": "home",
-                "node": "pve1",
-                "vmid": "104",
-                "guest_name": "db_main"
-              },
-              "title": "backup of 104 failed: <@everyone> *disk*",
-              "text": "no space left on device\n# df & co.: [here](http://x.example)",
-              "fields": [
-                {
-                  "name": "where",
-                  "value": "home/104 db_main"
-                },
-                {
-                  "name": "began",
-                  "value": "2026-11-22 02:00:00 +01:00"
-                },
-                {
-                  "name": "node",
-                  "value": "pve1"
-                }
-              ],
-              "began": "2026-11-22T01:00:00Z",
-              "written": "2026-11-22T01:00:30Z",
-              "link": "https://mcp.example.org/incidents/7f3a9c1e",
-              "silent": false,
-              "route": null,
-              "events": []
-            }
-        "#]], expect![[r#"
-            {
-              "v": 1,
-              "id": "41699902eea109e7400b63e768608963",
-              "instance": "home",
-              "stand": "update",
-              "incident": "7f3a9c1e",
-              "severity": "error",
-              "kind": "backup.failed",
-              "subject": {
-                "cluster": "home",
-                "node": "pve1",
-                "vmid": "104",
-                "guest_name": "db_main"
-              },
-              "title": "Update: backup of 104 failed (and 2 more)",
-              "text": "- backup of 104 failed\n- backup of 105 failed",
-              "fields": [
-                {
-                  "name": "where",
-                  "value": "home/104 db_main"
-                },
-                {
-                  "name": "began",
-                  "value": "2026-11-22 02:00:00 +01:00"
-                },
-                {
-                  "name": "reports",
-                  "value": "3 (syslog, webhook)"
-                },
-                {
-                  "name": "node",
-                  "value": "pve1"
-                }
-              ],
-              "began": "2026-11-22T01:00:00Z",
-              "written": "2026-11-22T01:00:30Z",
-              "link": "https://mcp.example.org/incidents/7f3a9c1e",
-              "silent": true,
-              "route": null,
-              "events": []
-            }
-        "#]], expect![[r#"
-            {
-              "v": 1,
-              "id": "70ca08df1ecabd90663387c5eaa1f85e",
-              "instance": "home",
-              "stand": "resolved",
-              "incident": "7f3a9c1e",
-              "severity": "error",
-              "kind": "backup.failed",
-              "subject": {
-                "cluster": "home",
-                "node": "pve1",
-                "vmid": "104",
-                "guest_name": "db_main"
-              },
-              "title": "Resolved: backup of 104 failed",
-              "text": "",
-              "fields": [
-                {
-                  "name": "where",
-                  "value": "home/104 db_main"
-                },
-                {
-                  "name": "began",
-                  "value": "2026-11-22 02:00:00 +01:00"
-                },
-                {
-                  "name": "ended",
-                  "value": "2026-11-23 02:03:00 +01:00"
-                },
-                {
-                  "name": "node",
-                  "value": "pve1"
-                }
-              ],
-              "began": "2026-11-22T01:00:00Z",
-              "written": "2026-11-22T01:00:30Z",
-              "link": "https://mcp.example.org/incidents/7f3a9c1e",
-              "silent": true,
-              "route": null,
-              "events": []
-            }
-        "#]], expect![[r#"
-            {
-              "v": 1,
-              "id": "cd366723363f66ddb2fa12ebb4a77707",
-              "instance": "home",
-              "stand": "digest",
-              "incident": "7f3a9c1e",
-              "severity": "info",
-              "kind": "other.digest",
-              "subject": {},
-              "title": "all is well: 12 backups",
-              "text": "- home: 12 backups finished\n- vault: garbage collection finished",
-              "fields": [],
-              "began": "2026-11-22T01:00:00Z",
-              "written": "2026-11-22T01:00:30Z",
-              "link": null,
-              "silent": false,
-              "route": null,
-              "events": []
-            }
-        "#]]];
-    for ((_, delivery), golden) in all().into_iter().zip(goldens) {
+    for (name, delivery) in all() {
         output.deliver(&delivery).await.unwrap();
-        golden.assert_eq(&format!("{:#}\n", fake.last().json()));
+        golden("webhook", name, &format!("{:#}\n", fake.last().json()));
     }
     assert_eq!(fake.last().header("x-proxmox-mcp"), "home");
 }

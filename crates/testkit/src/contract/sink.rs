@@ -1,6 +1,6 @@
 //! The contract of whatever tells: once where the service can know, whole, and honest about failures.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, fmt::Write as _, time::Duration};
 
 use async_trait::async_trait;
 use event_core::{
@@ -75,7 +75,8 @@ fn chain(error: &SinkError) -> String {
     let mut text = format!("{error} | {error:?}");
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(&format!(" | {error} | {error:?}"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, " | {error} | {error:?}");
         source = error.source();
     }
     text
@@ -131,7 +132,10 @@ pub async fn sink(sink: &dyn EventSink, service: &dyn Service) {
 /// However long a message is, all of it is told.
 async fn long(sink: &dyn EventSink, service: &dyn Service) {
     let mut long = message(Stand::New, "a long story");
-    long.text = (0..2000).map(|n| format!("word{n} ")).collect();
+    long.text.clear();
+    for n in 0..2000 {
+        let _ = write!(long.text, "word{n} ");
+    }
     for n in 0..40 {
         long.fields.push((format!("name{n}"), format!("value{n} {}", "v".repeat(n * 40))));
     }
