@@ -51,8 +51,9 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryKey(String);
 
-/// What to tell, before a channel gives it its shape.
-#[derive(Clone, Debug)]
+/// What to tell, before a channel gives it its shape. [`crate::wire::message`] is the form in which
+/// an outbox keeps it.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
     /// Where the incident stands.

@@ -2,7 +2,11 @@
 //!
 //! One JSON object with `"v": 1`. A field that is added later is optional and does not change `v`;
 //! readers pass over fields that they do not know, and refuse a `v` that they do not know.
-//! [`schema`] describes it, and a golden file holds it still.
+//! [`schema`] describes it, and a golden file holds it still. [`message`] is the form of what is told.
+//!
+//! *Invariant:* reading what was written gives the same event, whatever texts are in it.
+
+pub mod message;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,7 +131,6 @@ pub fn from_json(value: Value) -> Result<Event, WireError> {
 }
 
 fn form(event: &Event) -> WireEvent {
-    let subject = &event.subject;
     WireEvent {
         v: VERSION,
         id: event.id.to_string(),
@@ -137,19 +140,7 @@ fn form(event: &Event) -> WireEvent {
         source: WireSource { id: event.source.id.to_string(), kind: event.source.kind.to_string() },
         kind: event.kind.to_string(),
         severity: event.severity.to_string(),
-        subject: WireSubject {
-            cluster: subject.cluster.as_ref().map(ToString::to_string),
-            node: subject.node.as_ref().map(ToString::to_string),
-            guest_kind: subject.guest_kind.map(|kind| kind.to_string()),
-            vmid: subject.vmid.map(estate::VmId::get),
-            guest_name: subject.guest_name.clone(),
-            storage: subject.storage.as_ref().map(ToString::to_string),
-            datastore: subject.datastore.as_ref().map(ToString::to_string),
-            namespace: subject.namespace.clone(),
-            upid: subject.upid.as_ref().map(ToString::to_string),
-            job: subject.job.clone(),
-            user: subject.user.clone(),
-        },
+        subject: WireSubject::of(&event.subject),
         title: event.title.clone(),
         message: event.message.clone(),
         labels: event.labels.clone(),
@@ -163,7 +154,6 @@ fn read(wire: WireEvent) -> Result<Event, WireError> {
     if wire.v != VERSION {
         return Err(WireError::Version(wire.v));
     }
-    let subject = wire.subject;
     let keys: Result<BTreeSet<_>, WireError> =
         wire.correlation.iter().map(|key| parse("correlation", key)).collect();
     Ok(Event {
@@ -174,21 +164,7 @@ fn read(wire: WireEvent) -> Result<Event, WireError> {
         source: Source { id: parse("source.id", &wire.source.id)?, kind: wire.source.kind.into() },
         kind: parse("kind", &wire.kind)?,
         severity: parse("severity", &wire.severity)?,
-        subject: Subject {
-            cluster: optional("subject.cluster", subject.cluster.as_deref())?,
-            node: optional("subject.node", subject.node.as_deref())?,
-            guest_kind: optional("subject.guest_kind", subject.guest_kind.as_deref())?,
-            vmid: subject.vmid.map(estate::VmId::try_new).transpose().map_err(|error| {
-                WireError::Field { field: "subject.vmid", reason: error.to_string() }
-            })?,
-            guest_name: subject.guest_name,
-            storage: optional("subject.storage", subject.storage.as_deref())?,
-            datastore: optional("subject.datastore", subject.datastore.as_deref())?,
-            namespace: subject.namespace,
-            upid: optional("subject.upid", subject.upid.as_deref())?,
-            job: subject.job,
-            user: subject.user,
-        },
+        subject: wire.subject.read()?,
         title: wire.title,
         message: wire.message,
         labels: wire.labels,
@@ -215,7 +191,43 @@ where
     text.map(|text| parse(field, text)).transpose()
 }
 
+// === impl WireSubject ===
+
 impl WireSubject {
+    fn of(subject: &Subject) -> Self {
+        Self {
+            cluster: subject.cluster.as_ref().map(ToString::to_string),
+            node: subject.node.as_ref().map(ToString::to_string),
+            guest_kind: subject.guest_kind.map(|kind| kind.to_string()),
+            vmid: subject.vmid.map(estate::VmId::get),
+            guest_name: subject.guest_name.clone(),
+            storage: subject.storage.as_ref().map(ToString::to_string),
+            datastore: subject.datastore.as_ref().map(ToString::to_string),
+            namespace: subject.namespace.clone(),
+            upid: subject.upid.as_ref().map(ToString::to_string),
+            job: subject.job.clone(),
+            user: subject.user.clone(),
+        }
+    }
+
+    fn read(self) -> Result<Subject, WireError> {
+        Ok(Subject {
+            cluster: optional("subject.cluster", self.cluster.as_deref())?,
+            node: optional("subject.node", self.node.as_deref())?,
+            guest_kind: optional("subject.guest_kind", self.guest_kind.as_deref())?,
+            vmid: self.vmid.map(estate::VmId::try_new).transpose().map_err(|error| {
+                WireError::Field { field: "subject.vmid", reason: error.to_string() }
+            })?,
+            guest_name: self.guest_name,
+            storage: optional("subject.storage", self.storage.as_deref())?,
+            datastore: optional("subject.datastore", self.datastore.as_deref())?,
+            namespace: self.namespace,
+            upid: optional("subject.upid", self.upid.as_deref())?,
+            job: self.job,
+            user: self.user,
+        })
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

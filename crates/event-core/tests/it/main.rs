@@ -2,4 +2,5 @@
 //! is kept.
 
 mod dispatch;
+mod message;
 mod wire;
