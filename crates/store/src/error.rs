@@ -52,6 +52,11 @@ impl Error {
         Self { kind, message: message.into(), source: None }
     }
 
+    /// What it says, and what it comes from.
+    pub(crate) fn into_parts(self) -> (String, Option<sqlx::Error>) {
+        (self.message, self.source)
+    }
+
     /// Wraps the engine's error; `operation` reads after "failed to".
     pub(crate) fn engine(operation: impl Into<String>, source: sqlx::Error) -> Self {
         let code = source.as_database_error().and_then(DatabaseError::code);

@@ -1,4 +1,11 @@
 //! In memory, for tests and for programs that keep nothing.
+//!
+//! For details, see: the traits, whose contracts it is held to as the other engines are.
+//!
+//! *Invariant:* each change is one critical section, so nobody sees half of it.
+
+mod events;
+mod outbox;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +23,13 @@ use crate::{Error, ErrorKind, JobId};
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    events: Mutex<events::EventState>,
+}
+
+impl crate::Schema for MemoryStore {
+    fn migrated(&self) -> Option<&crate::Migrated> {
+        None
+    }
 }
 
 #[derive(Debug, Default)]

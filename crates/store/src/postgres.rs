@@ -1,4 +1,10 @@
 //! PostgreSQL: for fleets, and for several programs on one store.
+//!
+//! For details, see: `docs/adr/0004`.
+//!
+//! *Invariant:* what has returned is on disk, whatever the server's own setting is.
+
+mod events;
 
 use std::time::Duration;
 
@@ -7,6 +13,7 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::schema;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
+use crate::upgrade::{self, Migrated};
 use crate::url::PostgresTarget;
 
 /// Marks our migrations among advisory locks; any number that nobody else uses.
@@ -20,6 +27,7 @@ const MAX_CONNECTIONS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    migrated: Option<Migrated>,
 }
 
 // === impl PostgresStore ===
@@ -44,13 +52,13 @@ impl PostgresStore {
             Ok(connected) => connected.map_err(failed)?,
             Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
         };
-        migrate(&mut connection, target).await?;
+        let migrated = migrate(&mut connection, target).await?;
         connection.close().await.map_err(failed)?;
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, migrated })
     }
 
     /// A transaction in which nobody else appends. Writers queue here, readers do not: chains do not
@@ -74,7 +82,10 @@ impl PostgresStore {
     }
 }
 
-async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Result<(), Error> {
+async fn migrate(
+    connection: &mut PgConnection,
+    target: &PostgresTarget,
+) -> Result<Option<Migrated>, Error> {
     let failed = |error| Error::engine(format!("migrate the store at {target}"), error);
     let known = schema::known(schema::POSTGRES);
     let mut transaction = connection.begin().await.map_err(failed)?;
@@ -102,8 +113,16 @@ async fn migrate(connection: &mut PgConnection, target: &PostgresTarget) -> Resu
             .await
             .map_err(failed)?;
     }
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(failed)?;
+    let changed = version > 0 && version < known;
+    Ok(changed.then(|| Migrated::without_copy(version, known, &target.to_string())))
 }
 
 impl_jobs_and_rows!(PostgresStore);
 impl_audit!(PostgresStore);
+
+impl upgrade::Schema for PostgresStore {
+    fn migrated(&self) -> Option<&Migrated> {
+        self.migrated.as_ref()
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) const SQLITE: &[&str] = &[
     include_str!("migrations/sqlite_0002.sql"),
     include_str!("migrations/sqlite_0003.sql"),
     include_str!("migrations/sqlite_0004.sql"),
+    include_str!("migrations/sqlite_0005.sql"),
 ];
 
 pub(crate) const POSTGRES: &[&str] = &[
@@ -15,6 +16,7 @@ pub(crate) const POSTGRES: &[&str] = &[
     include_str!("migrations/postgres_0002.sql"),
     include_str!("migrations/postgres_0003.sql"),
     include_str!("migrations/postgres_0004.sql"),
+    include_str!("migrations/postgres_0005.sql"),
 ];
 
 /// The newest version that this program knows.

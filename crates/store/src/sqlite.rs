@@ -1,4 +1,12 @@
 //! SQLite: one file, write-ahead log, every commit synced to disk.
+//!
+//! For details, see: `docs/adr/0003`, which builds on that sync, and [`crate::upgrade`] for the copy
+//! that is made before a file is migrated.
+//!
+//! *Invariant:* what has returned is on disk: a connection that does not sync is refused.
+//! *Invariant:* a connection that is in an unknown state, as after a full disk, is not used again.
+
+mod events;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -7,20 +15,30 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use crate::schema;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
+use crate::upgrade::{self, Migrated};
+use crate::{ErrorKind, schema};
 
 /// How long a writer waits for a writer in another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many reads at once do not wait for writers.
+const READERS: u32 = 2;
+/// How long a reader that has nothing to do is kept.
+const READER_IDLE: Duration = Duration::from_secs(60);
+/// What `PRAGMA synchronous` calls `FULL`: the write-ahead log is synced with every commit.
+const SYNC_FULL: i64 = 2;
 
 /// A store in one SQLite file, which several processes may share.
 ///
-/// One connection: SQLite lets one writer in at a time anyway, and the reads here are short.
+/// One connection that writes: SQLite lets one writer in at a time anyway. What is read of events
+/// may be long, and has connections of its own.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     pool: SqlitePool,
+    readers: SqlitePool,
+    migrated: Option<Migrated>,
 }
 
 // === impl SqliteStore ===
@@ -41,20 +59,27 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = connect(options)
+        let pool = connect(options.clone())
             .await
             .map_err(|error| Error::engine(format!("open the store at {place}"), error))?;
-        let store = Self { pool };
-        store.migrate(&place).await?;
+        check_sync(&pool, &place).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .idle_timeout(READER_IDLE)
+            .connect_lazy_with(options.pragma("query_only", "ON"));
+        let mut store = Self { pool, readers, migrated: None };
+        store.migrated = store.migrate(path, &place).await?;
         Ok(store)
     }
 
-    async fn migrate(&self, place: &str) -> Result<(), Error> {
+    /// What is missing is done in one transaction, and the file as it was is copied before.
+    async fn migrate(&self, path: &Path, place: &str) -> Result<Option<Migrated>, Error> {
         let failed = |error| Error::engine(format!("migrate the store at {place}"), error);
         let known = schema::known(schema::SQLITE);
         // Looked at without a lock first: nearly always there is nothing to do.
         if self.schema_version().await.map_err(failed)? == known {
-            return Ok(());
+            return Ok(None);
         }
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version")
@@ -63,13 +88,23 @@ impl SqliteStore {
             .map_err(failed)?;
         let missing = schema::missing(schema::SQLITE, version)
             .ok_or_else(|| Error::newer_schema(place, version, known))?;
+        if missing.is_empty() {
+            // Another program was faster.
+            return Ok(None);
+        }
+        // Nobody else writes now, and a reader sees the file as it was.
+        let copy = match version {
+            0 => None,
+            _ => Some(upgrade::copy(&self.readers, path, version).await?),
+        };
         for (number, migration) in (version + 1..).zip(missing) {
             sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
             // A pragma takes no parameter; the number is ours.
             let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {number}"));
             sqlx::raw_sql(mark).execute(&mut *transaction).await.map_err(failed)?;
         }
-        transaction.commit().await.map_err(failed)
+        transaction.commit().await.map_err(failed)?;
+        Ok(copy.map(|copy| Migrated::with_copy(version, known, path, copy)))
     }
 
     async fn schema_version(&self) -> Result<i64, sqlx::Error> {
@@ -82,6 +117,16 @@ impl SqliteStore {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
+    /// A transaction that may write: the lock is taken before anything is read.
+    async fn begin_write(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// What only reads, and need not wait for who writes.
+    fn reads(&self) -> &SqlitePool {
+        &self.readers
+    }
+
     /// A transaction in which nobody else begins an action: the write lock is taken before they are counted.
     async fn begin_counting(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
         self.pool.begin_with("BEGIN IMMEDIATE").await
@@ -91,13 +136,20 @@ impl SqliteStore {
 impl_jobs_and_rows!(SqliteStore);
 impl_audit!(SqliteStore);
 
+impl upgrade::Schema for SqliteStore {
+    fn migrated(&self) -> Option<&Migrated> {
+        self.migrated.as_ref()
+    }
+}
+
 /// Connects, waiting out another process that is making the same file at this moment.
 async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let pool_options = SqlitePoolOptions::new()
         .max_connections(1)
         .test_before_acquire(false)
         .idle_timeout(None)
-        .max_lifetime(None);
+        .max_lifetime(None)
+        .after_release(|connection, _| Box::pin(is_whole(connection)));
     let mut pause = Duration::from_millis(5);
     loop {
         match pool_options.clone().connect_with(options.clone()).await {
@@ -112,6 +164,38 @@ async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
     }
 }
 
+/// Whether a connection can be used again. Where the disk was full, SQLite has ended the transaction
+/// by itself and the driver still counts it: nothing could ever begin on it.
+async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // A rollback may still be on its way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
+}
+
+/// Refuses a file that commits to nothing: some file systems cannot do write-ahead logging.
+async fn check_sync(pool: &SqlitePool, place: &str) -> Result<(), Error> {
+    let failed = |error| Error::engine(format!("open the store at {place}"), error);
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let sync: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if sync < SYNC_FULL || journal != "wal" {
+        let message = format!(
+            "open the store at {place}: its commits would not be synced to disk (synchronous is \
+             {sync}, journal is {journal}); put it on a local file system"
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message));
+    }
+    Ok(())
+}
+
 fn is_busy(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     // The low byte is the primary code: SQLITE_BUSY is 5.
@@ -119,7 +203,7 @@ fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 /// Makes the file 0600 in a folder of 0700 unless they are there.
-fn create_private(path: &Path) -> std::io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
     let parent = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
@@ -131,21 +215,4 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What an intent or an audit record relies on: a commit that has returned is on the disk. 2 is
-    /// FULL: in this mode the write-ahead log is synced with every commit.
-    #[tokio::test]
-    async fn every_commit_is_synced() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&folder.path().join("store.db")).await.unwrap();
-        let pragma = async |name: &'static str| -> i64 {
-            sqlx::query_scalar(name).fetch_one(&store.pool).await.unwrap()
-        };
-        assert_eq!(pragma("PRAGMA synchronous").await, 2);
-        let journal: String =
-            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&store.pool).await.unwrap();
-        assert_eq!(journal, "wal");
-    }
-}
+mod tests;

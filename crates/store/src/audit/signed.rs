@@ -119,7 +119,7 @@ impl SignedLog {
     /// When the record itself cannot be written.
     pub async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
         let store = self.store.get().await?;
-        let record = store.append(record).await?;
+        let record = crate::AuditLog::append(&*store, record).await?;
         if let Some(lazy) = &self.signer {
             let (lazy, signed) = (Arc::clone(lazy), record.clone());
             let sign = move || lazy.get().map(|signer| signer.sign(&signed));

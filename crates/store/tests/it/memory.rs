@@ -10,6 +10,15 @@ async fn contracts() {
 }
 
 #[tokio::test]
+async fn events() {
+    contract::event_log::event_log(&MemoryStore::new()).await;
+    contract::events::search(&MemoryStore::new()).await;
+    contract::events::steps(&MemoryStore::new()).await;
+    contract::events::forgets(&MemoryStore::new()).await;
+    contract::outbox_store::outbox(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
 async fn the_protocols_jobs() {
     let in_memory = LazyStore::new("memory:".parse().unwrap());
     contract::mcp_protocol::jobs(&ProtocolJobs::new(in_memory)).await;

@@ -30,6 +30,10 @@ impl Schema {
         open(&self.url()).await.unwrap()
     }
 
+    async fn log(&self) -> Arc<dyn event_core::EventLog> {
+        self.open().await
+    }
+
     async fn execute(&self, statement: String) {
         let mut connection = PgConnection::connect(&self.server).await.unwrap();
         connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
@@ -51,6 +55,27 @@ async fn contracts() {
     let jobs = ProtocolJobs::new(LazyStore::new(schema.url()));
     contract::mcp_protocol::jobs(&jobs).await;
     drop(jobs);
+    schema.drop_it().await;
+}
+
+#[tokio::test]
+async fn events() {
+    let Some(first) = Schema::create().await else { return };
+    contract::event_log::event_log(&*first.open().await).await;
+    first.drop_it().await;
+    let suites: [fn(Arc<dyn Store>) -> futures::future::BoxFuture<'static, ()>; 4] = [
+        |store| Box::pin(async move { contract::events::search(&*store).await }),
+        |store| Box::pin(async move { contract::events::steps(&*store).await }),
+        |store| Box::pin(async move { contract::events::forgets(&*store).await }),
+        |store| Box::pin(async move { contract::outbox_store::outbox(&*store).await }),
+    ];
+    for suite in suites {
+        let schema = Schema::create().await.unwrap();
+        suite(schema.open().await).await;
+        schema.drop_it().await;
+    }
+    let schema = Schema::create().await.unwrap();
+    contract::event_log::durable(async || schema.log().await).await;
     schema.drop_it().await;
 }
 

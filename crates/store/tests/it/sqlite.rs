@@ -19,6 +19,10 @@ async fn open_at(path: &Path) -> Arc<dyn Store> {
     open(&url).await.unwrap()
 }
 
+async fn log_at(path: &Path) -> Arc<dyn event_core::EventLog> {
+    open_at(path).await
+}
+
 async fn raw(path: &Path) -> SqlitePool {
     SqlitePool::connect_with(SqliteConnectOptions::new().filename(path).create_if_missing(true))
         .await
@@ -34,6 +38,19 @@ async fn contracts() {
     let url = format!("sqlite://{}", folder.path().join("protocol.db").display());
     let jobs = ProtocolJobs::new(LazyStore::new(url.parse().unwrap()));
     contract::mcp_protocol::jobs(&jobs).await;
+}
+
+#[tokio::test]
+async fn events() {
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = async |name: &str| open_at(&folder.path().join(name)).await;
+    contract::event_log::event_log(&*fresh("log.db").await).await;
+    contract::events::search(&*fresh("search.db").await).await;
+    contract::events::steps(&*fresh("steps.db").await).await;
+    contract::events::forgets(&*fresh("forgets.db").await).await;
+    contract::outbox_store::outbox(&*fresh("outbox.db").await).await;
+    let path = folder.path().join("durable.db");
+    contract::event_log::durable(async || log_at(&path).await).await;
 }
 
 #[tokio::test]
@@ -114,7 +131,7 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
     raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
     let error = SqliteStore::open(&newer).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
-    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 4"));
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 5"));
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();

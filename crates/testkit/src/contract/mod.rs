@@ -4,10 +4,16 @@
 //! broken. The feature of the same name brings it in, so that other crates' tests do not build
 //! the crate that the trait stands in.
 
+#[cfg(feature = "event-core")]
+pub mod event_log;
+#[cfg(all(feature = "event-core", feature = "store"))]
+pub mod events;
 #[cfg(feature = "mcp-protocol")]
 pub mod mcp_protocol;
 #[cfg(feature = "event-core")]
 pub mod outbox;
+#[cfg(all(feature = "event-core", feature = "store"))]
+pub mod outbox_store;
 #[cfg(feature = "ports")]
 pub mod ports;
 #[cfg(feature = "ports")]

@@ -184,8 +184,9 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     assert_eq!(there.job(job.id, &owner).await.expect("read"), Some(job.clone()));
 
     // Two programs on one store: one chain has no fork.
-    let appends =
-        (1..=40).map(|number| handles[usize::from(number % 4 == 0)].append(entry(number.into())));
+    let appends = (1..=40).map(|number| {
+        AuditLog::append(&*handles[usize::from(number % 4 == 0)], entry(number.into()))
+    });
     assert!(join_all(appends.collect::<Vec<_>>()).await.iter().all(Result::is_ok));
 
     drop(handles);

@@ -1,0 +1,110 @@
+//! What SQLite does with events in its own way: many rows at once, and words in an FTS5 table.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use sqlx::Sqlite;
+
+use super::SqliteStore;
+use crate::sql_events::{impl_events, names::*};
+use crate::sql_outbox::{impl_outbox, names::*};
+use crate::sql_pipeline::{impl_pipeline, names::*};
+
+/// How many rows one statement adds; what is left over takes the smaller ones.
+const ROWS: [usize; 4] = [64, 16, 4, 1];
+const COLUMNS: usize = 18;
+
+static INSERTS: LazyLock<[String; 4]> = LazyLock::new(|| ROWS.map(insert));
+
+fn insert(rows: usize) -> String {
+    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+    format!(
+        "INSERT INTO events (seq, id, source_id, source_kind, source_key, time_us, received_us, \
+         kind, severity, cluster, node, vmid, storage, datastore, job, upid, fingerprint, doc) \
+         VALUES {}",
+        vec![row; rows].join(", ")
+    )
+}
+
+/// Finds each of a list of pairs, which comes as JSON.
+const KNOWN: &str = "SELECT e.source_id, e.source_key, e.seq FROM json_each($1) AS k \
+     CROSS JOIN events AS e ON e.source_id = k.value ->> 0 AND e.source_key = k.value ->> 1";
+
+const INSERT_WORDS: &str = "INSERT INTO events_text (rowid, words) VALUES ($1, $2)";
+
+impl SqliteStore {
+    const FORGET_WORDS: &'static str = "DELETE FROM events_text WHERE rowid BETWEEN $1 AND $2 \
+         AND rowid NOT IN (SELECT seq FROM events WHERE seq BETWEEN $1 AND $2)";
+
+    /// The places of those of these that were told before.
+    async fn known_events(
+        transaction: &mut Transaction<'_, Sqlite>,
+        events: &[EventRow],
+    ) -> Result<HashMap<KeptKey, i64>, sqlx::Error> {
+        let keys: Vec<[&str; 2]> =
+            events.iter().map(|row| [row.source_id.as_str(), row.source_key.as_str()]).collect();
+        let known: Vec<(String, String, i64)> = sqlx::query_as(KNOWN)
+            .bind(serde_json::json!(keys).to_string())
+            .fetch_all(&mut **transaction)
+            .await?;
+        Ok(known.into_iter().map(|(source, key, seq)| ((source, key), seq)).collect())
+    }
+
+    async fn insert_events(
+        transaction: &mut Transaction<'_, Sqlite>,
+        events: Vec<EventRow>,
+    ) -> Result<(), sqlx::Error> {
+        let mut left = events.len();
+        let mut events = events.into_iter();
+        for (rows, insert) in ROWS.into_iter().zip(INSERTS.iter()) {
+            while left >= rows {
+                let mut query = sqlx::query(insert.as_str());
+                for row in events.by_ref().take(rows) {
+                    query = query
+                        .bind(row.seq)
+                        .bind(row.id)
+                        .bind(row.source_id)
+                        .bind(row.source_kind)
+                        .bind(row.source_key)
+                        .bind(row.time_us)
+                        .bind(row.received_us)
+                        .bind(row.kind)
+                        .bind(row.severity)
+                        .bind(row.cluster)
+                        .bind(row.node)
+                        .bind(row.vmid)
+                        .bind(row.storage)
+                        .bind(row.datastore)
+                        .bind(row.job)
+                        .bind(row.upid)
+                        .bind(row.fingerprint)
+                        .bind(row.doc);
+                }
+                query.execute(&mut **transaction).await?;
+                left -= rows;
+            }
+        }
+        Ok(())
+    }
+
+    async fn insert_words(
+        transaction: &mut Transaction<'_, Sqlite>,
+        words: Vec<(i64, String)>,
+    ) -> Result<(), sqlx::Error> {
+        for (seq, words) in words {
+            sqlx::query(INSERT_WORDS).bind(seq).bind(words).execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
+
+    /// Each word stands in quotes, so nothing of the query's language is in it.
+    fn push_words(query: &mut QueryBuilder<Sqlite>, words: &[String]) {
+        let all: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
+        query.push(" AND seq IN (SELECT rowid FROM events_text WHERE events_text MATCH ");
+        query.push_bind(all.join(" AND ")).push(")");
+    }
+}
+
+impl_events!(SqliteStore, Sqlite);
+impl_pipeline!(SqliteStore, Sqlite);
+impl_outbox!(SqliteStore, Sqlite);
