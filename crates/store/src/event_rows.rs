@@ -306,7 +306,7 @@ pub(crate) type OutboxRow = (
 );
 
 /// The row of a delivery that nobody has tried.
-pub(crate) fn outbox_row(new: NewDelivery) -> OutboxRow {
+pub(crate) fn outbox_row(new: &NewDelivery) -> OutboxRow {
     (
         new.key.as_str().to_owned(),
         new.output.to_string(),

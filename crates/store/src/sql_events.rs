@@ -287,17 +287,3 @@ macro_rules! impl_events {
 }
 
 pub(crate) use impl_events;
-
-/// What the macro's body names, so that an engine's file imports one thing.
-pub(crate) mod names {
-    pub(crate) use event_core::{
-        Appended, ComponentId, Cursor, Event, EventId, LogError, Logged, Seq,
-    };
-    pub(crate) use jiff::Timestamp;
-    pub(crate) use sqlx::{QueryBuilder, Transaction};
-
-    pub(crate) use crate::event_rows::{self as rows, EventRow, KeptKey};
-    pub(crate) use crate::events::{self, EventCursor, EventFilter, EventPage, Forgotten, INDEXER};
-    pub(crate) use crate::rows::storable;
-    pub(crate) use crate::{Error, event_statements as statements};
-}

@@ -217,11 +217,3 @@ macro_rules! impl_outbox {
 }
 
 pub(crate) use impl_outbox;
-
-/// What the macro's body names beside [`crate::sql_events::names`].
-pub(crate) mod names {
-    pub(crate) use event_core::{DeliveryKey, Receipt};
-
-    pub(crate) use crate::outbox::{self, Dead, DeliveryState, OutputCount, Queued, Told};
-    pub(crate) use crate::records::read_time;
-}

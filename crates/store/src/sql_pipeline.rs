@@ -152,7 +152,7 @@ macro_rules! impl_pipeline {
                     Self::merge(transaction, merge).await?;
                 }
                 let mut new = 0;
-                for delivery in step.deliveries {
+                for delivery in &step.deliveries {
                     let row = rows::outbox_row(delivery);
                     let done = sqlx::query(statements::INSERT_DELIVERY)
                         .bind(row.0)
@@ -260,10 +260,3 @@ macro_rules! impl_pipeline {
 }
 
 pub(crate) use impl_pipeline;
-
-/// What the macro's body names beside [`crate::sql_events::names`].
-pub(crate) mod names {
-    pub(crate) use crate::incidents::{self, CANDIDATES, Incident, IncidentFilter};
-    pub(crate) use crate::pipeline::{Entry, Mark, Merge, Silence, SilenceChange, Step, Stepped};
-    pub(crate) use crate::rows::to_i64;
-}

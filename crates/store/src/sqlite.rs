@@ -26,7 +26,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many reads at once do not wait for writers.
 const READERS: u32 = 2;
 /// How long a reader that has nothing to do is kept.
-const READER_IDLE: Duration = Duration::from_secs(60);
+const READER_IDLE: Duration = Duration::from_mins(1);
 /// What `PRAGMA synchronous` calls `FULL`: the write-ahead log is synced with every commit.
 const SYNC_FULL: i64 = 2;
 

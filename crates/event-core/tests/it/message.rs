@@ -30,7 +30,7 @@ fn full() -> Message {
         time(1_795_370_870),
     );
     full.subject = subject;
-    full.text = "no space\nleft".to_owned();
+    full.text.push_str("no space\nleft");
     full.fields = vec![("Node".to_owned(), "alder".to_owned())];
     full.began = time(1_795_370_864);
     full.link = Some("https://mcp.example/i/1a2b3c4d".to_owned());

@@ -2,12 +2,24 @@
 
 use std::collections::HashMap;
 
-use sqlx::Postgres;
+use event_core::{
+    Appended, ComponentId, Cursor, DeliveryKey, Event, EventId, LogError, Logged, Receipt, Seq,
+};
+use jiff::Timestamp;
+use sqlx::{Postgres, QueryBuilder, Transaction};
 
 use super::PostgresStore;
-use crate::sql_events::{impl_events, names::*};
-use crate::sql_outbox::{impl_outbox, names::*};
-use crate::sql_pipeline::{impl_pipeline, names::*};
+use crate::event_rows::{self as rows, EventRow, KeptKey};
+use crate::events::{self, EventCursor, EventFilter, EventPage, Forgotten, INDEXER};
+use crate::incidents::{self, CANDIDATES, Incident, IncidentFilter};
+use crate::outbox::{self, Dead, DeliveryState, OutputCount, Queued, Told};
+use crate::pipeline::{Entry, Mark, Merge, Silence, SilenceChange, Step, Stepped};
+use crate::records::read_time;
+use crate::rows::{storable, to_i64};
+use crate::sql_events::impl_events;
+use crate::sql_outbox::impl_outbox;
+use crate::sql_pipeline::impl_pipeline;
+use crate::{Error, event_statements as statements};
 
 const INSERT: &str = "INSERT INTO events (seq, id, source_id, source_kind, source_key, time_us, \
      received_us, kind, severity, cluster, node, vmid, storage, datastore, job, upid, \

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
 mod audit;
+mod crash;
 mod memory;
 mod ports;
 mod postgres;
 mod sqlite;
+mod upgrade;
+mod words;

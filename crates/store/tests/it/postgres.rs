@@ -7,13 +7,13 @@ use store::{ErrorKind, LazyStore, ProtocolJobs, Store, StoreUrl, open};
 use testkit::{contract, services};
 
 /// A schema that is dropped when the test has passed.
-struct Schema {
+pub(crate) struct Schema {
     server: String,
     name: String,
 }
 
 impl Schema {
-    async fn create() -> Option<Self> {
+    pub(crate) async fn create() -> Option<Self> {
         let server = services::postgres_url()?;
         let schema = Self { server, name: format!("test_{}", store::JobId::random()) };
         schema.execute(format!("CREATE SCHEMA {}", schema.name)).await;
@@ -26,7 +26,7 @@ impl Schema {
         url.parse().unwrap()
     }
 
-    async fn open(&self) -> Arc<dyn Store> {
+    pub(crate) async fn open(&self) -> Arc<dyn Store> {
         open(&self.url()).await.unwrap()
     }
 
@@ -39,7 +39,7 @@ impl Schema {
         connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
     }
 
-    async fn drop_it(self) {
+    pub(crate) async fn drop_it(self) {
         self.execute(format!("DROP SCHEMA {} CASCADE", self.name)).await;
     }
 }
@@ -58,22 +58,22 @@ async fn contracts() {
     schema.drop_it().await;
 }
 
+/// A suite in a schema of its own.
+async fn held_to(suite: impl AsyncFnOnce(&dyn Store)) {
+    let schema = Schema::create().await.unwrap();
+    suite(&*schema.open().await).await;
+    schema.drop_it().await;
+}
+
 #[tokio::test]
 async fn events() {
     let Some(first) = Schema::create().await else { return };
     contract::event_log::event_log(&*first.open().await).await;
     first.drop_it().await;
-    let suites: [fn(Arc<dyn Store>) -> futures::future::BoxFuture<'static, ()>; 4] = [
-        |store| Box::pin(async move { contract::events::search(&*store).await }),
-        |store| Box::pin(async move { contract::events::steps(&*store).await }),
-        |store| Box::pin(async move { contract::events::forgets(&*store).await }),
-        |store| Box::pin(async move { contract::outbox_store::outbox(&*store).await }),
-    ];
-    for suite in suites {
-        let schema = Schema::create().await.unwrap();
-        suite(schema.open().await).await;
-        schema.drop_it().await;
-    }
+    held_to(contract::events::search).await;
+    held_to(contract::events::steps).await;
+    held_to(contract::events::forgets).await;
+    held_to(contract::outbox_store::outbox).await;
     let schema = Schema::create().await.unwrap();
     contract::event_log::durable(async || schema.log().await).await;
     schema.drop_it().await;

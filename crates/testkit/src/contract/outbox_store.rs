@@ -1,6 +1,7 @@
 //! The contract of the outbox.
 
 use event_core::{DeliveryKey, Receipt};
+use jiff::Timestamp;
 use serde_json::json;
 use store::{Dead, DeliveryState, NewDelivery, Step, Store, Told};
 
@@ -101,7 +102,7 @@ async fn told(store: &dyn Store, made: &[NewDelivery]) {
     assert!(!store.bury(&key("a1"), "late", after(40)).await.expect("bury"));
     let done = store.delivery(&key("a1")).await.expect("read").expect("it is there");
     assert_eq!((done.state, done.receipt), (DeliveryState::Done, Some(whole.clone())));
-    assert_eq!(done.done.map(|it| it.as_microsecond()), Some(after(31).as_microsecond()));
+    assert_eq!(done.done.map(Timestamp::as_microsecond), Some(after(31).as_microsecond()));
     assert_eq!(prior().await, Some(whole));
     assert_eq!(due(store, "ops", 30).await, ["a2", "b1"], "the next of its lane");
     let newer = receipt(&["m9"]);
@@ -145,7 +146,7 @@ async fn dead_letters(store: &dyn Store) {
     let counts = store.output_counts().await.expect("count");
     assert_eq!((counts[1].pending, counts[1].dead), (1, 1));
     assert_eq!(
-        counts[1].oldest.map(|it| it.as_microsecond()),
+        counts[1].oldest.map(Timestamp::as_microsecond),
         Some(after(10).as_microsecond()),
         "since it was made"
     );
