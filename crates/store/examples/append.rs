@@ -1,14 +1,17 @@
-//! How many events a second a store keeps, each batch synced before the next.
+//! How many events a second a store keeps, each batch synced before the next; and how many a second it
+//! then makes findable, and follows with a step for each batch (a report, and for one in a hundred a
+//! delivery).
 //!
 //! `cargo run --release -p store --example append -- <store URL> [batches] [events in each]`; without a
-//! URL a new SQLite file in the folder for temporary files. Prints one line: events, seconds, events a
-//! second, and the slowest and the middle batch in milliseconds.
+//! URL a new SQLite file in the folder for temporary files. Prints one line for each of the three:
+//! events, seconds, events a second, and the slowest and the middle batch in milliseconds.
 
 use std::error::Error;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use event_core::{Event, Kind, Severity, Subject};
-use store::StoreUrl;
+use event_core::{Event, Kind, Logged, Message, Seq, Severity, Stand, Subject};
+use store::{Mark, NewDelivery, Step, StoreUrl};
 
 fn event(number: usize) -> Event {
     let source = "syslog".parse().expect("a name");
@@ -41,22 +44,113 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let made: Vec<Vec<Event>> = (0..batches)
         .map(|batch| (0..most).map(|at| event(first + batch * most + at)).collect())
         .collect();
-    let mut took: Vec<Duration> = Vec::with_capacity(batches);
-    let began = Instant::now();
+    let mut append = Meter::new("kept", most);
     for batch in made {
-        let before = Instant::now();
+        let append = append.begin();
         event_core::EventLog::append(&*store, batch, Vec::new()).await?;
-        took.push(before.elapsed());
+        append.end();
     }
-    let (seconds, events) = (began.elapsed().as_secs_f64(), batches * most);
-    took.sort_unstable();
-    let millis = |took: Option<&Duration>| took.map_or(0.0, |it| it.as_secs_f64() * 1000.0);
-    let rate = events as f64 / seconds;
-    println!(
-        "{events} events in {seconds:.2} s: {rate:.0} a second; a batch of {most} took {:.1} ms in \
-         the middle and {:.1} ms at most",
-        millis(took.get(took.len() / 2)),
-        millis(took.last()),
-    );
+    println!("{append}");
+    let mut index = Meter::new("made findable", most);
+    loop {
+        let index = index.begin();
+        if store.index_events(u32::try_from(most)?).await? == 0 {
+            break;
+        }
+        index.end();
+    }
+    println!("{index}");
+    let mut follow = Meter::new("followed", most);
+    let mut seq = Seq(u64::try_from(first)?);
+    loop {
+        let read = store.after(seq, u32::try_from(most)?).await?;
+        let Some(last) = read.last() else { break };
+        seq = last.seq;
+        let step = step(&read);
+        let follow = follow.begin();
+        store.commit_step(step).await?;
+        follow.end();
+    }
+    println!("{follow}");
     Ok(())
+}
+
+/// What rules could make of it: reports of one incident, and a message now and then.
+fn step(read: &[Logged]) -> Step {
+    let last = &read[read.len() - 1];
+    let told = read.iter().filter(|it| it.seq.0.is_multiple_of(100));
+    let delivery = |it: &Logged| NewDelivery {
+        key: format!("step-{}", it.seq).into(),
+        output: "ops".parse().expect("a name"),
+        incident: Some("0a".to_owned()),
+        lane: "0a".to_owned(),
+        made: it.event.time,
+        due: it.event.time,
+        message: Message::new(
+            Stand::Update,
+            "0a",
+            it.event.kind.clone(),
+            it.event.severity,
+            it.event.title.clone(),
+            it.event.time,
+        ),
+    };
+    Step {
+        reports: read.iter().map(|it| (it.event.id, "0a".to_owned())).collect(),
+        deliveries: told.map(delivery).collect(),
+        mark: Some(Mark { consumer: "rules".to_owned(), seq: last.seq, time: last.event.time }),
+        ..Step::default()
+    }
+}
+
+/// How long batches took.
+struct Meter {
+    what: &'static str,
+    most: usize,
+    took: Vec<Duration>,
+}
+
+/// One batch that is under way.
+struct Batch<'a> {
+    meter: &'a mut Meter,
+    began: Instant,
+}
+
+// === impl Meter ===
+
+impl Meter {
+    fn new(what: &'static str, most: usize) -> Self {
+        Self { what, most, took: Vec::new() }
+    }
+
+    fn begin(&mut self) -> Batch<'_> {
+        Batch { meter: self, began: Instant::now() }
+    }
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, most, took } = self;
+        let mut took = took.clone();
+        took.sort_unstable();
+        let seconds = took.iter().sum::<Duration>().as_secs_f64();
+        let events = took.len() * most;
+        let millis = |took: Option<&Duration>| took.map_or(0.0, |it| it.as_secs_f64() * 1000.0);
+        write!(
+            f,
+            "{events} events {what} in {seconds:.2} s: {:.0} a second; a batch of {most} took \
+             {:.1} ms in the middle and {:.1} ms at most",
+            events as f64 / seconds,
+            millis(took.get(took.len() / 2)),
+            millis(took.last()),
+        )
+    }
+}
+
+// === impl Batch ===
+
+impl Batch<'_> {
+    fn end(self) {
+        self.meter.took.push(self.began.elapsed());
+    }
 }

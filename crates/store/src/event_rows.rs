@@ -8,6 +8,7 @@
 //! character that an engine refuses.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use event_core::{Appended, Event, LogError, LogErrorKind, Logged, Receipt, Seq, Severity, wire};
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,15 @@ pub(crate) fn severity(severity: Severity) -> i64 {
 fn read_severity(number: i64, what: &str) -> Result<Severity, Error> {
     let at = usize::try_from(number).ok();
     at.and_then(|at| Severity::ALL.get(at).copied()).ok_or_else(|| unreadable(what, "severity"))
+}
+
+/// The engine said nothing to a batch: it may have it or not, and knows when it is told again.
+pub(crate) fn no_answer(events: usize, patience: Duration) -> Error {
+    let message = format!(
+        "keep {events} events: the database did not answer within {} s; see whether it can be reached",
+        patience.as_secs()
+    );
+    Error::new(ErrorKind::Unavailable, message)
 }
 
 /// The log's error of ours.

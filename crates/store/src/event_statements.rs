@@ -49,10 +49,6 @@ pub(crate) const NAMED_INCIDENTS: &str = concat!(
      WHERE substr(i.id, 1, length($1)) = $1) ORDER BY id LIMIT $2"
 );
 
-pub(crate) const PUT_REPORT: &str = "INSERT INTO reports (seq, incident) \
-     SELECT e.seq, COALESCE((SELECT i.merged_into FROM incidents i WHERE i.id = $2), $2) \
-     FROM events e WHERE e.id = $1 \
-     ON CONFLICT (seq) DO UPDATE SET incident = excluded.incident";
 pub(crate) const MERGED_INTO: &str = "SELECT merged_into FROM incidents WHERE id = $1";
 pub(crate) const MERGE_INCIDENT: &str = "UPDATE incidents SET merged_into = $2, is_open = 0 \
      WHERE id = $1 OR merged_into = $1";
@@ -89,9 +85,8 @@ macro_rules! deliveries {
 macro_rules! first_of_lane {
     ($rest:literal) => {
         concat!(
-            "o.state = 'pending' AND o.output = $1 AND NOT EXISTS (SELECT 1 FROM outbox b \
-             WHERE b.state = 'pending' AND b.output = o.output AND b.lane = o.lane \
-             AND b.number < o.number) ",
+            "o.number IN (SELECT MIN(b.number) FROM outbox b \
+             WHERE b.state = 'pending' AND b.output = $1 GROUP BY b.lane) ",
             $rest
         )
     };

@@ -21,6 +21,8 @@ const MIGRATION_LOCK: i64 = 0x7072_6f78_6d63_7001;
 /// Marks who counts actions to begin one more.
 const COUNTING_LOCK: i64 = 0x7072_6f78_6d63_7002;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long anybody waits for a connection of the pool, which tries to make one all the while.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_CONNECTIONS: u32 = 5;
 
 /// A store in a PostgreSQL database, in the schema that its search path names first.
@@ -56,7 +58,7 @@ impl PostgresStore {
         connection.close().await.map_err(failed)?;
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(CONNECT_TIMEOUT)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
         Ok(Self { pool, migrated })
     }

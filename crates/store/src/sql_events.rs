@@ -2,7 +2,8 @@
 //!
 //! An engine adds what it does in its own way: `begin_write` begins a transaction that may write,
 //! `reads` is the pool for what only reads, `known_events` finds what was told before,
-//! `insert_events` adds many rows at once, and the words of events are its own table.
+//! `insert_events` adds many rows at once, the words of events are its own table, and `PATIENCE` is how
+//! long an engine that may not answer at all is waited for.
 
 /// The log, and what else there is to do with events.
 macro_rules! impl_events {
@@ -14,7 +15,14 @@ macro_rules! impl_events {
                 events: Vec<Event>,
                 cursors: Vec<(ComponentId, Cursor)>,
             ) -> Result<Vec<Appended>, LogError> {
-                self.append_events(&events, &cursors).await.map_err(rows::log_error)
+                let appending = self.append_events(&events, &cursors);
+                let appended = match Self::PATIENCE {
+                    None => appending.await,
+                    Some(patience) => tokio::time::timeout(patience, appending)
+                        .await
+                        .unwrap_or_else(|_| Err(rows::no_answer(events.len(), patience))),
+                };
+                appended.map_err(rows::log_error)
             }
 
             async fn cursor(&self, source: &ComponentId) -> Result<Option<Cursor>, LogError> {
@@ -82,16 +90,15 @@ macro_rules! impl_events {
 
             async fn index_events(&self, limit: u32) -> Result<u64, Error> {
                 let failed = |error| Error::engine("index the words of events", error);
-                let mut transaction = self.begin_write().await.map_err(failed)?;
-                let mark: Option<(i64, i64)> = sqlx::query_as(statements::MARK)
+                let from: Option<(i64, i64)> = sqlx::query_as(statements::MARK)
                     .bind(INDEXER)
-                    .fetch_optional(&mut *transaction)
+                    .fetch_optional(self.reads())
                     .await
                     .map_err(failed)?;
                 let events: Vec<(i64, String)> = sqlx::query_as(statements::EVENTS_AFTER)
-                    .bind(mark.map_or(0, |(seq, _)| seq))
+                    .bind(from.map_or(0, |(seq, _)| seq))
                     .bind(i64::from(limit))
-                    .fetch_all(&mut *transaction)
+                    .fetch_all(self.reads())
                     .await
                     .map_err(failed)?;
                 let Some((last, _)) = events.last() else { return Ok(0) };
@@ -99,16 +106,27 @@ macro_rules! impl_events {
                 let words: Vec<(i64, String)> =
                     events.into_iter().map(|(seq, doc)| (seq, rows::words_of(&doc))).collect();
                 let count = words.len() as u64;
-                Self::insert_words(&mut transaction, words).await.map_err(failed)?;
-                let time: i64 = sqlx::query_scalar(statements::EVENT_TIMES)
-                    .bind(last)
-                    .fetch_one(&mut *transaction)
+
+                let mut transaction = self.begin_write().await.map_err(failed)?;
+                let mark: Option<(i64, i64)> = sqlx::query_as(statements::MARK)
+                    .bind(INDEXER)
+                    .fetch_optional(&mut *transaction)
                     .await
                     .map_err(failed)?;
+                // Another one was faster, and has indexed something at least.
+                if mark != from {
+                    return Ok(1);
+                }
+                let time: Option<i64> = sqlx::query_scalar(statements::EVENT_TIMES)
+                    .bind(last)
+                    .fetch_optional(&mut *transaction)
+                    .await
+                    .map_err(failed)?;
+                Self::insert_words(&mut transaction, words).await.map_err(failed)?;
                 sqlx::query(statements::SET_MARK)
                     .bind(INDEXER)
                     .bind(last)
-                    .bind(time)
+                    .bind(time.or(from.map(|(_, time)| time)).unwrap_or_default())
                     .execute(&mut *transaction)
                     .await
                     .map_err(failed)?;
@@ -134,8 +152,10 @@ macro_rules! impl_events {
             ) -> Result<Vec<Appended>, Error> {
                 let count = events.len();
                 let failed = |error| Error::engine(format!("keep {count} events"), error);
+                // Written out before the transaction, in which everybody else waits.
+                let rows: Vec<EventRow> = events.iter().map(EventRow::of).collect();
                 let mut transaction = self.begin_write().await.map_err(failed)?;
-                let appended = Self::keep_in(&mut transaction, events).await?;
+                let appended = Self::keep_in(&mut transaction, rows).await?;
                 for (source, cursor) in cursors {
                     sqlx::query(statements::SET_CURSOR)
                         .bind(source.as_str())
@@ -151,14 +171,13 @@ macro_rules! impl_events {
             /// Adds events at the end of the log, as part of a transaction.
             pub(crate) async fn keep_in(
                 transaction: &mut Transaction<'_, $database>,
-                events: &[Event],
+                rows: Vec<EventRow>,
             ) -> Result<Vec<Appended>, Error> {
-                if events.is_empty() {
+                if rows.is_empty() {
                     return Ok(Vec::new());
                 }
-                let count = events.len();
+                let count = rows.len();
                 let failed = |error| Error::engine(format!("keep {count} events"), error);
-                let rows: Vec<EventRow> = events.iter().map(EventRow::of).collect();
                 let head: i64 = sqlx::query_scalar(statements::TAKE_HEAD)
                     .fetch_one(&mut **transaction)
                     .await

@@ -1,4 +1,5 @@
-//! What follows from events over a pool, written once for both engines as in [`crate::sql`].
+//! What follows from events over a pool, written once for both engines as in [`crate::sql`]. An engine
+//! adds `put_reports`, which is for many at once.
 
 /// Steps, marks, the journal, silences and incidents.
 macro_rules! impl_pipeline {
@@ -7,8 +8,9 @@ macro_rules! impl_pipeline {
         impl $crate::Pipeline for $store {
             async fn commit_step(&self, step: Step) -> Result<Stepped, Error> {
                 let failed = |error| Error::engine("keep what follows from events", error);
+                let raised: Vec<EventRow> = step.raised.iter().map(EventRow::of).collect();
                 let mut transaction = self.begin_write().await.map_err(failed)?;
-                let raised = Self::keep_in(&mut transaction, &step.raised).await?;
+                let raised = Self::keep_in(&mut transaction, raised).await?;
                 let deliveries = Self::step_in(&mut transaction, step).await.map_err(failed)?;
                 transaction.commit().await.map_err(failed)?;
                 Ok(Stepped { raised, deliveries })
@@ -141,12 +143,14 @@ macro_rules! impl_pipeline {
                 for incident in &step.incidents {
                     Self::put_incident(transaction, incident).await?;
                 }
-                for (event, incident) in &step.reports {
-                    sqlx::query(statements::PUT_REPORT)
-                        .bind(event.to_string())
-                        .bind(rows::kept_key(incident))
-                        .execute(&mut **transaction)
-                        .await?;
+                if !step.reports.is_empty() {
+                    // Of one event, the last word counts.
+                    let reports: BTreeMap<String, String> = step
+                        .reports
+                        .iter()
+                        .map(|(event, incident)| (event.to_string(), rows::kept_key(incident)))
+                        .collect();
+                    Self::put_reports(transaction, reports).await?;
                 }
                 for merge in &step.merges {
                     Self::merge(transaction, merge).await?;

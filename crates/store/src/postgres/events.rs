@@ -1,6 +1,7 @@
 //! What PostgreSQL does with events in its own way: columns as arrays, and words as `tsvector`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use event_core::{
     Appended, ComponentId, Cursor, DeliveryKey, Event, EventId, LogError, Logged, Receipt, Seq,
@@ -31,11 +32,20 @@ const KNOWN: &str = "SELECT e.source_id, e.source_key, e.seq \
      FROM UNNEST($1::text[], $2::text[]) AS k (source_id, source_key) \
      JOIN events e ON e.source_id = k.source_id AND e.source_key = k.source_key";
 
+const PUT_REPORTS: &str = "INSERT INTO reports (seq, incident) \
+     SELECT e.seq, COALESCE(i.merged_into, k.incident) \
+     FROM UNNEST($1::text[], $2::text[]) AS k (event, incident) \
+     JOIN events e ON e.id = k.event LEFT JOIN incidents i ON i.id = k.incident \
+     ON CONFLICT (seq) DO UPDATE SET incident = excluded.incident";
+
 const INSERT_WORDS: &str = "INSERT INTO events_text (seq, words) \
      SELECT w.seq, array_to_tsvector(string_to_array(w.words, ' ')) \
      FROM UNNEST($1::bigint[], $2::text[]) AS w (seq, words) ON CONFLICT (seq) DO NOTHING";
 
 impl PostgresStore {
+    /// A server can vanish without a word, and whoever posts a notification waits 10 s at most.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(4));
+
     const FORGET_WORDS: &'static str = "DELETE FROM events_text t \
          WHERE t.seq BETWEEN $1 AND $2 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = t.seq)";
 
@@ -87,6 +97,19 @@ impl PostgresStore {
             .bind(column(&events, |row| row.upid.as_deref()))
             .bind(column(&events, |row| row.fingerprint.as_str()))
             .bind(column(&events, |row| row.doc.as_str()))
+            .execute(&mut **transaction)
+            .await
+            .map(drop)
+    }
+
+    async fn put_reports(
+        transaction: &mut Transaction<'_, Postgres>,
+        reports: BTreeMap<String, String>,
+    ) -> Result<(), sqlx::Error> {
+        let (events, incidents): (Vec<String>, Vec<String>) = reports.into_iter().unzip();
+        sqlx::query(PUT_REPORTS)
+            .bind(events)
+            .bind(incidents)
             .execute(&mut **transaction)
             .await
             .map(drop)

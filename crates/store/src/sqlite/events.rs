@@ -1,7 +1,8 @@
 //! What SQLite does with events in its own way: many rows at once, and words in an FTS5 table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use event_core::{
     Appended, ComponentId, Cursor, DeliveryKey, Event, EventId, LogError, Logged, Receipt, Seq,
@@ -42,9 +43,19 @@ fn insert(rows: usize) -> String {
 const KNOWN: &str = "SELECT e.source_id, e.source_key, e.seq FROM json_each($1) AS k \
      CROSS JOIN events AS e ON e.source_id = k.value ->> 0 AND e.source_key = k.value ->> 1";
 
-const INSERT_WORDS: &str = "INSERT INTO events_text (rowid, words) VALUES ($1, $2)";
+/// Of a list of pairs, which comes as JSON: which event belongs to which incident.
+const PUT_REPORTS: &str = "INSERT INTO reports (seq, incident) \
+     SELECT e.seq, COALESCE((SELECT i.merged_into FROM incidents i WHERE i.id = k.value ->> 1), \
+     k.value ->> 1) FROM json_each($1) AS k CROSS JOIN events AS e ON e.id = k.value ->> 0 \
+     WHERE true ON CONFLICT (seq) DO UPDATE SET incident = excluded.incident";
+
+const INSERT_WORDS: &str = "INSERT INTO events_text (rowid, words) \
+     SELECT k.value ->> 0, k.value ->> 1 FROM json_each($1) AS k";
 
 impl SqliteStore {
+    /// It answers when the disk does, and has a patience of its own with other writers.
+    const PATIENCE: Option<Duration> = None;
+
     const FORGET_WORDS: &'static str = "DELETE FROM events_text WHERE rowid BETWEEN $1 AND $2 \
          AND rowid NOT IN (SELECT seq FROM events WHERE seq BETWEEN $1 AND $2)";
 
@@ -99,14 +110,27 @@ impl SqliteStore {
         Ok(())
     }
 
+    async fn put_reports(
+        transaction: &mut Transaction<'_, Sqlite>,
+        reports: BTreeMap<String, String>,
+    ) -> Result<(), sqlx::Error> {
+        let pairs: Vec<(String, String)> = reports.into_iter().collect();
+        sqlx::query(PUT_REPORTS)
+            .bind(serde_json::json!(pairs).to_string())
+            .execute(&mut **transaction)
+            .await
+            .map(drop)
+    }
+
     async fn insert_words(
         transaction: &mut Transaction<'_, Sqlite>,
         words: Vec<(i64, String)>,
     ) -> Result<(), sqlx::Error> {
-        for (seq, words) in words {
-            sqlx::query(INSERT_WORDS).bind(seq).bind(words).execute(&mut **transaction).await?;
-        }
-        Ok(())
+        sqlx::query(INSERT_WORDS)
+            .bind(serde_json::json!(words).to_string())
+            .execute(&mut **transaction)
+            .await
+            .map(drop)
     }
 
     /// Each word stands in quotes, so nothing of the query's language is in it.

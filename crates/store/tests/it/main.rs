@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
 mod audit;
+mod away;
 mod crash;
 mod memory;
 mod ports;

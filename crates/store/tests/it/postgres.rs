@@ -20,10 +20,14 @@ impl Schema {
         Some(schema)
     }
 
-    fn url(&self) -> StoreUrl {
+    /// Its URL, password and all.
+    pub(crate) fn text(&self) -> String {
         let separator = if self.server.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}options[search_path]={}", self.server, self.name);
-        url.parse().unwrap()
+        format!("{}{separator}options[search_path]={}", self.server, self.name)
+    }
+
+    fn url(&self) -> StoreUrl {
+        self.text().parse().unwrap()
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {

@@ -1,0 +1,120 @@
+//! The database goes away and comes back: nothing is taken for kept that is not, and nothing that
+//! was kept is lost. Between the store and a real server stands a relay that can be cut.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_core::{Appended, EventLog, LogErrorKind, Seq};
+use store::StoreUrl;
+use testkit::contract::event_log::report;
+use testkit::{Progress, wait_for};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::postgres::Schema;
+
+/// How the relay treats what comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Line {
+    Open,
+    /// What is connected breaks off, and what comes is closed at once.
+    Cut,
+    /// What is connected stays so, and nothing moves.
+    Dead,
+}
+
+/// Passes bytes on to a server, on a port of its own.
+async fn relay(server: String, line: watch::Receiver<Line>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let (server, mut line) = (server.clone(), line.clone());
+            tokio::spawn(async move {
+                if *line.borrow_and_update() == Line::Cut {
+                    return;
+                }
+                let Ok(mut there) = TcpStream::connect(&server).await else { return };
+                while *line.borrow_and_update() == Line::Open {
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut here, &mut there) => return,
+                        changed = line.changed() => if changed.is_err() { return },
+                    }
+                }
+                // Cut, it breaks off; dead, it stays until the line is another one.
+                let _ = line.wait_for(|line| *line != Line::Dead).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_and_comes_back() {
+    let Some(schema) = Schema::create().await else { return };
+    let url = schema.text();
+    let (head, rest) = url.split_once("://").unwrap();
+    let authority = rest.split(['/', '?']).next().unwrap();
+    let (user, server) = authority.rsplit_once('@').unwrap();
+    let (switch, line) = watch::channel(Line::Open);
+    let port = relay(server.to_owned(), line).await;
+    let relayed = format!("{head}://{user}@127.0.0.1:{port}{}", &rest[authority.len()..]);
+    let store = store::open(&relayed.parse::<StoreUrl>().unwrap()).await.unwrap();
+    let keep = async |key: &str| {
+        EventLog::append(&*store, vec![report("hooks", key, 1)], Vec::new()).await
+    };
+    assert_eq!(keep("1").await.unwrap(), [Appended::New(Seq(1))]);
+
+    for (line, key) in [(Line::Cut, "2"), (Line::Dead, "3")] {
+        switch.send_replace(line);
+        let error = keep(key).await.unwrap_err();
+        assert_eq!(error.kind(), LogErrorKind::Unavailable, "{error}");
+        switch.send_replace(Line::Open);
+        // What was refused is told again, as whoever was refused does.
+        let appended = wait_for("the database to be back", Duration::from_mins(1), async || {
+            match keep(key).await {
+                Ok(appended) => Progress::Ready(appended),
+                Err(error) => Progress::Pending(error.to_string()),
+            }
+        })
+        .await;
+        assert_eq!(appended.len(), 1);
+    }
+    let kept = store.after(Seq(0), 10).await.unwrap();
+    let keys: Vec<&str> = kept.iter().map(|it| it.event.source_key.as_str()).collect();
+    assert_eq!(keys, ["1", "2", "3"]);
+    drop(store);
+    schema.drop_it().await;
+}
+
+/// Appends that are given up in the middle, again and again: each is kept as a whole or not at all.
+#[tokio::test]
+async fn a_batch_that_nobody_waits_for_is_whole_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = Arc::new(store::SqliteStore::open(&path).await.unwrap());
+    for batch in 0..50 {
+        let store = Arc::clone(&store);
+        let work = tokio::spawn(async move {
+            let events = (0..20).map(|at| report("hooks", &format!("{batch}/{at}"), 1)).collect();
+            store.append(events, Vec::new()).await.unwrap();
+        });
+        for _ in 0..batch {
+            tokio::task::yield_now().await;
+        }
+        work.abort();
+        // Ended one way or the other.
+        let _ = work.await;
+    }
+    let all = store.after(Seq(0), 2000).await.unwrap();
+    let mut of_batch = std::collections::BTreeMap::<String, u32>::new();
+    for it in &all {
+        let key = it.event.source_key.to_string();
+        *of_batch.entry(key.split('/').next().unwrap().to_owned()).or_default() += 1;
+    }
+    assert!(of_batch.values().all(|count| *count == 20), "{of_batch:?}");
+    // And the store goes on.
+    let last = store.append(vec![report("hooks", "last", 1)], Vec::new()).await.unwrap();
+    assert_eq!(last, [Appended::New(Seq(all.len() as u64 + 1))]);
+}
