@@ -14,6 +14,7 @@ pub mod gotify;
 mod http;
 mod kit;
 pub mod ntfy;
+pub mod slack;
 mod split;
 mod template;
 pub mod webhook;

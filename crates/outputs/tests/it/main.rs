@@ -7,4 +7,5 @@ mod fake;
 mod gotify;
 mod messages;
 mod ntfy;
+mod slack;
 mod webhook;
