@@ -7,6 +7,7 @@
 //! is too long for one message is several, and nothing is left out. *Invariant:* the outputs do not know each other, nor
 //! any store, rule or input. *Invariant:* no secret stands in an error, a log line or `Debug`.
 
+pub mod deliver;
 pub mod discord;
 mod error;
 mod escape;

@@ -11,10 +11,6 @@ pub(crate) fn utf16(c: char) -> usize {
     c.len_utf16()
 }
 
-/// In bytes of UTF-8.
-pub(crate) fn bytes(c: char) -> usize {
-    c.len_utf8()
-}
 
 /// In bytes as JSON writes it.
 pub(crate) fn json(c: char) -> usize {
@@ -132,7 +128,7 @@ mod tests {
             text in r"(\\[*_]|&lt;|\PC|[ \n]|é|😀){0,200}",
             limit in 6_usize..60,
         ) {
-            for measure in [utf16 as Measure, bytes, json] {
+            for measure in [utf16 as Measure, json] {
                 let parts = split(&text, limit, measure);
                 prop_assert_eq!(bare(&parts.concat()), bare(&text));
                 for part in &parts {

@@ -20,6 +20,11 @@ impl Backoff {
         Self { first, longest, attempt: 0 }
     }
 
+    /// As if so many pauses had been handed out already: for whoever counts attempts elsewhere.
+    pub fn resumed(first: Duration, longest: Duration, attempts: u32) -> Self {
+        Self { first, longest, attempt: attempts }
+    }
+
     /// The next pause.
     pub fn next_delay(&mut self) -> Duration {
         let delay = self.delay(rand::rng().random_range(0.0..1.0));
@@ -63,6 +68,8 @@ mod tests {
         assert_eq!(full, [1, 2, 4, 8, 10, 10]);
         backoff.reset();
         assert_eq!(backoff.delay(1.0), Duration::from_secs(1));
+        let resumed = Backoff::resumed(Duration::from_secs(1), Duration::from_secs(10), 2);
+        assert_eq!(resumed.delay(1.0), Duration::from_secs(4));
         backoff.attempt = u32::MAX;
         assert_eq!(backoff.delay(1.0), Duration::from_secs(10));
     }

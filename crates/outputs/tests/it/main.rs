@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside test functions")]
 
+mod deliver;
 mod discord;
 mod fake;
 mod gotify;
