@@ -137,7 +137,7 @@ pub struct SinkError {
     retry: Retry,
     /// Whether the service may have it all the same: the answer was lost.
     maybe: bool,
-    so_far: Option<Receipt>,
+    so_far: Option<Box<Receipt>>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -267,7 +267,7 @@ impl SinkError {
     /// These parts were told before it failed.
     #[must_use]
     pub fn so_far(mut self, receipt: Receipt) -> Self {
-        self.so_far = Some(receipt);
+        self.so_far = Some(Box::new(receipt));
         self
     }
 
@@ -290,7 +290,7 @@ impl SinkError {
 
     /// What was told before it failed.
     pub fn receipt_so_far(&self) -> Option<&Receipt> {
-        self.so_far.as_ref()
+        self.so_far.as_deref()
     }
 }
 

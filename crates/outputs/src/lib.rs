@@ -9,6 +9,7 @@
 
 pub mod deliver;
 pub mod discord;
+pub mod email;
 mod error;
 mod escape;
 pub mod gotify;

@@ -129,20 +129,20 @@ impl Slack {
             .iter()
             .map(|(name, place)| Ok((name.clone(), config.target(&id, name, place)?)))
             .collect::<Result<_, InvalidConfig>>()?;
-        let title = config.wording.title.as_ref();
+        let http = Http::new(&id, "Slack", kit, config.secrets());
+        let Wording { title, body, .. } = config.wording;
         let slots = [
             // A heading is plain; what notifications show is read as markup.
-            Slot { name: "title", own: title, default: TITLE, escape: Escape::None },
-            Slot { name: "notification", own: title, default: TITLE, escape: Escape::Slack },
+            Slot { name: "title", own: title.as_ref(), default: TITLE, escape: Escape::None },
             Slot {
-                name: "body",
-                own: config.wording.body.as_ref(),
-                default: BODY,
+                name: "notification",
+                own: title.as_ref(),
+                default: TITLE,
                 escape: Escape::Slack,
             },
+            Slot { name: "body", own: body.as_ref(), default: BODY, escape: Escape::Slack },
         ];
         let templates = Templates::try_new(&id, &slots)?;
-        let http = Http::new(&id, "Slack", kit, config.secrets());
         Ok(Self { id, kit: kit.clone(), http, templates, default, routes })
     }
 

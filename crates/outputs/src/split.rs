@@ -11,7 +11,6 @@ pub(crate) fn utf16(c: char) -> usize {
     c.len_utf16()
 }
 
-
 /// In bytes as JSON writes it.
 pub(crate) fn json(c: char) -> usize {
     match c {

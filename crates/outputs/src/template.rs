@@ -123,6 +123,11 @@ impl Templates {
             .unwrap_or_else(|_| context["title"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Whether there is a text of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.engine.get_template(name).is_ok()
+    }
+
     fn try_render(
         &self,
         name: &str,

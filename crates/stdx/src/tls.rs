@@ -20,7 +20,7 @@ use rustls::{
 
 pub use accept::{Acceptor, ServerStream};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
-pub use peer::{PresentedCertificate, TlsStream, connect, peer_certificate};
+pub use peer::{PresentedCertificate, TlsStream, begin, connect, peer_certificate};
 pub use verify::{CertificateRejected, rejection, seen_fingerprint};
 
 /// How a server proves itself.

@@ -44,7 +44,7 @@ pub(super) fn messages(message: &Message, instance: &str, words: &Words) -> Vec<
     if whole.is_some() {
         body = format!("{}\n\n{body}", words.notification);
     }
-    blocks.extend(split(&body, MAX_TEXT, as_json).into_iter().map(section));
+    blocks.extend(split(&body, MAX_TEXT, as_json).iter().map(|part| section(part)));
     let mut facts = facts(message);
     let link = message.link.as_deref().filter(|link| is_link(link));
     if let (None, Some(text)) = (link, &message.link) {
@@ -80,11 +80,11 @@ pub(super) fn messages(message: &Message, instance: &str, words: &Words) -> Vec<
 }
 
 /// Text as Slack's markup, of which nothing is made a link or a mention that is not one.
-fn markup(text: String) -> Value {
+fn markup(text: &str) -> Value {
     json!({ "type": "mrkdwn", "text": text, "verbatim": true })
 }
 
-fn section(text: String) -> Value {
+fn section(text: &str) -> Value {
     json!({ "type": "section", "text": markup(text) })
 }
 
@@ -100,13 +100,13 @@ fn fact_blocks(facts: &[(String, String)]) -> Vec<Value> {
     for (name, value) in facts {
         let text = format!("*{}*\n{}", Escape::Slack.apply(name), Escape::Slack.apply(value));
         if length(&text, as_json) <= MAX_FIELD {
-            fields.push(markup(text));
+            fields.push(markup(&text));
             if fields.len() == MAX_FIELDS {
                 flush(&mut fields, &mut blocks);
             }
         } else {
             flush(&mut fields, &mut blocks);
-            blocks.extend(split(&text, MAX_TEXT, as_json).into_iter().map(section));
+            blocks.extend(split(&text, MAX_TEXT, as_json).iter().map(|part| section(part)));
         }
     }
     flush(&mut fields, &mut blocks);
@@ -122,7 +122,7 @@ fn context(message: &Message, instance: &str, link: Option<&str>) -> Value {
         let link = link.replace('<', "%3C").replace('>', "%3E").replace('|', "%7C");
         text = format!("{text} · <{}|Open>", link.replace('&', "&amp;"));
     }
-    json!({ "type": "context", "elements": [markup(text)] })
+    json!({ "type": "context", "elements": [markup(&text)] })
 }
 
 fn is_link(link: &str) -> bool {
@@ -157,7 +157,9 @@ mod tests {
                 "section" => {
                     let fields = block["fields"].as_array().map_or(&[][..], Vec::as_slice);
                     assert!(fields.len() <= 10);
-                    fields.iter().for_each(|field| text(field, 2000));
+                    for field in fields {
+                        text(field, 2000);
+                    }
                     if fields.is_empty() {
                         text(&block["text"], 3000);
                     }

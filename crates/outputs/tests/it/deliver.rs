@@ -49,11 +49,14 @@ enum Does {
     Hangs,
 }
 
+/// What it does at that time, with that title, at that attempt.
+type Script = dyn Fn(Duration, &str, usize) -> Does + Send + Sync;
+
 /// A service that does by time, by title and by attempt what it is told to.
 struct Service {
     id: ComponentId,
     begun: Instant,
-    does: Box<dyn Fn(Duration, &str, usize) -> Does + Send + Sync>,
+    does: Box<Script>,
     /// Each attempt: when, what, and what became of it.
     tried: Mutex<Vec<(Duration, String, Does)>>,
 }
@@ -305,7 +308,7 @@ async fn after_three_days_it_is_given_up() {
     sleep(Duration::from_hours(2)).await;
     match run.outbox.kept(&key) {
         Some(Kept::Buried(why)) => {
-            assert_eq!(why, "given up after 72 hours; the last time: tell a1: Breaks")
+            assert_eq!(why, "given up after 72 hours; the last time: tell a1: Breaks");
         }
         kept => panic!("{kept:?}"),
     }

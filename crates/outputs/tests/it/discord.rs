@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     time::{Duration, Instant},
 };
 
@@ -171,11 +172,8 @@ impl Rules for Server {
                     text.push('\n');
                 }
                 for field in embed["fields"].as_array().map_or(&[][..], Vec::as_slice) {
-                    text.push_str(&format!(
-                        "{} {} \n",
-                        field["name"],
-                        field["value"].as_str().unwrap()
-                    ));
+                    writeln!(text, "{} {} ", field["name"], field["value"].as_str().unwrap())
+                        .unwrap();
                 }
             }
             text.replace('\n', " \n")

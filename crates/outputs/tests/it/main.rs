@@ -4,6 +4,7 @@
 
 mod deliver;
 mod discord;
+mod email;
 mod fake;
 mod gotify;
 mod messages;

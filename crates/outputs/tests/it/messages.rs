@@ -31,7 +31,7 @@ fn message(stand: Stand, kind: Kind, severity: Severity, title: &str) -> Message
 pub(crate) fn failure() -> Message {
     let title = "backup of 104 failed: <@everyone> *disk*";
     let mut message = message(Stand::New, Kind::BackupFailed, Severity::Error, title);
-    message.text = "no space left on device\n# df & co.: [here](http://x.example)".to_owned();
+    message.text.push_str("no space left on device\n# df & co.: [here](http://x.example)");
     message
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn failure() -> Message {
 pub(crate) fn update() -> Message {
     let title = "backup of 104 failed (and 2 more)";
     let mut message = message(Stand::Update, Kind::BackupFailed, Severity::Error, title);
-    message.text = "- backup of 104 failed\n- backup of 105 failed".to_owned();
+    message.text.push_str("- backup of 104 failed\n- backup of 105 failed");
     message.fields.push(("reports".to_owned(), "3 (syslog, webhook)".to_owned()));
     message
 }
@@ -60,7 +60,7 @@ pub(crate) fn digest() -> Message {
     message.subject = Subject::default();
     message.fields.clear();
     message.link = None;
-    message.text = "- home: 12 backups finished\n- vault: garbage collection finished".to_owned();
+    message.text.push_str("- home: 12 backups finished\n- vault: garbage collection finished");
     message
 }
 

@@ -107,7 +107,10 @@ impl Rules for Server {
                 let fields = block["fields"].as_array().map_or(&[][..], Vec::as_slice);
                 let texts =
                     fields.iter().chain([&block["text"]]).filter_map(|it| it["text"].as_str());
-                texts.for_each(|it| text.push_str(&format!("{it} \n")));
+                for it in texts {
+                    text.push_str(it);
+                    text.push_str(" \n");
+                }
             }
             text
         };
@@ -115,10 +118,10 @@ impl Rules for Server {
     }
 
     fn refuse(&self, call: &Call) -> Reply {
-        match call.path.starts_with("/api/") {
-            true => Reply::json(200, &json!({ "ok": false, "error": "not_in_channel" })),
-            false => Reply::text(403, &format!("invalid_token {}", call.path)),
+        if call.path.starts_with("/api/") {
+            return Reply::json(200, &json!({ "ok": false, "error": "not_in_channel" }));
         }
+        Reply::text(403, &format!("invalid_token {}", call.path))
     }
 
     fn traits(&self) -> Traits {

@@ -1,5 +1,7 @@
 //! The webhook output against the receiver that the docs show.
 
+use std::fmt::Write as _;
+
 use event_core::EventSink as _;
 use outputs::webhook::{Config, Webhook};
 use ring::hmac;
@@ -33,7 +35,10 @@ impl Rules for Receiver {
         let off = timestamp.parse::<i64>().unwrap() - now.as_second();
         let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
         let tag = hmac::sign(&key, format!("{timestamp}.{}", call.body).as_bytes());
-        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut digits = String::new();
+        for byte in tag.as_ref() {
+            write!(digits, "{byte:02x}").unwrap();
+        }
         if off.abs() > 300 || call.header("x-signature") != format!("sha256={digits}") {
             return Reply::text(403, "the signature is wrong");
         }
@@ -46,10 +51,11 @@ impl Rules for Receiver {
 
     fn shown(&self) -> Vec<String> {
         let text = |body: &Value| {
-            let fields = body["fields"].as_array().unwrap().iter();
-            let fields: String = fields
-                .map(|field| format!("{}: {} \n", field["name"], field["value"].as_str().unwrap()))
-                .collect();
+            let mut fields = String::new();
+            for field in body["fields"].as_array().unwrap() {
+                let value = field["value"].as_str().unwrap();
+                writeln!(fields, "{}: {value} ", field["name"]).unwrap();
+            }
             let text = |name: &str| body[name].as_str().unwrap().to_owned();
             format!("{}\n{} \n{fields}", text("title"), text("text"))
         };

@@ -47,6 +47,26 @@ pub async fn connect(
     open(host, port, client_config(options)?, timeout).await
 }
 
+/// Begins TLS on a connection that is there, for protocols that agree on it in the clear (STARTTLS).
+///
+/// `host` is the name or address by which the server has to prove itself, IPv6 without brackets.
+pub async fn begin(
+    tcp: TcpStream,
+    host: &str,
+    port: u16,
+    options: &TlsOptions,
+    timeout: Duration,
+) -> Result<TlsStream, TlsError> {
+    let (config, name) = (client_config(options)?, server_name(host)?);
+    let agreeing = TlsConnector::from(config).connect(name, tcp);
+    match time::timeout(timeout, agreeing).await {
+        Ok(agreed) => {
+            agreed.map_err(|source| TlsError::Handshake { address: address(host, port), source })
+        }
+        Err(_) => Err(TlsError::Timeout { address: address(host, port) }),
+    }
+}
+
 /// Connects to `host:port`, lets the server show its certificate, and hangs up.
 ///
 /// `host` is a name or an address, IPv6 without brackets.
