@@ -77,6 +77,10 @@ impl Sender {
     pub fn new(host: impl Into<String>, process: u32) -> Self {
         Self { host: host.into(), process }
     }
+
+    fn of_syslog(&self) -> stdx::syslog::Sender {
+        stdx::syslog::Sender::new(&self.host, "proxmox-mcp", self.process)
+    }
 }
 
 // === impl Copies ===

@@ -13,11 +13,15 @@ pub mod email;
 mod error;
 mod escape;
 pub mod gotify;
+pub mod heartbeat;
 mod http;
 mod kit;
+mod line;
 pub mod ntfy;
 pub mod slack;
 mod split;
+pub mod stdout;
+pub mod syslog;
 mod template;
 pub mod webhook;
 

@@ -11,6 +11,11 @@ pub(crate) fn utf16(c: char) -> usize {
     c.len_utf16()
 }
 
+/// In bytes of UTF-8.
+pub(crate) fn bytes(c: char) -> usize {
+    c.len_utf8()
+}
+
 /// In bytes as JSON writes it.
 pub(crate) fn json(c: char) -> usize {
     match c {
@@ -127,7 +132,7 @@ mod tests {
             text in r"(\\[*_]|&lt;|\PC|[ \n]|é|😀){0,200}",
             limit in 6_usize..60,
         ) {
-            for measure in [utf16 as Measure, json] {
+            for measure in [utf16 as Measure, bytes, json] {
                 let parts = split(&text, limit, measure);
                 prop_assert_eq!(bare(&parts.concat()), bare(&text));
                 for part in &parts {

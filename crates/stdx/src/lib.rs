@@ -1,5 +1,5 @@
 //! What every crate shares and none of which knows Proxmox: clock, hours of the week, error chains,
-//! log field names, backoff, redaction, sealing, key files, TLS and HTTP clients.
+//! log field names, backoff, redaction, sealing, key files, syslog messages, TLS and HTTP clients.
 //!
 //! ```
 //! use stdx::redact::Redactor;
@@ -23,6 +23,7 @@ pub mod http;
 pub mod keyfile;
 pub mod redact;
 pub mod seal;
+pub mod syslog;
 pub mod tls;
 pub mod untrusted;
 

@@ -7,6 +7,8 @@ mod discord;
 mod email;
 mod fake;
 mod gotify;
+mod heartbeat;
+mod lines;
 mod messages;
 mod ntfy;
 mod slack;
