@@ -2,7 +2,7 @@
 //!
 //! [`recognize`] is pure: bytes in, [`Event`](event_core::Event)s with their correlation keys out. It never refuses
 //! anything: what it does not know becomes an event that says so, with the original in it. [`Syslog`](syslog::Syslog) and
-//! [`Webhook`](webhook::Webhook) are the sources that use it.
+//! [`Webhook`](webhook::Webhook) are the sources that use it; [`Tasks`](tasks::Tasks) asks the servers themselves.
 //!
 //! ```
 //! use inputs::{Identity, Origin, recognize::syslog};
@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod origin;
 pub mod recognize;
 pub mod syslog;
+pub mod tasks;
 pub mod webhook;
 
 pub use origin::{Identity, Origin};

@@ -24,7 +24,7 @@ pub mod mail;
 pub mod notification;
 pub mod proxmox;
 pub mod syslog;
-mod task;
+pub(crate) mod task;
 pub mod text;
 mod title;
 mod vzdump;

@@ -77,11 +77,25 @@ fn describe_pbs(upid: &Upid, subject: &mut Subject) {
         "verify_group",
         "verify_snapshot",
     ];
-    if !OF_DATASTORES.contains(&upid.kind()) {
-        return;
-    }
     let id = upid.display_id();
-    let (datastore, group) = id.split_once(':').unwrap_or((&id, ""));
+    // A job's own task ends with the job's name; what stands before it is its datastore, and for synchronizations the
+    // remote, the remote's datastore, ours and our namespace.
+    let at = match upid.kind() {
+        "verificationjob" | "prunejob" => 0,
+        "syncjob" => 2,
+        kind if OF_DATASTORES.contains(&kind) => return describe_datastore(&id, subject),
+        _ => return,
+    };
+    let parts: Vec<&str> = id.split(':').collect();
+    if let (Some(datastore), Some(job)) = (parts.get(at), parts.get(at + 1..).and_then(<[_]>::last))
+    {
+        subject.datastore = DatastoreName::try_new(datastore).ok();
+        subject.job = Some((*job).to_owned());
+    }
+}
+
+fn describe_datastore(id: &str, subject: &mut Subject) {
+    let (datastore, group) = id.split_once(':').unwrap_or((id, ""));
     subject.datastore = DatastoreName::try_new(datastore).ok();
     // What stands before a group is its namespace, which may hold slashes itself.
     let parts: Vec<&str> = group.split('/').collect();
@@ -146,6 +160,17 @@ mod tests {
                 "connection lost",
                 "backup.failed error ?/guest/104",
             ),
+            (
+                pbs("verificationjob", "main\\x3av\\x2ddaily"),
+                "OK",
+                "verify.finished info ?/datastore/main/job/v-daily",
+            ),
+            (
+                pbs("syncjob", "far\\x3apool\\x3amain\\x3a\\x3as\\x2d1"),
+                "OK",
+                "sync.finished info ?/datastore/main/job/s-1",
+            ),
+            (pbs("prunejob", "main"), "OK", "prune.finished info ?/node/vault"),
             (pbs("logrotate", ""), "OK", "task.finished info ?/node/vault"),
         ] {
             assert_eq!(read(&upid, status), expected, "{upid}");

@@ -7,4 +7,5 @@ mod mail;
 mod notifications;
 mod receiver;
 mod sockets;
+mod tasks;
 mod webhooks;

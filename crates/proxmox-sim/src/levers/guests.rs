@@ -29,6 +29,11 @@ impl Levers {
         self.guest(target, vmid, |guest| text.clone_into(&mut guest.screen))
     }
 
+    /// Ends a guest without a task, as when it shuts itself down.
+    pub fn guest_ends(&self, target: &str, vmid: u32) -> Result<(), SimError> {
+        self.guest(target, vmid, Guest::stops)
+    }
+
     /// Sets an option of a guest, past every check; null takes it away.
     pub fn set_option(
         &self,
