@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 10] = [
+pub(crate) const TARGETS: [&str; 12] = [
     "schema",
     "path",
     "rpc",
@@ -24,6 +24,8 @@ pub(crate) const TARGETS: [&str; 10] = [
     "frames",
     "webhook",
     "mail",
+    "gotify",
+    "ntfy",
 ];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.

@@ -2,16 +2,22 @@
 
 use std::{future::Future, time::Duration};
 
-use event_core::{RunContext, Signal, SourceError, SourceErrorKind};
+use event_core::{Ack, Cursor, Event, RunContext, Signal, SourceError, SourceErrorKind};
 use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::{sync::mpsc, time::timeout};
+use stdx::Backoff;
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long an input may say nothing before it says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(25);
+/// The first and the longest pause before what was not kept is told again.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// What a stream reads from.
 struct State {
@@ -63,6 +69,57 @@ async fn next(mut state: State) -> Option<(Result<Signal, SourceError>, State)> 
                 "go on hearing: the input's task broke off",
             );
             Some((Err(failed.because(error)), state))
+        }
+    }
+}
+
+/// Whoever reads the run has gone.
+pub(crate) struct Gone;
+
+/// Tells events until they are kept: for sources whose peer is not answered but read again.
+#[derive(Clone, Debug)]
+pub(crate) struct Teller(pub(crate) mpsc::Sender<Signal>);
+
+// === impl Teller ===
+
+impl Teller {
+    /// Says something that nobody keeps.
+    pub(crate) async fn say(&self, signal: Signal) -> Result<(), Gone> {
+        self.0.send(signal).await.map_err(|_| Gone)
+    }
+
+    /// Tells these and comes back when each is kept. The cursor goes with the last one, which is told when all before it
+    /// are kept: so a cursor is never kept without what it stands for. What is rejected is told again after a pause.
+    pub(crate) async fn keep(
+        &self,
+        mut events: Vec<Event>,
+        cursor: Option<Cursor>,
+    ) -> Result<(), Gone> {
+        let Some(last) = events.pop() else { return Ok(()) };
+        let mut told = Vec::with_capacity(events.len());
+        for event in events {
+            let (ack, ruling) = Ack::pair();
+            let signal = Signal::Changed { event: event.clone(), cursor: None, ack };
+            self.say(signal).await?;
+            told.push((event, ruling));
+        }
+        for (event, ruling) in told {
+            if !ruling.ruling().await.is_kept() {
+                self.insist(event, None).await?;
+            }
+        }
+        self.insist(last, cursor).await
+    }
+
+    async fn insist(&self, event: Event, cursor: Option<Cursor>) -> Result<(), Gone> {
+        let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
+        loop {
+            let (ack, ruling) = Ack::pair();
+            self.say(Signal::Changed { event: event.clone(), cursor: cursor.clone(), ack }).await?;
+            if ruling.ruling().await.is_kept() {
+                return Ok(());
+            }
+            sleep(backoff.next_delay()).await;
         }
     }
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use crate::{
     Identity, Origin,
-    recognize::{mail, syslog, webhook},
+    ntfy::{Line, Lines},
+    recognize::{gotify, mail, ntfy, syslog, webhook},
     syslog::Framer,
 };
 
@@ -81,5 +82,53 @@ pub fn syslog_stream(data: &[u8]) {
     assert!(whole.iter().all(|frame| frame.bytes.len() <= MOST));
     for size in [1, 2, 7] {
         assert_eq!(read(size), whole, "in pieces of {size}");
+    }
+}
+
+/// A frame of Gotify's stream, as a message that it is or is not.
+pub fn gotify_frame(data: &[u8]) {
+    let Some(posted) = serde_json::from_slice(data).ok().and_then(gotify::posted) else { return };
+    told(&|origin| posted.events(origin), &posted.id.to_string());
+}
+
+/// A stream of ntfy: it is the same lines whatever pieces it comes in, and each message makes events.
+pub fn ntfy_stream(data: &[u8]) {
+    const MOST: usize = 400;
+    let read = |size: usize| {
+        let mut lines = Lines::new(MOST);
+        let mut read = Vec::new();
+        for piece in data.chunks(size) {
+            lines.push(piece);
+            read.extend(std::iter::from_fn(|| lines.next_line()));
+            assert!(lines.held() <= MOST, "{} bytes are held", lines.held());
+        }
+        read
+    };
+    let whole = read(data.len().max(1));
+    for size in [1, 3, 8] {
+        assert_eq!(read(size), whole, "in pieces of {size}");
+    }
+    for line in &whole {
+        let Line::Whole(line) = line else { continue };
+        assert!(line.len() <= MOST);
+        if let Some(ntfy::Line::Message(posted)) = ntfy::line(line) {
+            told(&|origin| posted.events(origin), &posted.id);
+        }
+    }
+}
+
+/// What a message of a server tells: its events keep its number or name, and are the same when it is read again.
+fn told(events: &dyn Fn(&Origin<'_>) -> Vec<Event>, id: &str) {
+    let source: ComponentId = "fuzz".parse().expect("a name");
+    let identity = Identity { cluster: "lab".parse().ok(), ..Identity::default() };
+    let received = Timestamp::from_second(1_795_348_800).expect("a time");
+    let origin = Origin::new(&source, "fuzz", &identity, received);
+    let (first, again) = (events(&origin), events(&origin));
+    assert!(!first.is_empty());
+    assert_eq!(first[0].labels.get("message_id").map(String::as_str), Some(id));
+    for (one, other) in first.iter().zip(&again) {
+        assert_eq!(one.source_key, other.source_key, "a message that is read again is the same");
+        assert_eq!(one.subject.cluster, identity.cluster);
+        assert_eq!(wire::from_text(&wire::to_text(one)).expect("what is written is read"), *one);
     }
 }

@@ -22,12 +22,17 @@
 //! the log has the event on disk.
 
 mod channel;
+mod echo;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gotify;
+pub mod ntfy;
 mod origin;
 pub mod recognize;
+mod remote;
 pub mod syslog;
 pub mod tasks;
 pub mod webhook;
 
+pub use echo::{Echo, MARKER, Ours};
 pub use origin::{Identity, Origin};

@@ -5,7 +5,8 @@
 //! | [`syslog`] | lines of RFC 3164 and 5424, with the catalogue of what PVE and PBS log |
 //! | [`webhook`] | any body: tells the following apart by their shape |
 //! | [`proxmox`] | the body that we ask PVE and PBS to send |
-//! | [`gotify`] | what their Gotify target sends |
+//! | [`gotify`] | what their Gotify target sends, and what a Gotify server passes on |
+//! | [`ntfy`] | what an ntfy server passes on |
 //! | [`chat`] | bodies that were made for Discord and Slack |
 //! | [`alertmanager`] | what Prometheus' Alertmanager sends |
 //! | [`json`] | any other JSON, by a mapping |
@@ -22,6 +23,7 @@ pub mod gotify;
 pub mod json;
 pub mod mail;
 pub mod notification;
+pub mod ntfy;
 pub mod proxmox;
 pub mod syslog;
 pub(crate) mod task;

@@ -37,7 +37,7 @@ use api_core::{Error, ErrorKind};
 use async_trait::async_trait;
 use estate::{ClusterKey, TaskStatus};
 use event_core::{
-    Ack, ComponentId, Cursor, Event, EventSource, RunContext, Signal, SourceError, SourceErrorKind,
+    ComponentId, Cursor, Event, EventSource, RunContext, Signal, SourceError, SourceErrorKind,
     Subject,
 };
 use futures::stream::BoxStream;
@@ -60,14 +60,14 @@ use self::{
     look::{PAST, Schedule, Seen, Wants},
     scribe::{Reach, Scribe},
 };
-use crate::channel;
+use crate::channel::{self, Gone, Teller};
 
 /// The kind of input that its events name.
 pub const KIND: &str = "tasks";
 
 /// What waits between a look and the log, in events.
 const QUEUE: usize = 256;
-/// How long it waits before it asks again what does not answer, and before it tells again what was not kept.
+/// How long it waits before it asks again what does not answer.
 const AWAY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// What it looks at.
@@ -97,7 +97,7 @@ enum Eyes {
 /// One run.
 struct Run {
     cx: RunContext,
-    sender: mpsc::Sender<Signal>,
+    teller: Teller,
     eyes: Eyes,
     scribe: Arc<Scribe>,
     cluster: ClusterKey,
@@ -109,9 +109,6 @@ struct Run {
     /// Whole lists of tasks are wanted at the next look.
     relist: bool,
 }
-
-/// Whoever reads the run has gone.
-struct Gone;
 
 // === impl Tasks ===
 
@@ -187,7 +184,7 @@ impl EventSource for Tasks {
             };
             let run = Run {
                 cx,
-                sender,
+                teller: Teller(sender),
                 eyes,
                 scribe,
                 cluster,
@@ -207,7 +204,7 @@ impl EventSource for Tasks {
 
 impl Run {
     async fn go(mut self, resume: Option<Cursor>) -> Result<(), SourceError> {
-        if self.sender.send(Signal::SyncStarted).await.is_err() {
+        if self.teller.say(Signal::SyncStarted).await.is_err() {
             return Ok(());
         }
         let remembered = resume.as_ref().and_then(Memory::read);
@@ -224,7 +221,7 @@ impl Run {
             }
         }
         let cursor = self.memory.cursor();
-        if self.sender.send(Signal::SyncFinished(cursor)).await.is_err() {
+        if self.teller.say(Signal::SyncFinished(cursor)).await.is_err() {
             return Ok(());
         }
         let mut backoff = Backoff::new(AWAY.0, AWAY.1);
@@ -316,7 +313,7 @@ impl Run {
         let now = self.cx.now();
         if std::mem::take(&mut self.memory.away) {
             let event = self.scribe.reach(Reach::Back, "", now);
-            self.keep(event, true).await?;
+            self.keep(vec![event]).await?;
         }
         let mut steps = read_tasks(&self.memory.known, &seen.rows);
         for upid in std::mem::take(&mut seen.gone) {
@@ -332,7 +329,7 @@ impl Run {
         for change in &changes {
             self.memory.view.apply(change);
             if let Some(event) = self.scribe.change(change, now) {
-                self.keep(event, true).await?;
+                self.keep(vec![event]).await?;
             }
         }
         self.observe(seen);
@@ -355,9 +352,7 @@ impl Run {
             events.push(event);
             self.memory.known.apply(step);
         }
-        let Some(last) = events.pop() else { return Ok(()) };
-        self.keep_all(events).await?;
-        self.keep(last, true).await
+        self.keep(events).await
     }
 
     async fn guests_of(&self, upid: &estate::Upid, ended: Timestamp, now: Timestamp) -> Vec<Event> {
@@ -374,7 +369,7 @@ impl Run {
             return Ok(());
         }
         let event = self.scribe.reach(Reach::Away, &Chain(error).to_string(), self.cx.now());
-        self.keep(event, true).await
+        self.keep(vec![event]).await
     }
 
     fn observe(&self, seen: Seen) {
@@ -389,39 +384,12 @@ impl Run {
     }
 
     async fn existing(&self, event: Event) -> Result<(), Gone> {
-        self.sender.send(Signal::Existing(event)).await.map_err(|_| Gone)
+        self.teller.say(Signal::Existing(event)).await
     }
 
-    /// Tells all of these, and comes back when each is kept.
-    async fn keep_all(&self, events: Vec<Event>) -> Result<(), Gone> {
-        let mut told = Vec::with_capacity(events.len());
-        for event in events {
-            let (ack, ruling) = Ack::pair();
-            let signal = Signal::Changed { event: event.clone(), cursor: None, ack };
-            self.sender.send(signal).await.map_err(|_| Gone)?;
-            told.push((event, ruling));
-        }
-        for (event, ruling) in told {
-            if !ruling.ruling().await.is_kept() {
-                self.keep(event, false).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells an event until it is kept, with the cursor if it is the last of its batch.
-    async fn keep(&self, event: Event, with_cursor: bool) -> Result<(), Gone> {
-        let mut backoff = Backoff::new(AWAY.0, AWAY.1);
-        loop {
-            let (ack, ruling) = Ack::pair();
-            let cursor = with_cursor.then(|| self.memory.cursor());
-            let signal = Signal::Changed { event: event.clone(), cursor, ack };
-            self.sender.send(signal).await.map_err(|_| Gone)?;
-            if ruling.ruling().await.is_kept() {
-                return Ok(());
-            }
-            sleep(backoff.next_delay()).await;
-        }
+    /// Tells these until they are kept, with the cursor of what is remembered now.
+    async fn keep(&self, events: Vec<Event>) -> Result<(), Gone> {
+        self.teller.keep(events, Some(self.memory.cursor())).await
     }
 }
 

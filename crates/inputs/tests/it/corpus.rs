@@ -21,3 +21,13 @@ fn bodies_of_webhooks() {
 fn mails() {
     replay("mail", inputs::fuzzing::mail_message);
 }
+
+#[test]
+fn frames_of_gotify() {
+    replay("gotify", inputs::fuzzing::gotify_frame);
+}
+
+#[test]
+fn streams_of_ntfy() {
+    replay("ntfy", inputs::fuzzing::ntfy_stream);
+}

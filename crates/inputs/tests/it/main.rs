@@ -3,9 +3,11 @@
 
 mod contract;
 mod corpus;
+mod fakes;
 mod mail;
 mod notifications;
 mod receiver;
 mod sockets;
+mod streams;
 mod tasks;
 mod webhooks;

@@ -1,0 +1,346 @@
+//! Servers that an input connects to: their address, requests, websockets, and what their refusals mean.
+
+use std::{sync::OnceLock, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use event_core::{SourceError, SourceErrorKind};
+use futures::{Stream, StreamExt as _};
+use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use secrecy::{ExposeSecret as _, SecretString};
+use stdx::{
+    Backoff, Chain,
+    http::{Client, HttpOptions},
+    tls::TlsOptions,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{client::IntoClientRequest as _, protocol::WebSocketConfig},
+};
+use tracing::info;
+use url::Url;
+
+use crate::channel::Gone;
+
+/// How long a connection may take to come about, and an answer to begin.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A connection, with TLS or without.
+pub(crate) type Connection = Box<dyn Io>;
+
+/// Reads and writes.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// One server.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    base: Url,
+    tls: TlsOptions,
+    client: OnceLock<Result<Client, String>>,
+}
+
+/// The pauses before what broke off is opened again, and how long that is tried before a run gives up: whoever runs it
+/// then shows that it does not hear.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
+const GIVE_UP: Duration = Duration::from_mins(1);
+
+/// Why a run stops hearing.
+pub(crate) enum Stop {
+    /// Nobody reads it any more.
+    Gone,
+    /// Something is in the way.
+    Failed(SourceError),
+}
+
+/// Opens again what broke off, for a while.
+#[derive(Debug)]
+pub(crate) struct Reopen {
+    backoff: Backoff,
+    since: Option<Instant>,
+}
+
+/// What a request proves itself with: a header's name and value.
+pub(crate) type Proof<'a> = Option<(&'static str, &'a SecretString)>;
+
+// === impl Stop ===
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Stop {
+    /// The end of a run.
+    pub(crate) fn end(result: Result<(), Self>) -> Result<(), SourceError> {
+        match result {
+            Ok(()) | Err(Self::Gone) => Ok(()),
+            Err(Self::Failed(error)) => Err(error),
+        }
+    }
+}
+
+// === impl Reopen ===
+
+impl Reopen {
+    pub(crate) fn new() -> Self {
+        Self { backoff: Backoff::new(AGAIN.0, AGAIN.1), since: None }
+    }
+
+    /// It was open and whole: the next trouble begins anew.
+    pub(crate) fn is_well(&mut self) {
+        self.backoff.reset();
+        self.since = None;
+    }
+
+    /// Waits before the next try.
+    ///
+    /// # Errors
+    /// The error, where waiting does not help or has lasted for too long.
+    pub(crate) async fn pause(&mut self, error: SourceError) -> Result<(), SourceError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if error.kind() != SourceErrorKind::Unavailable || since.elapsed() > GIVE_UP {
+            return Err(error);
+        }
+        info!(error = %Chain(&error), "what an input hears is opened again");
+        sleep(error.pause().unwrap_or_default().max(self.backoff.next_delay())).await;
+        Ok(())
+    }
+}
+
+// === impl Remote ===
+
+impl Remote {
+    /// At this address: `http://` or `https://`, a host, and perhaps a port and a path.
+    pub(crate) fn try_new(server: &str, tls: TlsOptions) -> Result<Self, String> {
+        let shown = stdx::http::without_login(server);
+        let mut base = Url::parse(server)
+            .map_err(|error| format!("`{shown}` is no address of a server: {error}"))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+            return Err(format!("`{shown}` is no address of a server: begin it with https://"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(format!("`{shown}` holds a login: give it in a setting of its own"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(format!("`{shown}` has a question mark or hash: leave them out"));
+        }
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
+        }
+        Ok(Self { base, tls, client: OnceLock::new() })
+    }
+
+    /// The server's address, for people.
+    pub(crate) fn name(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    fn url(&self, path: &str) -> Result<Url, SourceError> {
+        let wrong = |error: url::ParseError| {
+            SourceError::new(SourceErrorKind::Settings, "make an address").because(error)
+        };
+        self.base.join(path).map_err(wrong)
+    }
+
+    fn client(&self) -> Result<&Client, SourceError> {
+        let made = self.client.get_or_init(|| {
+            let options = HttpOptions::with_tls(self.tls.clone());
+            stdx::http::client(&options).map_err(|error| Chain(&error).to_string())
+        });
+        made.as_ref().map_err(|why| SourceError::new(SourceErrorKind::Settings, why.clone()))
+    }
+
+    /// Asks for this path and gives the body as it streams in, if the server answers 200.
+    pub(crate) async fn open(
+        &self,
+        path: &str,
+        proof: Proof<'_>,
+    ) -> Result<impl Stream<Item = Result<Bytes, SourceError>> + Unpin + Send + use<>, SourceError>
+    {
+        let mut request = self.client()?.get(self.url(path)?.as_str());
+        if let Some((name, value)) = proof {
+            request = request.header(name, sensitive(value)?);
+        }
+        let name = self.name().to_owned();
+        let answer = timeout(PATIENCE, request.send()).await.map_err(|_| self.slow())?;
+        // The address may hold a topic that is as good as a password.
+        let answer = answer.map_err(|error| broken(&name, error.without_url()))?;
+        if answer.status() != StatusCode::OK {
+            let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let wait = wait.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            return Err(refused(&name, answer.status(), wait));
+        }
+        let stream = answer.bytes_stream();
+        Ok(stream.map(move |piece| piece.map_err(|error| broken(&name, error.without_url()))))
+    }
+
+    /// Asks for this path and gives the whole body; `None` if it is longer than that.
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        proof: Proof<'_>,
+        most: usize,
+    ) -> Result<Option<Bytes>, SourceError> {
+        let mut pieces = self.open(path, proof).await?;
+        let mut body = BytesMut::new();
+        loop {
+            let piece = timeout(PATIENCE, pieces.next()).await.map_err(|_| self.slow())?;
+            let Some(piece) = piece else { return Ok(Some(body.freeze())) };
+            body.extend_from_slice(&piece?);
+            if body.len() > most {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Opens a websocket at this path, with messages up to that size.
+    pub(crate) async fn websocket(
+        &self,
+        path: &str,
+        proof: Proof<'_>,
+        most: usize,
+    ) -> Result<WebSocketStream<Connection>, SourceError> {
+        let mut url = self.url(path)?;
+        let is_tls = url.scheme() == "https";
+        let scheme = if is_tls { "wss" } else { "ws" };
+        url.set_scheme(scheme).expect("these schemes stand for each other");
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(if is_tls { 443 } else { 80 });
+        let mut request = url.as_str().into_client_request().map_err(|error| self.odd(error))?;
+        if let Some((name, value)) = proof {
+            request.headers_mut().insert(name, sensitive(value)?);
+        }
+        let config =
+            WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
+        let opening = async {
+            let connection = connect(&host, port, is_tls.then_some(&self.tls)).await?;
+            let opened = client_async_with_config(request, connection, Some(config)).await;
+            opened.map_err(|error| self.odd(error))
+        };
+        let (socket, _) = timeout(PATIENCE, opening).await.map_err(|_| self.slow())??;
+        Ok(socket)
+    }
+
+    /// What a websocket's error means.
+    pub(crate) fn odd(&self, error: tokio_tungstenite::tungstenite::Error) -> SourceError {
+        if let tokio_tungstenite::tungstenite::Error::Http(answer) = &error {
+            return refused(self.name(), answer.status(), None);
+        }
+        broken(self.name(), error)
+    }
+
+    /// It took too long.
+    pub(crate) fn slow(&self) -> SourceError {
+        let message = format!("hear {} in time", self.name());
+        SourceError::new(SourceErrorKind::Unavailable, message)
+    }
+}
+
+/// Connects, with TLS if there are settings for it.
+pub(crate) async fn connect(
+    host: &str,
+    port: u16,
+    tls: Option<&TlsOptions>,
+) -> Result<Connection, SourceError> {
+    let failed = |message: String| SourceError::new(SourceErrorKind::Unavailable, message);
+    match tls {
+        Some(options) => {
+            let stream =
+                stdx::tls::connect(host, port, options, PATIENCE).await.map_err(|error| {
+                    let rejected = stdx::tls::rejection(&error).is_some();
+                    let (kind, hint) = if rejected {
+                        let hint =
+                            ": its certificate is not believed; name its authority or fingerprint";
+                        (SourceErrorKind::Settings, hint)
+                    } else {
+                        (SourceErrorKind::Unavailable, "")
+                    };
+                    SourceError::new(kind, format!("connect to {host}:{port}{hint}")).because(error)
+                })?;
+            Ok(Box::new(stream))
+        }
+        None => {
+            let connecting = timeout(PATIENCE, TcpStream::connect((host, port))).await;
+            let connected =
+                connecting.map_err(|_| failed(format!("connect to {host}:{port} in time")))?;
+            let stream = connected
+                .map_err(|error| failed(format!("connect to {host}:{port}")).because(error))?;
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+fn sensitive(value: &SecretString) -> Result<HeaderValue, SourceError> {
+    let text = value.expose_secret();
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        let message = "send a token that holds control characters: copy it anew";
+        SourceError::new(SourceErrorKind::Settings, message)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn broken(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
+    SourceError::new(SourceErrorKind::Unavailable, format!("hear {name}")).because(error)
+}
+
+fn refused(name: &str, status: StatusCode, wait: Option<Duration>) -> SourceError {
+    let (kind, hint) = match status.as_u16() {
+        401 | 403 => (SourceErrorKind::Settings, ": the token is refused; make a new one there"),
+        404 => (SourceErrorKind::Settings, ": there is no such thing there; look at the address"),
+        429 | 500.. => (SourceErrorKind::Unavailable, ""),
+        _ => (SourceErrorKind::Protocol, ": look at the address"),
+    };
+    let error = SourceError::new(kind, format!("hear {name}: it answers {status}{hint}"));
+    match wait {
+        Some(wait) => error.after(wait),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_servers_are_taken_and_logins_are_not_shown() {
+        let taken = |text: &str| Remote::try_new(text, TlsOptions::default());
+        for (text, name) in [
+            ("https://push.example.lan", "https://push.example.lan"),
+            ("http://10.0.0.1:8080/gotify/", "http://10.0.0.1:8080/gotify"),
+        ] {
+            let remote = taken(text).unwrap();
+            assert_eq!(remote.name(), name);
+            assert_eq!(remote.url("stream").unwrap().as_str(), format!("{name}/stream"));
+        }
+        for text in
+            ["", "push.example.lan", "ftp://x", "https://bob:planted@x", "https://x?token=planted"]
+        {
+            let error = taken(text).unwrap_err();
+            assert!(!error.contains("bob:planted"), "{error}");
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let status = |code: u16| refused("it", StatusCode::from_u16(code).unwrap(), None).kind();
+        assert_eq!(status(401), SourceErrorKind::Settings);
+        assert_eq!(status(429), SourceErrorKind::Unavailable);
+        assert_eq!(status(502), SourceErrorKind::Unavailable);
+        assert_eq!(status(301), SourceErrorKind::Protocol);
+    }
+}
