@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 12] = [
+pub(crate) const TARGETS: [&str; 13] = [
     "schema",
     "path",
     "rpc",
@@ -26,6 +26,7 @@ pub(crate) const TARGETS: [&str; 12] = [
     "mail",
     "gotify",
     "ntfy",
+    "smtp",
 ];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.

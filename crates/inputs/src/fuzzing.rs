@@ -7,6 +7,11 @@ use jiff::Timestamp;
 
 use crate::{
     Identity, Origin,
+    email::smtp::{
+        self,
+        pieces::{Mail, Pieces},
+        session::{Fate, Session, Step},
+    },
     ntfy::{Line, Lines},
     recognize::{gotify, mail, ntfy, syslog, webhook},
     syslog::Framer,
@@ -130,5 +135,56 @@ fn told(events: &dyn Fn(&Origin<'_>) -> Vec<Event>, id: &str) {
         assert_eq!(one.source_key, other.source_key, "a message that is read again is the same");
         assert_eq!(one.subject.cluster, identity.cluster);
         assert_eq!(wire::from_text(&wire::to_text(one)).expect("what is written is read"), *one);
+    }
+}
+
+/// What a client of the SMTP listener sends: whoever may not send sends no mail, and whatever is said to it is a proper
+/// answer.
+pub fn smtp_commands(data: &[u8]) {
+    let listen = smtp::Listen::Smtp("127.0.0.1:0".parse().expect("an address"));
+    let mut config = smtp::Config::new(vec![listen]);
+    let user = smtp::User { password: "kestrel".into(), identity: Identity::default() };
+    config.users.insert("node".to_owned(), user);
+    let known = Identity::default();
+    for (peer, is_tls) in [(None, false), (Some(&known), false), (Some(&known), true)] {
+        let mut session = Session::new(&config, peer, is_tls);
+        let mut pieces = Pieces::default();
+        let mut mail: Option<Mail> = None;
+        for piece in data.chunks(7) {
+            pieces.push(piece);
+            loop {
+                if let Some(open) = &mut mail {
+                    if !pieces.read_mail(open) {
+                        break;
+                    }
+                    mail = None;
+                    assert!(session.identity().is_some(), "a mail is somebody's");
+                    answered(&session.ends_mail(Fate::Kept));
+                }
+                let Some(command) = pieces.next_command() else { break };
+                match session.hear(&command) {
+                    Step::Say(text) => answered(&text),
+                    Step::StartTls(text) => {
+                        assert!(!is_tls);
+                        answered(&text);
+                    }
+                    Step::Bye(text) => return answered(&text),
+                    Step::Mail(text) => {
+                        assert!(peer.is_some(), "a stranger sends no mail");
+                        answered(&text);
+                        mail = Some(Mail::new(1024));
+                    }
+                }
+            }
+            assert!(pieces.held() <= smtp::pieces::MAX_COMMAND);
+        }
+    }
+}
+
+fn answered(text: &str) {
+    assert!(text.ends_with("\r\n") && text.len() < 512);
+    for line in text.lines() {
+        let code = &line.as_bytes()[..3];
+        assert!(code.iter().all(u8::is_ascii_digit) && line.is_ascii(), "{line}");
     }
 }

@@ -23,11 +23,13 @@
 
 mod channel;
 mod echo;
+pub mod email;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gotify;
 pub mod ntfy;
 mod origin;
+mod pem;
 pub mod recognize;
 mod remote;
 pub mod syslog;
@@ -36,3 +38,4 @@ pub mod webhook;
 
 pub use echo::{Echo, MARKER, Ours};
 pub use origin::{Identity, Origin};
+pub use pem::TlsPem;

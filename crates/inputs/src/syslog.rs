@@ -33,7 +33,7 @@ use tokio::{
     task::JoinSet,
 };
 
-pub use config::{Config, InvalidConfig, Listen, Peer, Strangers, TlsPem};
+pub use config::{Config, InvalidConfig, Listen, Peer, Strangers};
 pub use frame::{Frame, Framer};
 
 use crate::{

@@ -8,9 +8,8 @@ use std::{
 };
 
 use event_core::Severity;
-use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::Identity;
+use crate::{Identity, TlsPem};
 
 /// Settings of the syslog input.
 #[derive(Clone, Debug)]
@@ -61,15 +60,6 @@ pub enum Strangers {
     Refuse,
     /// They are somebody: this identity is theirs. Without a cluster, they are nobody's.
     Accept(Box<Identity>),
-}
-
-/// A certificate chain and its key, in PEM.
-#[derive(Clone, Debug)]
-pub struct TlsPem {
-    /// The certificate, followed by those that signed it.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: SecretString,
 }
 
 /// Settings that cannot be used.
@@ -134,13 +124,11 @@ impl Config {
 
     pub(super) fn acceptor(&self) -> Result<Option<stdx::tls::Acceptor>, InvalidConfig> {
         let Some(pem) = &self.tls else { return Ok(None) };
-        let acceptor =
-            stdx::tls::Acceptor::from_pem(&pem.certificate, pem.key.expose_secret().as_bytes());
         let failed = |source| InvalidConfig {
             message: "use the certificate of the syslog input".to_owned(),
             source: Some(source),
         };
-        acceptor.map(Some).map_err(failed)
+        pem.acceptor().map(Some).map_err(failed)
     }
 
     /// Whose line it is; none if it is to be left out.

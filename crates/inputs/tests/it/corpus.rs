@@ -31,3 +31,8 @@ fn frames_of_gotify() {
 fn streams_of_ntfy() {
     replay("ntfy", inputs::fuzzing::ntfy_stream);
 }
+
+#[test]
+fn commands_of_smtp() {
+    replay("smtp", inputs::fuzzing::smtp_commands);
+}

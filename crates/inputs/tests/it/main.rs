@@ -7,6 +7,7 @@ mod fakes;
 mod mail;
 mod notifications;
 mod receiver;
+mod smtp;
 mod sockets;
 mod streams;
 mod tasks;

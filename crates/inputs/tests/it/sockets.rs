@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use event_core::{Event, EventSource as _, RunContext, Severity, Signal, SourceErrorKind};
 use futures::{StreamExt as _, stream::BoxStream};
 use inputs::{
-    Identity,
-    syslog::{Config, Listen, Peer, Strangers, Syslog, TlsPem},
+    Identity, TlsPem,
+    syslog::{Config, Listen, Peer, Strangers, Syslog},
 };
 use stdx::{
     SystemClock,
