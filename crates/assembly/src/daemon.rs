@@ -184,7 +184,7 @@ impl Daemon {
             .map(|id| format!("the work of approval {id}"))
             .collect();
         let rest = drain.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
-        left.extend(supervisor.stop(rest).await.into_iter().map(str::to_owned));
+        left.extend(supervisor.stop(rest).await.iter().map(ToString::to_string));
         Ok(left)
     }
 }

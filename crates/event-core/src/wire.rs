@@ -130,6 +130,20 @@ pub fn from_json(value: Value) -> Result<Event, WireError> {
     read(serde_json::from_value(value).map_err(WireError::Shape)?)
 }
 
+/// Where something is, in the form that it has within an event.
+pub fn subject_to_json(subject: &Subject) -> Value {
+    // Strings and numbers: it cannot fail.
+    serde_json::to_value(WireSubject::of(subject)).expect("a subject is JSON")
+}
+
+/// Reads where something is.
+///
+/// # Errors
+/// As [`from_text`].
+pub fn subject_from_json(value: Value) -> Result<Subject, WireError> {
+    serde_json::from_value::<WireSubject>(value).map_err(WireError::Shape)?.read()
+}
+
 fn form(event: &Event) -> WireEvent {
     WireEvent {
         v: VERSION,

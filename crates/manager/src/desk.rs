@@ -138,8 +138,8 @@ impl Desk {
     }
 
     fn components(&self) -> Vec<Component> {
-        let component = |(name, part): (&'static str, Part)| Component {
-            name: name.to_owned(),
+        let component = |(name, part): (Arc<str>, Part)| Component {
+            name: name.to_string(),
             state: match part.state {
                 State::Running => ComponentState::Running,
                 State::Waiting => ComponentState::Waiting,

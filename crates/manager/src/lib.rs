@@ -6,6 +6,7 @@
 //! - [`Desk`] answers the control API, [`Deciding`] takes decisions, and [`approve`] is what proves
 //!   whose they are.
 //! - [`Engine`] runs what was approved, through a [`Worker`].
+//! - [`events`] is the pipeline from what is heard to what is told.
 //! - [`Supervisor`] keeps the parts running.
 //!
 //! ```no_run
@@ -30,6 +31,7 @@
 pub mod approve;
 mod decide;
 mod desk;
+pub mod events;
 pub mod lock;
 mod peer;
 mod serve;

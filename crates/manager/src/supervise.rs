@@ -25,7 +25,7 @@ pub type Run = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 #[derive(Clone)]
 pub struct Supervisor {
     clock: Arc<dyn Clock>,
-    parts: Arc<Mutex<BTreeMap<&'static str, Part>>>,
+    parts: Arc<Mutex<BTreeMap<Arc<str>, Part>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -71,15 +71,16 @@ impl Supervisor {
     /// that ends it; a component that returns `Ok` before that has ended for good.
     pub fn spawn(
         &self,
-        name: &'static str,
+        name: impl Into<Arc<str>>,
         run: impl Fn(CancellationToken) -> Run + Send + Sync + 'static,
     ) {
-        self.note(name, State::Running, None);
+        let name = name.into();
+        self.note(&name, State::Running, None);
         let this = self.clone();
-        self.tasks.spawn(async move { this.keep_running(name, run).await });
+        self.tasks.spawn(async move { this.keep_running(&name, run).await });
     }
 
-    async fn keep_running(&self, name: &'static str, run: impl Fn(CancellationToken) -> Run) {
+    async fn keep_running(&self, name: &Arc<str>, run: impl Fn(CancellationToken) -> Run) {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             let begun = tokio::time::Instant::now();
@@ -95,7 +96,7 @@ impl Supervisor {
             }
             let pause = backoff.next_delay();
             tracing::error!(
-                component = name,
+                component = %name,
                 error,
                 pause_secs = pause.as_secs(),
                 "component failed"
@@ -109,10 +110,10 @@ impl Supervisor {
         self.note(name, State::Stopped, None);
     }
 
-    fn note(&self, name: &'static str, state: State, error: Option<String>) {
+    fn note(&self, name: &Arc<str>, state: State, error: Option<String>) {
         let since = self.clock.now();
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = parts.entry(name);
+        let part = parts.entry(Arc::clone(name));
         let part = part
             .and_modify(|part| {
                 part.restarts += u32::from(part.state == State::Waiting && state == State::Running);
@@ -125,7 +126,7 @@ impl Supervisor {
     }
 
     /// How everything is, by name.
-    pub fn parts(&self) -> BTreeMap<&'static str, Part> {
+    pub fn parts(&self) -> BTreeMap<Arc<str>, Part> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -137,7 +138,7 @@ impl Supervisor {
 
     /// Tells everything to end, and waits for that until the deadline; returns the names of what
     /// had not ended by then.
-    pub async fn stop(&self, deadline: Duration) -> Vec<&'static str> {
+    pub async fn stop(&self, deadline: Duration) -> Vec<Arc<str>> {
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok() {
@@ -207,6 +208,6 @@ mod tests {
         let supervisor = supervisor();
         supervisor.spawn("deaf", |_| Box::pin(std::future::pending()));
         supervisor.spawn("short", |_| Box::pin(async { Ok(()) }));
-        assert_eq!(supervisor.stop(Duration::from_secs(5)).await, ["deaf"]);
+        assert_eq!(supervisor.stop(Duration::from_secs(5)).await, ["deaf".into()]);
     }
 }

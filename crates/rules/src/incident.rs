@@ -110,6 +110,20 @@ pub enum Status {
     Resolved,
 }
 
+// === impl Status ===
+
+impl Status {
+    /// The word that rows and answers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Open => "open",
+            Self::Flapping => "flapping",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 // === impl IncidentId ===
 
 impl IncidentId {

@@ -57,6 +57,21 @@ pub(crate) enum Level {
 // === impl Room ===
 
 impl Room {
+    /// The word that is kept.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Datastore => "datastore",
+            Self::ThinpoolMetadata => "thinpool_metadata",
+        }
+    }
+
+    /// The room of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Storage, Self::Datastore, Self::ThinpoolMetadata];
+        all.into_iter().find(|room| room.as_str() == word)
+    }
+
     fn full(self) -> Kind {
         match self {
             Self::Storage => Kind::StorageFull,

@@ -32,7 +32,7 @@ const PAUSE: SignedDuration = SignedDuration::from_mins(15);
 const CATCH_UP: SignedDuration = SignedDuration::from_mins(30);
 
 /// The estate as it is now, as far as the rules have to know it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Estate {
     /// Every cluster, node and backup server of the settings.
     pub clusters: BTreeSet<ClusterKey>,
@@ -43,7 +43,7 @@ pub struct Estate {
 }
 
 /// A job of the estate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// What it does.
     pub work: Work,
@@ -91,6 +91,22 @@ struct Expected {
 // === impl Work ===
 
 impl Work {
+    /// The word that is kept.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Gc => "gc",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// The work of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Backup, Self::Verify, Self::Gc, Self::Sync];
+        all.into_iter().find(|work| work.as_str() == word)
+    }
+
     fn missing(self) -> Kind {
         match self {
             Self::Backup => Kind::BackupMissing,

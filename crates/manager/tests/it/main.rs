@@ -5,4 +5,5 @@
 mod decide;
 mod door;
 mod engine;
+mod events;
 mod support;

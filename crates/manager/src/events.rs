@@ -1,0 +1,652 @@
+//! The event pipeline: inputs → log → rules → outbox → outputs, and what people say in between.
+//!
+//! ```text
+//! source ─▶ hear ─▶ writer ─▶ log ─▶ judge ─▶ step (incidents, outbox, mark) ─▶ courier ─▶ output
+//!                                      ▲
+//!                        people, measurements, the estate
+//! ```
+//!
+//! [`Events`] is the handle: made of [`EventParts`], started under a [`Supervisor`], and asked by the
+//! control API and by tools.
+//!
+//! For details, see: `docs/concepts/events.md`.
+//!
+//! *Invariant:* every part can end at any moment, and the next start goes on from what is on disk:
+//! sources behind their cursors, the judge behind its mark, couriers with what the outbox has.
+
+mod draft;
+mod health;
+mod hear;
+mod history;
+mod judge;
+mod keep;
+mod outbox;
+mod told;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event_core::{
+    ComponentId, DeliveryKey, EventId, EventLog, EventSink, EventSource, LogError, Logged, Message,
+    Seq, dispatch,
+};
+use inputs::tasks::Observed;
+use jiff::{SignedDuration, Timestamp};
+use outputs::deliver::{Courier, Pace, Standing, Word};
+use rules::{IncidentId, Rules};
+use stdx::Clock;
+use store::{
+    EventCursor, EventFilter, EventPage, Incident, IncidentFilter, NewDelivery, Silence, Step,
+    Store,
+};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+
+use self::hear::Ways;
+use self::judge::{Judge, Order};
+use self::outbox::StoreOutbox;
+use self::told::Told;
+use crate::Supervisor;
+
+pub use self::health::InputHealth;
+pub use self::told::Silencing;
+
+/// Reports between the inputs and the log's writer.
+const REPORTS: usize = 2048;
+/// What people and measurements say to the rules, waiting.
+const ORDERS: usize = 256;
+/// Changes that a slow listener may miss.
+const CHANGES: usize = 256;
+
+/// What the pipeline is made of.
+pub struct EventParts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// What is told to whom.
+    pub rules: Rules,
+    /// What hears.
+    pub inputs: Vec<Input>,
+    /// What tells.
+    pub outputs: Vec<Output>,
+    /// What inputs see beside events; see [`inputs::tasks::Tasks::watched_by`].
+    pub observed: Option<mpsc::Receiver<Observed>>,
+    /// For how long events are kept.
+    pub keep: SignedDuration,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// An input, and what it is.
+pub struct Input {
+    /// It.
+    pub source: Arc<dyn EventSource>,
+    /// `syslog`, `webhook`, …
+    pub kind: &'static str,
+}
+
+/// An output, and how it is delivered to.
+pub struct Output {
+    /// It.
+    pub sink: Arc<dyn EventSink>,
+    /// Whose names stand in its receipts: `discord`, `gotify`, …
+    pub service: &'static str,
+    /// Who is told when it is down for long.
+    pub fallback: Option<ComponentId>,
+    /// Pauses and limits.
+    pub pace: Pace,
+}
+
+/// The pipeline, for people and tools. Cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    rules: Mutex<Arc<Rules>>,
+    orders: mpsc::Sender<Order>,
+    changes: broadcast::Sender<Change>,
+    health: health::Health,
+    outputs: BTreeMap<ComponentId, Reached>,
+}
+
+/// What is known of an output.
+struct Reached {
+    service: &'static str,
+    standing: watch::Receiver<Standing>,
+}
+
+/// Something is another way now; for whoever looks at events as they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// How far the log was judged.
+    pub seq: Seq,
+    /// The incidents that changed.
+    pub incidents: Vec<String>,
+    /// The outputs that have something new to tell.
+    pub outputs: BTreeSet<ComponentId>,
+}
+
+/// How an output is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputHealth {
+    /// What it is: `discord`, …
+    pub kind: String,
+    /// How many deliveries wait.
+    pub pending: u64,
+    /// When the one that waits longest was made.
+    pub oldest: Option<Timestamp>,
+    /// How many could not be told.
+    pub dead: u64,
+    /// How many were told since this program was started.
+    pub told: u64,
+    /// Since when it fails.
+    pub failing_since: Option<Timestamp>,
+    /// What was the last that went wrong since something was told.
+    pub error: Option<String>,
+}
+
+/// What was asked of the pipeline cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventsError {
+    /// The store does not do what it should.
+    #[error("ask the store about events")]
+    Store(#[from] store::Error),
+    /// The log does not do what it should.
+    #[error("read the log of events")]
+    Log(#[from] LogError),
+    /// There is none of that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be meant.
+    #[error("{0}")]
+    Refused(String),
+    /// It is shutting down.
+    #[error("the event pipeline has ended: nothing more is taken in")]
+    Ended,
+}
+
+// === impl Events ===
+
+impl Events {
+    /// Starts the pipeline under this supervisor.
+    pub fn start(parts: EventParts, supervisor: &Supervisor) -> Self {
+        let EventParts { store, rules, inputs, outputs, observed, keep, clock } = parts;
+        let rules = Arc::new(rules);
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let (reports, reported) = mpsc::channel(REPORTS);
+        let (changes, _) = broadcast::channel(CHANGES);
+        let (kept, follow) = watch::channel(Seq(0));
+        let health = health::Health::default();
+        let log: Arc<dyn EventLog> = Arc::new(LogOf(Arc::clone(&store)));
+
+        start_writer(supervisor, Arc::clone(&log), reported, kept);
+        let judge = Judge {
+            store: Arc::clone(&store),
+            rules: Arc::clone(&rules),
+            clock: Arc::clone(&clock),
+            changes: changes.clone(),
+        };
+        start_judge(supervisor, judge, ordered, follow);
+        let mut known = BTreeMap::new();
+        let mut wakers = BTreeMap::new();
+        for output in outputs {
+            let id = output.sink.id().clone();
+            let service = output.service;
+            let (courier, waker) = courier(output, &store, &clock, &changes);
+            wakers.insert(id.clone(), waker);
+            known.insert(id.clone(), Reached { service, standing: courier.standing() });
+            start_once(supervisor, format!("output {id}"), move |stop| courier.run(stop));
+        }
+        start_wakers(supervisor, wakers, changes.subscribe());
+        let ways = Ways {
+            log,
+            reports,
+            orders: orders.clone(),
+            health: health.clone(),
+            clock: Arc::clone(&clock),
+        };
+        for Input { source, kind } in inputs {
+            health.know(source.id(), kind);
+            let ways = ways.clone();
+            supervisor.spawn(format!("input {}", source.id()), move |stop| {
+                Box::pin(hear::hear(Arc::clone(&source), ways.clone(), stop))
+            });
+        }
+        if let Some(observed) = observed {
+            let orders = orders.clone();
+            start_once(supervisor, "estate".to_owned(), move |stop| {
+                watch_estate(observed, orders, stop)
+            });
+        }
+        let (kept, tick) = (Arc::clone(&store), Arc::clone(&clock));
+        let changed = changes.clone();
+        supervisor.spawn("events kept", move |stop| {
+            Box::pin(keep::keep(
+                Arc::clone(&kept),
+                Arc::clone(&tick),
+                keep,
+                changed.subscribe(),
+                stop,
+            ))
+        });
+        let rules = Mutex::new(rules);
+        let inner = Inner { store, clock, rules, orders, changes, health, outputs: known };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Puts other rules in place of those that are; what they remember stays.
+    ///
+    /// # Errors
+    /// [`EventsError::Ended`].
+    pub async fn reload(&self, rules: Rules) -> Result<(), EventsError> {
+        let rules = Arc::new(rules);
+        *self.inner.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules);
+        let order = Order::Rules(rules);
+        self.inner.orders.send(order).await.map_err(|_| EventsError::Ended)
+    }
+
+    /// Told of every change from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes.subscribe()
+    }
+
+    /// How every input is doing.
+    pub fn inputs(&self) -> BTreeMap<ComponentId, InputHealth> {
+        self.inner.health.all()
+    }
+
+    /// How every output is doing; those of which the outbox has something although the settings have
+    /// them no more, too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn outputs(&self) -> Result<BTreeMap<String, OutputHealth>, EventsError> {
+        let mut all: BTreeMap<String, OutputHealth> = BTreeMap::new();
+        for (id, output) in &self.inner.outputs {
+            let standing = output.standing.borrow();
+            let it = all.entry(id.to_string()).or_default();
+            output.service.clone_into(&mut it.kind);
+            it.told = standing.told;
+            it.failing_since = standing.failing_since;
+            it.error.clone_from(&standing.error);
+        }
+        for count in self.inner.store.output_counts().await? {
+            let it = all.entry(count.output).or_default();
+            (it.pending, it.oldest, it.dead) = (count.pending, count.oldest, count.dead);
+        }
+        Ok(all)
+    }
+
+    /// The events that the filter lets through, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn find(
+        &self,
+        filter: &EventFilter,
+        cursor: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<EventPage, EventsError> {
+        Ok(self.inner.store.find_events(filter, cursor, limit).await?)
+    }
+
+    /// The event of this name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn event(&self, id: EventId) -> Result<Option<Logged>, EventsError> {
+        Ok(self.inner.store.event(id).await?)
+    }
+
+    /// The incidents that the filter lets through, the last that changed first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        limit: u32,
+    ) -> Result<Vec<Incident>, EventsError> {
+        Ok(self.inner.store.incidents(filter, limit).await?)
+    }
+
+    /// The incident whose name begins so, and its reports in the order in which they were heard.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub async fn incident(
+        &self,
+        name: &str,
+        limit: u32,
+    ) -> Result<(Incident, Vec<Logged>), EventsError> {
+        let found = self.found(name).await?;
+        let events = self.inner.store.incident_events(&found.id, Seq(0), limit).await?;
+        Ok((found, events))
+    }
+
+    async fn found(&self, name: &str) -> Result<Incident, EventsError> {
+        let unknown = || {
+            let name = stdx::untrusted::line(name, 40);
+            EventsError::NotFound(format!(
+                "no incident is called {name}; `incidents list` has them"
+            ))
+        };
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_hexdigit());
+        if !plain {
+            return Err(unknown());
+        }
+        match self.inner.store.incident(&name.to_ascii_lowercase()).await {
+            Ok(found) => found.ok_or_else(unknown),
+            Err(error) if error.is_conflict() => Err(EventsError::Refused(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Somebody has it: it is not told again, and nobody else is told.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub async fn acknowledge(&self, name: &str, by: &str) -> Result<Incident, EventsError> {
+        let told = |incident, by| Told::Acknowledge { incident, by };
+        self.say_of(name, by, told).await
+    }
+
+    /// Somebody says that it is over.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub async fn resolve(&self, name: &str, by: &str) -> Result<Incident, EventsError> {
+        self.say_of(name, by, |incident, by| Told::Close { incident, by }).await
+    }
+
+    async fn say_of(
+        &self,
+        name: &str,
+        by: &str,
+        told: impl FnOnce(IncidentId, String) -> Told,
+    ) -> Result<Incident, EventsError> {
+        let found = self.found(name).await?;
+        let id: IncidentId = found
+            .id
+            .parse()
+            .map_err(|_| EventsError::NotFound(format!("{} is no incident's name", found.id)))?;
+        let by = stdx::untrusted::line(by, 100).into_owned();
+        self.tell(told(id, by)).await?;
+        self.found(&found.id).await
+    }
+
+    /// Begins a silence, or makes another one of the one of that name.
+    ///
+    /// # Errors
+    /// Its condition or time cannot be meant.
+    pub async fn silence(&self, name: &str, silence: Silencing) -> Result<(), EventsError> {
+        let rules = {
+            let rules = self.inner.rules.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&rules)
+        };
+        let checked = rules.check_mute(name, &silence.config());
+        checked.map_err(|error| EventsError::Refused(error.to_string()))?;
+        self.tell(Told::Mute { name: name.to_owned(), silence }).await
+    }
+
+    /// Ends a silence before its time.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub async fn unsilence(&self, name: &str) -> Result<(), EventsError> {
+        if !self.silences().await?.iter().any(|it| it.name == name) {
+            let name = stdx::untrusted::line(name, 60);
+            return Err(EventsError::NotFound(format!("no silence is called {name}")));
+        }
+        self.tell(Told::Unmute { name: name.to_owned() }).await
+    }
+
+    /// The silences that have not ended.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn silences(&self) -> Result<Vec<Silence>, EventsError> {
+        Ok(self.inner.store.silences(self.inner.clock.now()).await?)
+    }
+
+    /// Tells these outputs something by itself, past the rules; all of them where none is named. Says
+    /// who is told.
+    ///
+    /// # Errors
+    /// An output does not exist.
+    pub async fn send(
+        &self,
+        message: Message,
+        outputs: &[String],
+    ) -> Result<Vec<ComponentId>, EventsError> {
+        let known = &self.inner.outputs;
+        let of = |name: &String| {
+            let found = known.keys().find(|id| id.as_str() == name).cloned();
+            found.ok_or_else(|| {
+                let all: Vec<&str> = known.keys().map(ComponentId::as_str).collect();
+                let name = stdx::untrusted::line(name, 60);
+                EventsError::NotFound(format!(
+                    "no output is called {name}; there are: {}",
+                    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+                ))
+            })
+        };
+        let to = match outputs {
+            [] => known.keys().cloned().collect(),
+            some => some.iter().map(of).collect::<Result<Vec<_>, _>>()?,
+        };
+        let once = EventId::new(self.inner.clock.now()).to_string();
+        let deliveries = to.iter().map(|output| delivery(output, &once, message.clone()));
+        let step = Step { deliveries: deliveries.collect(), ..Step::default() };
+        let seq = Seq(0);
+        self.inner.store.commit_step(step).await?;
+        let outputs = to.iter().cloned().collect();
+        // Nobody may listen.
+        let _ = self.inner.changes.send(Change { seq, incidents: Vec::new(), outputs });
+        Ok(to)
+    }
+
+    /// The store, for what is only read or is about dead letters.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Looks into the outboxes of these outputs at once.
+    pub fn wake(&self, outputs: BTreeSet<ComponentId>) {
+        // Nobody may listen.
+        let _ = self.inner.changes.send(Change { seq: Seq(0), incidents: Vec::new(), outputs });
+    }
+
+    /// The names of the outputs.
+    pub fn output_names(&self) -> Vec<ComponentId> {
+        self.inner.outputs.keys().cloned().collect()
+    }
+
+    async fn tell(&self, told: Told) -> Result<(), EventsError> {
+        let (answer, kept) = oneshot::channel();
+        let order = Order::Tell(told, Some(answer));
+        self.inner.orders.send(order).await.map_err(|_| EventsError::Ended)?;
+        kept.await.map_err(|_| EventsError::Ended)
+    }
+}
+
+/// A delivery of its own, of no incident.
+fn delivery(output: &ComponentId, once: &str, message: Message) -> NewDelivery {
+    let key = DeliveryKey::of(["sent", once, output.as_str()]);
+    NewDelivery {
+        lane: format!("alone/{}", key.as_str()),
+        key,
+        output: output.clone(),
+        incident: None,
+        made: message.written,
+        due: message.written,
+        message,
+    }
+}
+
+fn start_writer(
+    supervisor: &Supervisor,
+    log: Arc<dyn EventLog>,
+    reported: mpsc::Receiver<dispatch::Report>,
+    kept: watch::Sender<Seq>,
+) {
+    start_once(supervisor, "log".to_owned(), move |stop| async move {
+        let batching = dispatch::Batching::default();
+        let written = dispatch::write(log, reported, batching, stop, |seq| {
+            // Nobody may follow.
+            let _ = kept.send(seq);
+        });
+        let written = written.await;
+        if written.rejected > 0 {
+            tracing::warn!(
+                rejected = written.rejected,
+                "reports could not be kept; their sources know"
+            );
+        }
+    });
+}
+
+fn start_judge(
+    supervisor: &Supervisor,
+    judge: Judge,
+    ordered: mpsc::Receiver<Order>,
+    follow: watch::Receiver<Seq>,
+) {
+    // What it is asked waits while it is started again.
+    let court = Arc::new(tokio::sync::Mutex::new((judge, ordered)));
+    supervisor.spawn("rules", move |stop| {
+        let (court, follow) = (Arc::clone(&court), follow.clone());
+        Box::pin(async move {
+            let mut court = court.lock().await;
+            let (judge, ordered) = &mut *court;
+            let ended = judge.run(ordered, follow, &stop).await;
+            ended.map_err(|error| stdx::Chain(&error).to_string())
+        })
+    });
+}
+
+/// The courier of an output, and what wakes it.
+fn courier(
+    output: Output,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    changes: &broadcast::Sender<Change>,
+) -> (Courier, Arc<Notify>) {
+    let Output { sink, service, fallback, pace } = output;
+    let (teller, time) = (Arc::clone(store), Arc::clone(clock));
+    let changes = changes.clone();
+    let outbox = StoreOutbox { store: Arc::clone(store), service: service.to_owned() };
+    let say = move |word: Word| {
+        let (teller, changes) = (Arc::clone(&teller), changes.clone());
+        keep::tell_of(word, fallback.clone(), teller, changes, time.now());
+    };
+    let courier = Courier::new(sink, Arc::new(outbox), Arc::clone(clock), pace, say);
+    let waker = courier.waker();
+    (courier, waker)
+}
+
+/// Runs something that needs no second start: what it does it does until the end.
+fn start_once<F>(
+    supervisor: &Supervisor,
+    name: String,
+    run: impl FnOnce(tokio_util::sync::CancellationToken) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let run = Mutex::new(Some(run));
+    supervisor.spawn(name, move |stop| {
+        let run = run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            match run {
+                Some(run) => run(stop).await,
+                // It failed by a fault of the program; started anew it would have lost its place.
+                None => return Err("it has ended by a fault and takes a restart".to_owned()),
+            }
+            Ok(())
+        })
+    });
+}
+
+/// Wakes couriers when there is something for them.
+fn start_wakers(
+    supervisor: &Supervisor,
+    wakers: BTreeMap<ComponentId, Arc<Notify>>,
+    mut changes: broadcast::Receiver<Change>,
+) {
+    start_once(supervisor, "outbox".to_owned(), move |stop| async move {
+        loop {
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                () = stop.cancelled() => return,
+            };
+            match change {
+                Ok(change) => {
+                    for waker in change.outputs.iter().filter_map(|id| wakers.get(id)) {
+                        waker.notify_one();
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    wakers.values().for_each(|waker| waker.notify_one());
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    });
+}
+
+/// Tells the rules what inputs see beside events.
+async fn watch_estate(
+    mut observed: mpsc::Receiver<Observed>,
+    orders: mpsc::Sender<Order>,
+    stop: tokio_util::sync::CancellationToken,
+) {
+    let mut estates: BTreeMap<estate::ClusterKey, rules::Estate> = BTreeMap::new();
+    while let Some(Some(seen)) = stop.run_until_cancelled(observed.recv()).await {
+        let told = match seen {
+            Observed::Measured(measured) => Told::Measured(*measured),
+            Observed::Estate { cluster, estate } => {
+                estates.insert(cluster, estate);
+                let mut whole = rules::Estate::default();
+                for one in estates.values().cloned() {
+                    whole.clusters.extend(one.clusters);
+                    whole.jobs.extend(one.jobs);
+                    whole.uncovered.extend(one.uncovered);
+                }
+                Told::Estate(whole)
+            }
+            _ => continue,
+        };
+        if orders.send(Order::Tell(told, None)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The log of a store that is shared.
+struct LogOf(Arc<dyn Store>);
+
+#[async_trait::async_trait]
+impl EventLog for LogOf {
+    async fn append(
+        &self,
+        events: Vec<event_core::Event>,
+        cursors: Vec<(ComponentId, event_core::Cursor)>,
+    ) -> Result<Vec<event_core::Appended>, LogError> {
+        EventLog::append(self.0.as_ref(), events, cursors).await
+    }
+
+    async fn cursor(&self, source: &ComponentId) -> Result<Option<event_core::Cursor>, LogError> {
+        self.0.cursor(source).await
+    }
+
+    async fn after(&self, seq: Seq, limit: u32) -> Result<Vec<Logged>, LogError> {
+        self.0.after(seq, limit).await
+    }
+
+    async fn head(&self) -> Result<Seq, LogError> {
+        self.0.head().await
+    }
+}

@@ -1,0 +1,74 @@
+//! How the inputs are doing, for people who ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_core::ComponentId;
+use jiff::Timestamp;
+
+/// How every input is doing. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health(Arc<Mutex<BTreeMap<ComponentId, InputHealth>>>);
+
+/// How one input is doing, since this program was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputHealth {
+    /// What it is: `syslog`, `webhook`, …
+    pub kind: String,
+    /// How many reports it heard.
+    pub heard: u64,
+    /// How many were lost that nobody can bring back.
+    pub lost: u64,
+    /// How often it was started.
+    pub starts: u64,
+    /// When it last heard anything.
+    pub last: Option<Timestamp>,
+    /// When it last said that it hears, whether or not there was anything.
+    pub alive: Option<Timestamp>,
+    /// Why it failed last, and when.
+    pub error: Option<(Timestamp, String)>,
+}
+
+// === impl Health ===
+
+impl Health {
+    pub(crate) fn all(&self) -> BTreeMap<ComponentId, InputHealth> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn know(&self, input: &ComponentId, kind: &str) {
+        self.of(input, |it| kind.clone_into(&mut it.kind));
+    }
+
+    pub(crate) fn started(&self, input: &ComponentId) {
+        self.of(input, |it| it.starts += 1);
+    }
+
+    pub(crate) fn heard(&self, input: &ComponentId, now: Timestamp) {
+        self.of(input, |it| {
+            it.heard += 1;
+            (it.last, it.alive) = (Some(now), Some(now));
+        });
+    }
+
+    pub(crate) fn hears(&self, input: &ComponentId, now: Timestamp) {
+        self.of(input, |it| it.alive = Some(now));
+    }
+
+    pub(crate) fn lost(&self, input: &ComponentId, count: u64) {
+        self.of(input, |it| it.lost += count);
+    }
+
+    pub(crate) fn failed(&self, input: &ComponentId, error: &str, now: Timestamp) {
+        self.of(input, |it| it.error = Some((now, error.to_owned())));
+    }
+
+    fn of(&self, input: &ComponentId, change: impl FnOnce(&mut InputHealth)) {
+        change(self.lock().entry(input.clone()).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ComponentId, InputHealth>> {
+        // Counts are changed in one step each: a panic leaves at worst one too few.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

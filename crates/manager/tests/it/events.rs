@@ -1,0 +1,397 @@
+//! The pipeline as a whole, over a store in memory and a clock that tests move by waiting.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_core::{
+    Ack, ComponentId, Cursor, Delivery, Event, EventSink, EventSource, Kind, Receipt, Retry,
+    RunContext, Severity, Signal, SinkError, SourceError, Stand, Subject,
+};
+use futures::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use manager::Supervisor;
+use manager::events::{EventParts, Events, EventsError, Input, Output, Silencing};
+use outputs::deliver::Pace;
+use rules::{Config, Rules};
+use store::{EventFilter, IncidentFilter, MemoryStore, Store};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// The machine's clock as tokio's tests have it: it jumps when nothing else is to be done.
+#[derive(Debug)]
+struct Virtual {
+    noon: Timestamp,
+    begun: Instant,
+}
+
+impl stdx::Clock for Virtual {
+    fn now(&self) -> Timestamp {
+        self.noon + SignedDuration::try_from(self.begun.elapsed()).unwrap()
+    }
+}
+
+/// A source that tells what the test hands it.
+#[derive(Debug)]
+struct Told {
+    id: ComponentId,
+    existing: Vec<Event>,
+    signals: Arc<tokio::sync::Mutex<mpsc::Receiver<(Event, Ack)>>>,
+}
+
+#[async_trait]
+impl EventSource for Told {
+    fn id(&self) -> &ComponentId {
+        &self.id
+    }
+
+    async fn check(&self) -> Result<String, SourceError> {
+        Ok("listens".to_owned())
+    }
+
+    fn run(
+        &self,
+        cx: RunContext,
+        _resume: Option<Cursor>,
+    ) -> BoxStream<'static, Result<Signal, SourceError>> {
+        let (signals, existing) = (Arc::clone(&self.signals), self.existing.clone());
+        let begin = std::iter::once(Signal::SyncStarted)
+            .chain(existing.into_iter().map(Signal::Existing))
+            .chain(std::iter::once(Signal::SyncFinished(Cursor::new("0"))));
+        let begin = futures::stream::iter(begin.map(Ok).collect::<Vec<_>>());
+        let rest = futures::stream::unfold((signals, cx), |(signals, cx)| async move {
+            let next = async { signals.lock().await.recv().await };
+            let (event, ack) = cx.stop.run_until_cancelled(next).await??;
+            Some((Ok(Signal::Changed { event, cursor: None, ack }), (signals, cx)))
+        });
+        Box::pin(futures::StreamExt::chain(begin, rest))
+    }
+}
+
+/// An output that remembers what it was told, and fails while it is to.
+#[derive(Debug)]
+struct Heard {
+    id: ComponentId,
+    told: Mutex<Vec<(String, Stand, String)>>,
+    fails: Mutex<Option<Retry>>,
+}
+
+#[async_trait]
+impl EventSink for Heard {
+    fn id(&self) -> &ComponentId {
+        &self.id
+    }
+
+    async fn check(&self) -> Result<String, SinkError> {
+        Ok("listens".to_owned())
+    }
+
+    async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
+        if let Some(retry) = *self.fails.lock().unwrap() {
+            return Err(SinkError::new(retry, "it is away"));
+        }
+        let message = &delivery.message;
+        let key = delivery.key.as_str().to_owned();
+        self.told.lock().unwrap().push((key.clone(), message.stand, message.title.clone()));
+        Ok(Receipt { ids: vec![key], ..Receipt::default() })
+    }
+}
+
+/// One estate's pipeline, which can be started again over what it kept.
+struct Site {
+    store: Arc<dyn Store>,
+    clock: Arc<Virtual>,
+    ops: Arc<Heard>,
+    mail: Arc<Heard>,
+    existing: Vec<Event>,
+}
+
+/// A running pipeline.
+struct Running {
+    events: Events,
+    supervisor: Supervisor,
+    say: BTreeMap<&'static str, mpsc::Sender<(Event, Ack)>>,
+}
+
+const SOURCES: [&str; 3] = ["syslog", "hook", "tasks"];
+
+impl Site {
+    fn new() -> Self {
+        let heard = |id: &str| {
+            let id = id.parse().unwrap();
+            Arc::new(Heard { id, told: Mutex::default(), fails: Mutex::default() })
+        };
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            clock: Arc::new(Virtual {
+                noon: "2026-11-22T12:00:00Z".parse().unwrap(),
+                begun: Instant::now(),
+            }),
+            ops: heard("ops"),
+            mail: heard("mail"),
+            existing: Vec::new(),
+        }
+    }
+
+    fn run(&self) -> Running {
+        let supervisor = Supervisor::new(self.clock.clone());
+        let mut say = BTreeMap::new();
+        let inputs = SOURCES.map(|name| {
+            let (sender, receiver) = mpsc::channel(64);
+            say.insert(name, sender);
+            let existing = if name == "tasks" { self.existing.clone() } else { Vec::new() };
+            let signals = Arc::new(tokio::sync::Mutex::new(receiver));
+            let source = Arc::new(Told { id: name.parse().unwrap(), existing, signals });
+            Input { source, kind: "test" }
+        });
+        let output = |sink: &Arc<Heard>, fallback: Option<&str>| Output {
+            sink: sink.clone(),
+            service: "test",
+            fallback: fallback.map(|id| id.parse().unwrap()),
+            pace: Pace::default(),
+        };
+        let events = Events::start(
+            EventParts {
+                store: Arc::clone(&self.store),
+                rules: Rules::try_new(&Config::default().outputs(["ops", "mail"])).unwrap(),
+                inputs: inputs.into(),
+                outputs: vec![output(&self.ops, Some("mail")), output(&self.mail, None)],
+                observed: None,
+                keep: SignedDuration::from_hours(24 * 90),
+                clock: self.clock.clone(),
+            },
+            &supervisor,
+        );
+        Running { events, supervisor, say }
+    }
+
+    fn event(&self, source: &str, key: &str, kind: Kind, vmid: &str) -> Event {
+        let now = stdx::Clock::now(&*self.clock);
+        let subject = Subject {
+            cluster: Some("lab".parse().unwrap()),
+            vmid: Some(vmid.parse().unwrap()),
+            ..Subject::default()
+        };
+        let is_good = kind == Kind::BackupFinished;
+        let severity = if is_good { Severity::Info } else { Severity::Error };
+        Event::builder(&source.parse().unwrap(), "test", key, kind.clone(), now)
+            .severity(severity)
+            .subject(subject)
+            .title(format!("{kind} of {vmid}"))
+            .build(now)
+    }
+
+    fn told(&self) -> Vec<(Stand, String)> {
+        let told = self.ops.told.lock().unwrap();
+        told.iter().map(|(_, stand, title)| (*stand, title.clone())).collect()
+    }
+}
+
+impl Running {
+    /// Hands an event to its source, and waits until it is kept.
+    async fn hears(&self, event: Event) {
+        let (ack, kept) = Ack::pair();
+        self.say[event.source.id.as_str()].send((event, ack)).await.unwrap();
+        assert!(kept.ruling().await.is_kept());
+    }
+
+    async fn stop(self) {
+        assert_eq!(self.supervisor.stop(Duration::from_secs(30)).await, Vec::<Arc<str>>::new());
+    }
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_reports_of_one_fact_are_one_message_and_a_success_edits_it() {
+    let site = Site::new();
+    let running = site.run();
+    for source in SOURCES {
+        running.hears(site.event(source, "1", Kind::BackupFailed, "104")).await;
+    }
+    pass(30).await;
+    assert_eq!(site.told(), [(Stand::New, "backup.failed of 104".to_owned())]);
+    let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
+    let found = running.events.incidents(&open, 10).await.unwrap();
+    assert_eq!((found.len(), found[0].reports, found[0].status.as_str()), (1, 3, "open"));
+    let (one, reports) = running.events.incident(&found[0].id[..8], 10).await.unwrap();
+    assert_eq!((one.id.as_str(), reports.len()), (found[0].id.as_str(), 3));
+
+    running.hears(site.event("tasks", "2", Kind::BackupFinished, "104")).await;
+    pass(30).await;
+    let told = site.told();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[1].0, Stand::Resolved);
+    assert!(running.events.incidents(&open, 10).await.unwrap().is_empty());
+    let (over, _) = running.events.incident(&one.id, 1).await.unwrap();
+    assert_eq!(over.status, "resolved");
+    assert!(over.ended.is_some());
+
+    let words = EventFilter { text: Some("backup 104".to_owned()), ..EventFilter::default() };
+    assert_eq!(running.events.find(&words, None, 10).await.unwrap().events.len(), 4);
+    let inputs = running.events.inputs();
+    assert_eq!(inputs[&"tasks".parse().unwrap()].heard, 2);
+    let outputs = running.events.outputs().await.unwrap();
+    assert_eq!((outputs["ops"].told, outputs["ops"].pending), (2, 0));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_nobody_is_told_twice_and_what_people_said_holds() {
+    let site = Site::new();
+    let running = site.run();
+    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "2", Kind::BackupFailed, "105")).await;
+    pass(30).await;
+    assert_eq!(site.told().len(), 2);
+    let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
+    let first = running.events.incidents(&open, 10).await.unwrap()[0].clone();
+    let taken = running.events.acknowledge(&first.id[..10], "ann").await.unwrap();
+    assert_eq!(taken.acknowledged.unwrap().by, "ann");
+    let now = stdx::Clock::now(&*site.clock);
+    let silence = Silencing {
+        when: Some("event.vmid == 106".to_owned()),
+        from: now,
+        until: now + SignedDuration::from_hours(2),
+        author: "ann".to_owned(),
+        reason: "a new disk".to_owned(),
+    };
+    running.events.silence("disk", silence.clone()).await.unwrap();
+    let wrong = Silencing { when: Some("event.nothing".to_owned()), ..silence };
+    let refused = running.events.silence("other", wrong).await.unwrap_err();
+    assert!(matches!(refused, EventsError::Refused(_)), "{refused}");
+    running.stop().await;
+
+    // What is reported again while nobody listens comes afterwards, and is no news.
+    let told = site.told();
+    let running = site.run();
+    pass(120).await;
+    assert_eq!(site.told(), told);
+    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "3", Kind::BackupFailed, "106")).await;
+    pass(600).await;
+    assert_eq!(site.told(), told, "one is a double, the other is silenced");
+    let silences = running.events.silences().await.unwrap();
+    assert_eq!((silences.len(), silences[0].name.as_str()), (1, "disk"));
+    let again = running.events.incident(&first.id, 1).await.unwrap().0;
+    assert_eq!(again.acknowledged.unwrap().by, "ann");
+    // The silence ends: what is still wrong is told.
+    running.events.unsilence("disk").await.unwrap();
+    pass(30).await;
+    assert_eq!(site.told().len(), told.len() + 1);
+    assert!(matches!(
+        running.events.unsilence("disk").await.unwrap_err(),
+        EventsError::NotFound(_)
+    ));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn wherever_it_is_broken_off_it_goes_on_there() {
+    // What is told with nothing going wrong.
+    let script = |site: &Site, at: u32| match at % 3 {
+        0 => site.event("hook", &format!("h{at}"), Kind::BackupFailed, &(100 + at).to_string()),
+        1 => site.event("syslog", &format!("s{at}"), Kind::BackupFailed, &(99 + at).to_string()),
+        _ => site.event("tasks", &format!("t{at}"), Kind::BackupFinished, &(98 + at).to_string()),
+    };
+    for broken in 0..24 {
+        let site = Site::new();
+        let mut running = site.run();
+        for at in 0..12 {
+            running.hears(script(&site, at)).await;
+            pass(4).await;
+            if at == broken / 2 {
+                if broken % 2 == 0 {
+                    // Killed: whatever it was at is not finished.
+                    running.kill().await;
+                } else {
+                    running.stop().await;
+                }
+                running = site.run();
+            }
+        }
+        pass(120).await;
+        let keys: Vec<String> =
+            site.ops.told.lock().unwrap().iter().map(|(key, ..)| key.clone()).collect();
+        let titles: Vec<String> = site.told().into_iter().map(|(_, title)| title).collect();
+        let mut once = keys.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), keys.len(), "{broken}: told twice: {titles:?}");
+        let failures =
+            EventFilter { kinds: vec!["backup.failed".to_owned()], ..EventFilter::default() };
+        assert_eq!(running.events.find(&failures, None, 50).await.unwrap().events.len(), 8);
+        let incidents = running.events.incidents(&IncidentFilter::default(), 50).await.unwrap();
+        assert!(incidents.iter().all(|it| !it.is_open), "{broken}: {incidents:?}");
+        assert_eq!(incidents.len(), 4, "{broken}: {incidents:?}");
+        running.stop().await;
+    }
+}
+
+impl Running {
+    /// Ends every part at once, as a kill would.
+    async fn kill(self) {
+        drop(self.events);
+        self.supervisor.stop(Duration::ZERO).await;
+        // What had not ended by then is of no account: its store's calls are whole or not at all.
+        pass(1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_so_at_the_first_start_is_told_once_in_one_message() {
+    let mut site = Site::new();
+    site.existing =
+        ["104", "105"].map(|vmid| site.event("tasks", vmid, Kind::GuestCrashed, vmid)).into();
+    let running = site.run();
+    pass(90).await;
+    let told = site.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, Stand::Digest);
+    running.stop().await;
+    // Not at the second.
+    let running = site.run();
+    pass(90).await;
+    assert_eq!(site.told().len(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_down_is_announced_over_its_fallback_and_loses_nothing() {
+    let site = Site::new();
+    *site.ops.fails.lock().unwrap() = Some(Retry::Backoff);
+    let running = site.run();
+    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    pass(3600).await;
+    assert!(site.told().is_empty());
+    let mail = site.mail.told.lock().unwrap().clone();
+    let down = mail.iter().filter(|(_, _, title)| title.contains("the output ops")).count();
+    assert_eq!(down, 1, "{mail:?}");
+    let health = running.events.outputs().await.unwrap();
+    assert_eq!((health["ops"].pending, health["mail"].pending), (1, 0));
+    assert!(health["ops"].failing_since.is_some());
+    *site.ops.fails.lock().unwrap() = None;
+    pass(1800).await;
+    assert_eq!(site.told().len(), 1);
+
+    // Something for itself, past the rules.
+    let now = stdx::Clock::now(&*site.clock);
+    let message = event_core::Message::new(
+        Stand::Test,
+        "test",
+        Kind::other("test"),
+        Severity::Info,
+        "a test",
+        now,
+    );
+    let to = running.events.send(message.clone(), &["ops".to_owned()]).await.unwrap();
+    assert_eq!(to.len(), 1);
+    pass(5).await;
+    assert_eq!(site.told().last().unwrap().1, "a test");
+    let unknown = running.events.send(message, &["pager".to_owned()]).await.unwrap_err();
+    assert!(unknown.to_string().contains("there are: mail, ops"), "{unknown}");
+    running.stop().await;
+}
