@@ -27,6 +27,7 @@
 //! clock or does I/O; `dispatch` waits, and is told the time.
 
 pub mod correlation;
+pub mod desk;
 pub mod dispatch;
 mod event;
 mod ids;

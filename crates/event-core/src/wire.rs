@@ -14,7 +14,7 @@ use estate::GuestKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Event, Kind, Raw, Severity, Source, Subject};
+use crate::{Event, Kind, Logged, Raw, Seq, Severity, Source, Subject};
 
 /// The version that this program writes.
 pub const VERSION: u32 = 1;
@@ -203,6 +203,29 @@ where
     T::Err: std::fmt::Display,
 {
     text.map(|text| parse(field, text)).transpose()
+}
+
+/// An event of the log with its place, as one JSON object.
+#[derive(Serialize, Deserialize)]
+struct WireLogged {
+    seq: u64,
+    event: WireEvent,
+}
+
+// === impl Logged ===
+
+impl Serialize for Logged {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WireLogged { seq: self.seq.0, event: form(&self.event) }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Logged {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let WireLogged { seq, event } = WireLogged::deserialize(deserializer)?;
+        let event = read(event).map_err(serde::de::Error::custom)?;
+        Ok(Self { seq: Seq(seq), event })
+    }
 }
 
 // === impl WireSubject ===
