@@ -118,6 +118,7 @@ impl Daemon {
         let supervisor = Supervisor::new(clock);
         let apps = apps(estate)?;
         let books = Books {
+            events: None,
             engine: core.engine.clone(),
             deciding: core.deciding.clone(),
             actions: core.memory.actions(),

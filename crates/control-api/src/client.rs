@@ -88,6 +88,11 @@ impl Client {
         Ok(Self { rpc: Arc::new(rpc), welcome: Arc::new(welcome) })
     }
 
+    /// The connection, for the other parts of the interface.
+    pub(crate) fn rpc(&self) -> &RpcClient {
+        &self.rpc
+    }
+
     /// What the manager said at first.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome

@@ -348,6 +348,17 @@ impl Deciding {
         Ok(decided)
     }
 
+    /// Writes down what somebody did that is no decision of these.
+    pub(crate) async fn note(
+        &self,
+        by: Principal,
+        action: &str,
+        target: &str,
+        payload: Value,
+    ) -> Result<(), Error> {
+        self.record(by, action, target, payload).await
+    }
+
     async fn record(
         &self,
         principal: Principal,

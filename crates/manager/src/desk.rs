@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use control_api::{
     Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage,
-    Component, ComponentState, Confirm, ControlServer, DecisionParams, Error, ErrorKind, Freeze,
-    FreezeParams, Hello, LiftParams, REVISION, SettleParams, Standing, Status, ToolCallParams,
-    Toolbox, Welcome,
+    Component, ComponentState, Confirm, ControlServer, DecisionParams, Error, ErrorKind,
+    EventsControlServer as _, Freeze, FreezeParams, Hello, LiftParams, REVISION, SettleParams,
+    Standing, Status, ToolCallParams, Toolbox, Welcome,
 };
 use guard::ports::{ActionState, Actions, ApprovalState, Approvals, ConfirmId, Confirms};
 use guard::{Grant, Principal, Scope, ports};
 use jiff::{SignedDuration, Timestamp};
 use jsonrpsee::core::{RpcResult, SubscriptionResult, async_trait, to_json_raw_value};
-use jsonrpsee::{Extensions, PendingSubscriptionSink};
+use jsonrpsee::{Extensions, Methods, PendingSubscriptionSink};
 use mcp_protocol::App;
 use store::LazyStore;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::decide::{Deciding, port};
+use crate::events::{Counter, Events};
 use crate::peer::Peer;
 use crate::supervise::{Part, State, Supervisor};
 use crate::work::Engine;
@@ -65,6 +66,8 @@ pub struct Books {
     pub confirms: Arc<dyn Confirms>,
     /// The audit log.
     pub audit: LazyStore,
+    /// The event pipeline, if there is one.
+    pub events: Option<Events>,
 }
 
 /// Answers the control API. Cheap to clone.
@@ -84,6 +87,19 @@ impl Desk {
         Self { about: Arc::new(about), apps, books: Arc::new(books), supervisor }
     }
 
+    /// Everything that can be asked at the socket.
+    pub(crate) fn into_methods(self) -> Methods {
+        let events = self.books.events.clone();
+        let counter = Counter { desk: self.clone(), events };
+        let mut methods = Methods::from(self.into_rpc());
+        methods.merge(counter.into_rpc()).expect("the two parts have names of their own");
+        methods
+    }
+
+    pub(crate) fn deciding(&self) -> &Deciding {
+        &self.books.deciding
+    }
+
     fn standing(&self, peer: &Peer) -> Standing {
         if let Some(entry) = self.books.engine.book().of_peer(peer).into_iter().next() {
             return Standing::Approver { name: entry.approver.name };
@@ -99,7 +115,7 @@ impl Desk {
         }
     }
 
-    fn must_see_all(&self, peer: &Peer, what: &str) -> Result<(), Error> {
+    pub(crate) fn must_see_all(&self, peer: &Peer, what: &str) -> Result<(), Error> {
         match self.sees(peer) {
             None => Ok(()),
             Some(own) => {
@@ -159,7 +175,7 @@ impl Desk {
 }
 
 /// Who is at the other end of this connection.
-fn peer(extensions: &Extensions) -> Result<Peer, Error> {
+pub(crate) fn peer(extensions: &Extensions) -> Result<Peer, Error> {
     // Put there for every connection; without it nobody is let in.
     extensions
         .get::<Peer>()

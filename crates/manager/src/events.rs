@@ -14,6 +14,8 @@
 //! *Invariant:* every part can end at any moment, and the next start goes on from what is on disk:
 //! sources behind their cursors, the judge behind its mark, couriers with what the outbox has.
 
+mod counter;
+mod desk;
 mod draft;
 mod health;
 mod hear;
@@ -21,6 +23,7 @@ mod history;
 mod judge;
 mod keep;
 mod outbox;
+mod remote;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +50,9 @@ use self::outbox::StoreOutbox;
 use self::told::Told;
 use crate::Supervisor;
 
+pub(crate) use self::counter::Counter;
 pub use self::health::InputHealth;
+pub use self::remote::RemoteEvents;
 pub use self::told::Silencing;
 
 /// Reports between the inputs and the log's writer.
@@ -458,6 +463,11 @@ impl Events {
     pub fn wake(&self, outputs: BTreeSet<ComponentId>) {
         // Nobody may listen.
         let _ = self.inner.changes.send(Change { seq: Seq(0), incidents: Vec::new(), outputs });
+    }
+
+    /// Now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.inner.clock.now()
     }
 
     /// The names of the outputs.

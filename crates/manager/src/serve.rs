@@ -3,7 +3,6 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use control_api::ControlServer as _;
 use http::Request;
 use jsonrpsee::server::{ServerConfig, serve_with_graceful_shutdown, stop_channel};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ pub async fn serve(socket: ControlSocket, desk: Desk, stop: CancellationToken) {
         .max_response_body_size(RESPONSE)
         .build();
     let builder = jsonrpsee::server::Server::builder().set_config(config).to_service_builder();
-    let methods = desk.into_rpc();
+    let methods = desk.into_methods();
     let (stopped, handle) = stop_channel();
     let tasks = TaskTracker::new();
     loop {

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use event_core::desk::{
+    DeadQuery, DeskErrorKind, EventDesk as _, EventQuery, IncidentQuery, NewSilence, Notice,
+};
 use event_core::{
     Ack, ComponentId, Cursor, Delivery, Event, EventSink, EventSource, Kind, Receipt, Retry,
     RunContext, Severity, Signal, SinkError, SourceError, Stand, Subject,
@@ -12,7 +15,7 @@ use event_core::{
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use manager::Supervisor;
-use manager::events::{EventParts, Events, EventsError, Input, Output, Silencing};
+use manager::events::{EventParts, Events, EventsError, Input, Output, RemoteEvents, Silencing};
 use outputs::deliver::Pace;
 use rules::{Config, Rules};
 use store::{EventFilter, IncidentFilter, MemoryStore, Store};
@@ -393,5 +396,93 @@ async fn an_output_that_is_down_is_announced_over_its_fallback_and_loses_nothing
     assert_eq!(site.told().last().unwrap().1, "a test");
     let unknown = running.events.send(message, &["pager".to_owned()]).await.unwrap_err();
     assert!(unknown.to_string().contains("there are: mail, ops"), "{unknown}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
+    let site = Site::new();
+    let pipeline = site.run();
+    let events = pipeline.events.clone();
+    let door = crate::support::start_with(Some(events));
+    let client = control_api::Client::connect(&door.socket, crate::support::VERSION).await.unwrap();
+    let changed = client.clone();
+    let changed = tokio::spawn(async move { changed.events_changed(30).await });
+    pipeline.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    changed.await.unwrap().unwrap();
+    let query = EventQuery { kinds: vec!["backup".to_owned()], ..EventQuery::default() };
+    let found = testkit::wait_for("the event", Duration::from_secs(20), async || {
+        let found = client.find_events(query.clone()).await.unwrap();
+        let is_judged = !client.incidents(IncidentQuery::default()).await.unwrap().is_empty();
+        match found.events.first().filter(|_| is_judged) {
+            Some(_) => testkit::Progress::Ready(found),
+            None => testkit::Progress::Pending("not yet".to_owned()),
+        }
+    })
+    .await;
+    assert_eq!(found.events[0].event.title, "backup.failed of 104");
+
+    // A `serve` that is attached asks the same.
+    let desk = RemoteEvents::new(door.socket.clone(), crate::support::VERSION);
+    let open = IncidentQuery { open: Some(true), ..IncidentQuery::default() };
+    let incidents = desk.incidents(open).await.unwrap();
+    assert_eq!(incidents.len(), 1);
+    let id = incidents[0].id.clone();
+    let taken = desk.acknowledge(&id[..8], "whoever").await.unwrap();
+    // Who it was the manager knows by itself.
+    let me = format!("local:{}", crate::support::own_uid());
+    assert_eq!(taken.acknowledged.unwrap().by, me);
+    let silence = NewSilence {
+        name: "disk".to_owned(),
+        when: Some("event.vmid == 104".to_owned()),
+        for_secs: 3600,
+        reason: "a new disk".to_owned(),
+    };
+    let made = desk.silence(silence.clone(), "whoever").await.unwrap();
+    assert_eq!((made.author.as_str(), desk.silences().await.unwrap().len()), (me.as_str(), 1));
+    let endless = NewSilence { for_secs: u64::MAX, ..silence.clone() };
+    let why = desk.silence(endless, "").await.unwrap_err();
+    assert_eq!(why.kind(), DeskErrorKind::Invalid, "{why}");
+    let why =
+        desk.silence(NewSilence { name: "../x".to_owned(), ..silence }, "").await.unwrap_err();
+    assert!(why.to_string().contains("is no name of a silence"), "{why}");
+    let why = desk.incident("zz", 1).await.unwrap_err();
+    assert_eq!(why.kind(), DeskErrorKind::NotFound, "{why}");
+    let notice = Notice {
+        title: "a word".to_owned(),
+        text: String::new(),
+        severity: "info".to_owned(),
+        outputs: vec!["ops".to_owned()],
+        is_test: true,
+    };
+    assert_eq!(desk.send(notice, "whoever").await.unwrap(), ["ops"]);
+    let health = desk.health().await.unwrap();
+    assert_eq!((health.runs, health.open, health.inputs.len()), (true, 1, 3));
+    let records = client.audit_records(0, 10).await.unwrap().records;
+    let actions: Vec<&str> = records.iter().map(|record| record.action.as_str()).collect();
+    assert_eq!(actions, ["incident.acknowledge", "silence.set", "notification.send"]);
+    assert!(records.iter().all(|record| record.principal == me));
+    pipeline.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_told_is_listed_replayed_and_purged() {
+    let site = Site::new();
+    *site.ops.fails.lock().unwrap() = Some(Retry::Never);
+    let running = site.run();
+    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    pass(60).await;
+    let all = DeadQuery::default();
+    let dead = running.events.dead(&all).await.unwrap();
+    assert_eq!((dead.len(), dead[0].title.as_str()), (1, "backup.failed of 104"));
+    assert!(dead[0].error.as_deref().unwrap().contains("it is away"));
+    *site.ops.fails.lock().unwrap() = None;
+    let of_mail = DeadQuery { output: Some("mail".to_owned()), ..DeadQuery::default() };
+    assert_eq!(running.events.replay(&of_mail).await.unwrap(), 0);
+    let this = DeadQuery { keys: vec![dead[0].key.clone()], ..DeadQuery::default() };
+    assert_eq!(running.events.replay(&this).await.unwrap(), 1);
+    pass(60).await;
+    assert_eq!(site.told(), [(Stand::New, "backup.failed of 104".to_owned())]);
+    assert_eq!(running.events.purge(&all).await.unwrap(), 0);
     running.stop().await;
 }

@@ -12,6 +12,7 @@ use guard::ports::{
 use guard::{Grant, PlanForm, Principal};
 use jiff::{SignedDuration, Timestamp};
 use manager::approve::{Attestor, Book, CodeSecret, Entry, Links, SealedKey, SigningKey};
+use manager::events::Events;
 use manager::{
     About, Books, ControlSocket, Deciding, Desk, Engine, Lock, Parts, Peer, Ran, Recovered,
     Supervisor, Worker,
@@ -284,6 +285,10 @@ pub(crate) fn account(uid: u32) -> Peer {
 }
 
 pub(crate) fn start() -> Running {
+    start_with(None)
+}
+
+pub(crate) fn start_with(events: Option<Events>) -> Running {
     let inside = inside();
     let folder = tempfile::tempdir().unwrap();
     let lock = Lock::take(folder.path()).unwrap();
@@ -302,6 +307,7 @@ pub(crate) fn start() -> Running {
     let supervisor = Supervisor::new(clock);
     inside.engine.start(&supervisor);
     let books = Books {
+        events,
         engine: inside.engine.clone(),
         deciding: inside.deciding.clone(),
         actions: Arc::new(inside.store.clone()),

@@ -1,0 +1,146 @@
+//! The part of the control API that is about events, in the plain data of [`event_core::desk`].
+
+use event_core::desk::{
+    DeadLetter, DeadQuery, EventQuery, EventsFound, EventsHealth, IncidentQuery, IncidentStory,
+    IncidentView, NewSilence, Notice, SilenceView,
+};
+use jsonrpsee::core::RpcResult;
+use jsonrpsee::proc_macros::rpc;
+
+use crate::{Client, Error};
+
+/// What a manager can be asked about events.
+///
+/// Everybody who is let in may look; what changes what people are told is for the manager's own account
+/// and for approvers, so that nobody hides what they did.
+#[rpc(server, client, namespace = "events", namespace_separator = ".")]
+pub trait EventsControl {
+    /// The events that were asked for.
+    #[method(name = "find", with_extensions)]
+    async fn find(&self, query: EventQuery) -> RpcResult<EventsFound>;
+
+    /// The incidents that were asked for.
+    #[method(name = "incidents", with_extensions)]
+    async fn incidents(&self, query: IncidentQuery) -> RpcResult<Vec<IncidentView>>;
+
+    /// One incident with its reports.
+    #[method(name = "incident", with_extensions)]
+    async fn incident(&self, name: String, reports: u32) -> RpcResult<IncidentStory>;
+
+    /// The caller has it.
+    #[method(name = "acknowledge", with_extensions)]
+    async fn acknowledge(&self, name: String) -> RpcResult<IncidentView>;
+
+    /// The caller says that it is over.
+    #[method(name = "resolve", with_extensions)]
+    async fn resolve(&self, name: String) -> RpcResult<IncidentView>;
+
+    /// Begins a silence.
+    #[method(name = "silence", with_extensions)]
+    async fn silence(&self, silence: NewSilence) -> RpcResult<SilenceView>;
+
+    /// Ends a silence.
+    #[method(name = "unsilence", with_extensions)]
+    async fn unsilence(&self, name: String) -> RpcResult<()>;
+
+    /// The silences that have not ended.
+    #[method(name = "silences", with_extensions)]
+    async fn silences(&self) -> RpcResult<Vec<SilenceView>>;
+
+    /// Tells people something.
+    #[method(name = "send", with_extensions)]
+    async fn send(&self, notice: Notice) -> RpcResult<Vec<String>>;
+
+    /// How inputs and outputs are doing.
+    #[method(name = "health", with_extensions)]
+    async fn health(&self) -> RpcResult<EventsHealth>;
+
+    /// Returns when something is new, or after so many seconds.
+    #[method(name = "changed", with_extensions)]
+    async fn changed(&self, at_most_secs: u64) -> RpcResult<()>;
+
+    /// What could not be told.
+    #[method(name = "dead", with_extensions)]
+    async fn dead(&self, query: DeadQuery) -> RpcResult<Vec<DeadLetter>>;
+
+    /// Tries again what could not be told; how many that are.
+    #[method(name = "replay", with_extensions)]
+    async fn replay(&self, query: DeadQuery) -> RpcResult<u64>;
+
+    /// Throws away what could not be told; how many that are.
+    #[method(name = "purge", with_extensions)]
+    async fn purge(&self, query: DeadQuery) -> RpcResult<u64>;
+}
+
+/// The events part of a connection.
+impl Client {
+    /// The events that were asked for.
+    pub async fn find_events(&self, query: EventQuery) -> Result<EventsFound, Error> {
+        Ok(EventsControlClient::find(self.rpc(), query).await?)
+    }
+
+    /// The incidents that were asked for.
+    pub async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, Error> {
+        Ok(EventsControlClient::incidents(self.rpc(), query).await?)
+    }
+
+    /// One incident, with at most so many of its reports.
+    pub async fn incident(&self, name: &str, reports: u32) -> Result<IncidentStory, Error> {
+        Ok(EventsControlClient::incident(self.rpc(), name.to_owned(), reports).await?)
+    }
+
+    /// This account has the incident.
+    pub async fn acknowledge(&self, name: &str) -> Result<IncidentView, Error> {
+        Ok(EventsControlClient::acknowledge(self.rpc(), name.to_owned()).await?)
+    }
+
+    /// This account says that the incident is over.
+    pub async fn resolve(&self, name: &str) -> Result<IncidentView, Error> {
+        Ok(EventsControlClient::resolve(self.rpc(), name.to_owned()).await?)
+    }
+
+    /// Begins a silence.
+    pub async fn silence(&self, silence: NewSilence) -> Result<SilenceView, Error> {
+        Ok(EventsControlClient::silence(self.rpc(), silence).await?)
+    }
+
+    /// Ends a silence.
+    pub async fn unsilence(&self, name: &str) -> Result<(), Error> {
+        Ok(EventsControlClient::unsilence(self.rpc(), name.to_owned()).await?)
+    }
+
+    /// The silences that have not ended.
+    pub async fn silences(&self) -> Result<Vec<SilenceView>, Error> {
+        Ok(EventsControlClient::silences(self.rpc()).await?)
+    }
+
+    /// Tells people something; which outputs.
+    pub async fn send_notice(&self, notice: Notice) -> Result<Vec<String>, Error> {
+        Ok(EventsControlClient::send(self.rpc(), notice).await?)
+    }
+
+    /// How inputs and outputs are doing.
+    pub async fn events_health(&self) -> Result<EventsHealth, Error> {
+        Ok(EventsControlClient::health(self.rpc()).await?)
+    }
+
+    /// Returns when something is new, or after so many seconds (at most 30).
+    pub async fn events_changed(&self, at_most_secs: u64) -> Result<(), Error> {
+        Ok(EventsControlClient::changed(self.rpc(), at_most_secs).await?)
+    }
+
+    /// What could not be told.
+    pub async fn dead_letters(&self, query: DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+        Ok(EventsControlClient::dead(self.rpc(), query).await?)
+    }
+
+    /// Tries again what could not be told; how many that are.
+    pub async fn replay_dead(&self, query: DeadQuery) -> Result<u64, Error> {
+        Ok(EventsControlClient::replay(self.rpc(), query).await?)
+    }
+
+    /// Throws away what could not be told; how many that are.
+    pub async fn purge_dead(&self, query: DeadQuery) -> Result<u64, Error> {
+        Ok(EventsControlClient::purge(self.rpc(), query).await?)
+    }
+}

@@ -1,0 +1,170 @@
+//! The pipeline at the control socket: who asks, and whether they may.
+//!
+//! *Invariant:* what changes what people are told is done by the manager's own account and by
+//! approvers, and written into the audit log.
+
+use control_api::{Error, ErrorKind, EventsControlServer};
+use event_core::desk::{
+    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventDesk, EventQuery, EventsFound,
+    EventsHealth, IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+};
+use jsonrpsee::Extensions;
+use jsonrpsee::core::{RpcResult, async_trait};
+use serde_json::{Value, json};
+
+use super::Events;
+use crate::desk::{Desk, peer};
+
+/// Answers what is asked about events.
+pub(crate) struct Counter {
+    pub(crate) desk: Desk,
+    pub(crate) events: Option<Events>,
+}
+
+// === impl Counter ===
+
+impl Counter {
+    fn events(&self) -> Result<&Events, Error> {
+        self.events.as_ref().ok_or_else(|| {
+            let message = "ask about events: this manager runs none; give it an `[input.<name>]` or `[output.<name>]`, \
+                           or take `events.enabled = false` away";
+            Error::new(ErrorKind::Unavailable, message)
+        })
+    }
+
+    /// Who it is, if they may change what people are told.
+    fn may(&self, extensions: &Extensions, what: &str) -> Result<(Events, String), Error> {
+        let peer = peer(extensions)?;
+        self.desk.must_see_all(&peer, what)?;
+        Ok((self.events()?.clone(), peer.principal().to_string()))
+    }
+
+    async fn note(
+        &self,
+        extensions: &Extensions,
+        action: &str,
+        target: &str,
+        payload: Value,
+    ) -> Result<(), Error> {
+        let by = peer(extensions)?.principal();
+        self.desk.deciding().note(by, action, target, payload).await
+    }
+}
+
+#[async_trait]
+impl EventsControlServer for Counter {
+    async fn find(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventsFound> {
+        peer(extensions)?;
+        Ok(EventDesk::find(self.events()?, query).await.map_err(refused)?)
+    }
+
+    async fn incidents(
+        &self,
+        extensions: &Extensions,
+        query: IncidentQuery,
+    ) -> RpcResult<Vec<IncidentView>> {
+        peer(extensions)?;
+        Ok(EventDesk::incidents(self.events()?, query).await.map_err(refused)?)
+    }
+
+    async fn incident(
+        &self,
+        extensions: &Extensions,
+        name: String,
+        reports: u32,
+    ) -> RpcResult<IncidentStory> {
+        peer(extensions)?;
+        Ok(EventDesk::incident(self.events()?, &name, reports).await.map_err(refused)?)
+    }
+
+    async fn acknowledge(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
+        let (events, by) = self.may(extensions, "acknowledge an incident")?;
+        let incident = EventDesk::acknowledge(&events, &name, &by).await.map_err(refused)?;
+        let payload = json!({"title": incident.title});
+        self.note(extensions, "incident.acknowledge", &incident.id, payload).await?;
+        Ok(incident)
+    }
+
+    async fn resolve(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
+        let (events, by) = self.may(extensions, "resolve an incident")?;
+        let incident = EventDesk::resolve(&events, &name, &by).await.map_err(refused)?;
+        let payload = json!({"title": incident.title});
+        self.note(extensions, "incident.resolve", &incident.id, payload).await?;
+        Ok(incident)
+    }
+
+    async fn silence(
+        &self,
+        extensions: &Extensions,
+        silence: NewSilence,
+    ) -> RpcResult<SilenceView> {
+        let (events, by) = self.may(extensions, "silence events")?;
+        let made = EventDesk::silence(&events, silence, &by).await.map_err(refused)?;
+        let payload =
+            json!({"when": made.when, "until": made.until.to_string(), "reason": made.reason});
+        self.note(extensions, "silence.set", &made.name, payload).await?;
+        Ok(made)
+    }
+
+    async fn unsilence(&self, extensions: &Extensions, name: String) -> RpcResult<()> {
+        let (events, by) = self.may(extensions, "end a silence")?;
+        EventDesk::unsilence(&events, &name, &by).await.map_err(refused)?;
+        self.note(extensions, "silence.end", &name, Value::Null).await?;
+        Ok(())
+    }
+
+    async fn silences(&self, extensions: &Extensions) -> RpcResult<Vec<SilenceView>> {
+        peer(extensions)?;
+        Ok(EventDesk::silences(self.events()?).await.map_err(refused)?)
+    }
+
+    async fn send(&self, extensions: &Extensions, notice: Notice) -> RpcResult<Vec<String>> {
+        let (events, by) = self.may(extensions, "send a message")?;
+        let title = notice.title.clone();
+        let to = EventDesk::send(&events, notice, &by).await.map_err(refused)?;
+        let payload = json!({"outputs": to, "title": title});
+        self.note(extensions, "notification.send", &to.join(","), payload).await?;
+        Ok(to)
+    }
+
+    async fn health(&self, extensions: &Extensions) -> RpcResult<EventsHealth> {
+        peer(extensions)?;
+        match &self.events {
+            Some(events) => Ok(EventDesk::health(events).await.map_err(refused)?),
+            None => Ok(EventsHealth::default()),
+        }
+    }
+
+    async fn changed(&self, extensions: &Extensions, at_most_secs: u64) -> RpcResult<()> {
+        peer(extensions)?;
+        Ok(EventDesk::changed(self.events()?, at_most_secs).await.map_err(refused)?)
+    }
+
+    async fn dead(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<Vec<DeadLetter>> {
+        peer(extensions)?;
+        Ok(self.events()?.dead(&query).await.map_err(refused)?)
+    }
+
+    async fn replay(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
+        let (events, _) = self.may(extensions, "tell again what could not be told")?;
+        let count = events.replay(&query).await.map_err(refused)?;
+        self.note(extensions, "dead.replay", "outbox", json!({"count": count})).await?;
+        Ok(count)
+    }
+
+    async fn purge(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
+        let (events, _) = self.may(extensions, "throw away what could not be told")?;
+        let count = events.purge(&query).await.map_err(refused)?;
+        self.note(extensions, "dead.purge", "outbox", json!({"count": count})).await?;
+        Ok(count)
+    }
+}
+
+fn refused(error: DeskError) -> Error {
+    let kind = match error.kind() {
+        DeskErrorKind::NotFound => ErrorKind::NotFound,
+        DeskErrorKind::Invalid => ErrorKind::Invalid,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, error.to_string())
+}

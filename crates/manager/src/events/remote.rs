@@ -1,0 +1,95 @@
+//! The pipeline of a manager, for a `serve` that is attached to it.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use control_api::{Client, Error, ErrorKind};
+use event_core::desk::{
+    DeskError, DeskErrorKind, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
+    IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+};
+use tokio::sync::Mutex;
+
+/// Asks the manager at a socket; connects when it is asked, and anew when the manager was restarted.
+#[derive(Debug)]
+pub struct RemoteEvents {
+    socket: PathBuf,
+    version: String,
+    client: Mutex<Option<Client>>,
+}
+
+// === impl RemoteEvents ===
+
+impl RemoteEvents {
+    /// Of the manager that listens there, for a program of this version.
+    pub fn new(socket: PathBuf, version: impl Into<String>) -> Self {
+        Self { socket, version: version.into(), client: Mutex::default() }
+    }
+
+    async fn client(&self) -> Result<Client, DeskError> {
+        let mut kept = self.client.lock().await;
+        if let Some(client) = kept.as_ref().filter(|client| client.is_connected()) {
+            return Ok(client.clone());
+        }
+        let client = Client::connect(&self.socket, &self.version).await.map_err(said)?;
+        *kept = Some(client.clone());
+        Ok(client)
+    }
+}
+
+/// The manager knows by the system's word who asks, so nobody is named to it.
+#[async_trait]
+impl EventDesk for RemoteEvents {
+    async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
+        self.client().await?.find_events(query).await.map_err(said)
+    }
+
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, DeskError> {
+        self.client().await?.incidents(query).await.map_err(said)
+    }
+
+    async fn incident(&self, name: &str, reports: u32) -> Result<IncidentStory, DeskError> {
+        self.client().await?.incident(name, reports).await.map_err(said)
+    }
+
+    async fn acknowledge(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
+        self.client().await?.acknowledge(name).await.map_err(said)
+    }
+
+    async fn resolve(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
+        self.client().await?.resolve(name).await.map_err(said)
+    }
+
+    async fn silence(&self, silence: NewSilence, _by: &str) -> Result<SilenceView, DeskError> {
+        self.client().await?.silence(silence).await.map_err(said)
+    }
+
+    async fn unsilence(&self, name: &str, _by: &str) -> Result<(), DeskError> {
+        self.client().await?.unsilence(name).await.map_err(said)
+    }
+
+    async fn silences(&self) -> Result<Vec<SilenceView>, DeskError> {
+        self.client().await?.silences().await.map_err(said)
+    }
+
+    async fn send(&self, notice: Notice, _by: &str) -> Result<Vec<String>, DeskError> {
+        self.client().await?.send_notice(notice).await.map_err(said)
+    }
+
+    async fn health(&self) -> Result<EventsHealth, DeskError> {
+        self.client().await?.events_health().await.map_err(said)
+    }
+
+    async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {
+        self.client().await?.events_changed(at_most_secs).await.map_err(said)
+    }
+}
+
+fn said(error: Error) -> DeskError {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => DeskErrorKind::NotFound,
+        ErrorKind::Invalid | ErrorKind::Conflict | ErrorKind::Forbidden => DeskErrorKind::Invalid,
+        _ => DeskErrorKind::Unavailable,
+    };
+    DeskError::new(kind, stdx::Chain(&error).to_string())
+}
