@@ -31,6 +31,9 @@ const MAX_TITLE: usize = 1000;
 /// How long a link may be, which stands twice in a message.
 const MAX_LINK: usize = 1000;
 
+/// The tag of everything that an output of ours sends.
+const MARK: &str = "proxmox-mcp";
+
 /// Settings of an ntfy output.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -236,7 +239,7 @@ fn parts(message: &Message, templates: &Templates, instance: &str, topic: &str) 
                 "title": title,
                 "message": text,
                 "priority": if at == 0 { priority(message) } else { 1 },
-                "tags": tags(message, instance),
+                "tags": tags(message),
             });
             if let Some(link) = link {
                 part["click"] = link.into();
@@ -261,8 +264,8 @@ fn priority(message: &Message) -> u8 {
     }
 }
 
-/// The first is shown as a sign, by the short codes that ntfy knows; the last says whose message it is.
-fn tags(message: &Message, instance: &str) -> [String; 3] {
+/// The first is shown as a sign, by the short codes that ntfy knows; by the last an input of ours knows it for ours.
+fn tags(message: &Message) -> [&str; 3] {
     let sign = match (message.stand, message.severity) {
         (Stand::Resolved, _) => "white_check_mark",
         (Stand::Acknowledged, _) => "eyes",
@@ -273,7 +276,7 @@ fn tags(message: &Message, instance: &str) -> [String; 3] {
         (_, Severity::Warning) => "warning",
         _ => "information_source",
     };
-    [sign.to_owned(), message.kind.as_str().to_owned(), format!("proxmox-mcp-{instance}")]
+    [sign, message.kind.as_str(), MARK]
 }
 
 impl std::fmt::Debug for Ntfy {
