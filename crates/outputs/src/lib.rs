@@ -25,6 +25,7 @@ pub mod syslog;
 mod template;
 pub mod webhook;
 
+pub use deliver::{Courier, Pace, Standing, Word};
 pub use error::InvalidConfig;
 pub use kit::{Kit, MARKER_HEADER};
 pub use template::Wording;

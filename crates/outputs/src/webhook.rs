@@ -106,7 +106,8 @@ impl EventSink for Webhook {
     async fn check(&self) -> Result<String, SinkError> {
         let answer = self.http.send(self.request(Method::HEAD)).await?;
         match answer.status {
-            401 | 403 | 404 | 410 | 500.. => {
+            // That it takes no HEAD is as good an answer as any.
+            401 | 403 | 404 | 410 | 500 | 502.. => {
                 Err(self.http.refused(&answer, self.kit.clock.now(), HINT))
             }
             status => Ok(format!("the receiver answers (HTTP {status})")),

@@ -17,15 +17,16 @@ const SECRET: &str = "a-secret-of-these-tests";
 const TOKEN: &str = "t0ken-of-these-tests";
 
 /// Checks timestamp and signature, and remembers ids.
-#[derive(Default)]
 struct Receiver {
     kept: Vec<(String, Value)>,
+    /// What it says to a HEAD.
+    head: u16,
 }
 
 impl Rules for Receiver {
     fn answer(&mut self, call: &Call) -> Reply {
         if call.method == "HEAD" {
-            return Reply::text(405, "");
+            return Reply::text(self.head, "");
         }
         if call.header("authorization") != format!("Bearer {TOKEN}") {
             return Reply::text(401, "no");
@@ -72,6 +73,10 @@ impl Rules for Receiver {
     }
 }
 
+fn receiver() -> Receiver {
+    Receiver { kept: Vec::new(), head: 405 }
+}
+
 fn output(fake: &Fake<Receiver>) -> Webhook {
     let mut config = Config::new(fake.url("/hook/hidden-path").into());
     config.secret = Some(SECRET.into());
@@ -81,17 +86,28 @@ fn output(fake: &Fake<Receiver>) -> Webhook {
 
 #[tokio::test]
 async fn it_keeps_the_contract() {
-    let fake = Fake::start(Receiver::default()).await;
+    let fake = Fake::start(receiver()).await;
     sink(&output(&fake), &fake).await;
 }
 
 #[tokio::test]
 async fn what_is_sent() {
-    let fake = Fake::start(Receiver::default()).await;
+    let fake = Fake::start(receiver()).await;
     let output = output(&fake);
     for (name, delivery) in all() {
         output.deliver(&delivery).await.unwrap();
         golden("webhook", name, &format!("{:#}\n", fake.last().json()));
     }
     assert_eq!(fake.last().header("x-proxmox-mcp"), "home");
+}
+
+#[tokio::test]
+async fn a_check_tells_a_receiver_that_is_there_from_one_that_is_not() {
+    let fake = Fake::start(receiver()).await;
+    let output = output(&fake);
+    for (status, is_there) in [(200, true), (405, true), (501, true), (404, false), (502, false)] {
+        fake.with(|receiver| receiver.head = status);
+        assert_eq!(output.check().await.is_ok(), is_there, "{status}");
+    }
+    assert!(fake.calls().iter().all(|call| call.method == "HEAD"));
 }
