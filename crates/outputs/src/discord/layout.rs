@@ -179,7 +179,8 @@ fn shape(
         }
         if at == last {
             shaped["footer"] = json!({ "text": footer });
-            shaped["timestamp"] = message.began.to_string().into();
+            // Without fractions: nine digits of them are more than Discord knows.
+            shaped["timestamp"] = message.began.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into();
         }
         shaped
     });
