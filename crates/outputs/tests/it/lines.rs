@@ -30,15 +30,30 @@ use crate::{
 
 /// What receivers have, as one text for each delivery.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<String>>>);
+struct Kept(Arc<Mutex<(Vec<String>, usize)>>);
+
+/// What a test says to a receiver, to learn how far it has read.
+const WORD: &str = "read so far?";
 
 impl Kept {
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().0.clone()
+    }
+
+    fn words(&self) -> usize {
+        self.0.lock().unwrap().1
+    }
+
     /// A line of a delivery; parts of one are put together again.
     fn keep(&self, line: &str) {
+        if line == WORD {
+            self.0.lock().unwrap().1 += 1;
+            return;
+        }
         let (head, text) = line.split_once(" severity=").unwrap();
         let (_, text) = text.split_once(' ').unwrap();
         assert!(head.contains("instance=home incident="), "{head}");
-        let mut kept = self.0.lock().unwrap();
+        let kept = &mut self.0.lock().unwrap().0;
         let part = text.strip_prefix("part=").and_then(|text| text.split_once(' '));
         match part {
             Some((number, text)) if !number.starts_with("1/") => {
@@ -57,8 +72,6 @@ struct Receiver {
     target: String,
     kept: Kept,
     tls: TlsOptions,
-    /// Datagrams take a moment.
-    is_udp: bool,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -76,7 +89,7 @@ impl Receiver {
             }
         });
         let task = AbortOnDropHandle::new(task);
-        Self { target, kept, tls: TlsOptions::default(), is_udp: true, _task: task }
+        Self { target, kept, tls: TlsOptions::default(), _task: task }
     }
 
     async fn stream(acceptor: Option<(Acceptor, Fingerprint)>) -> Self {
@@ -104,7 +117,7 @@ impl Receiver {
             }
         });
         let target = format!("{scheme}://{address}");
-        Self { target, kept, tls, is_udp: false, _task: AbortOnDropHandle::new(task) }
+        Self { target, kept, tls, _task: AbortOnDropHandle::new(task) }
     }
 
     fn output(&self) -> Syslog {
@@ -134,17 +147,21 @@ async fn counted(mut stream: impl AsyncRead + Unpin) -> Vec<String> {
 impl Service for Receiver {
     async fn set_mood(&self, _mood: Mood) {}
 
-    /// Waits until nothing more comes: what was sent is in the kernel's hands, not in ours.
+    /// Over UDP, sends a word of its own and waits for it: what was sent before has been read by then.
     async fn shown(&self) -> Vec<String> {
-        if self.is_udp {
-            let mut last = usize::MAX;
-            let size = || self.kept.0.lock().unwrap().iter().map(String::len).sum::<usize>();
-            while last != size() {
-                last = size();
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+        if let Some(address) = self.target.strip_prefix("udp://") {
+            let words = self.kept.words();
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.send_to(WORD.as_bytes(), address).await.unwrap();
+            let reading = async {
+                while self.kept.words() == words {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let read = tokio::time::timeout(Duration::from_mins(1), reading).await;
+            read.expect("the receiver reads");
         }
-        self.kept.0.lock().unwrap().clone()
+        self.kept.lines()
     }
 
     fn traits(&self) -> Traits {
@@ -200,7 +217,7 @@ impl Service for Pipe {
     async fn set_mood(&self, _mood: Mood) {}
 
     async fn shown(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.0.lines()
     }
 
     fn traits(&self) -> Traits {
