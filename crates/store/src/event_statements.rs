@@ -53,7 +53,9 @@ pub(crate) const MERGED_INTO: &str = "SELECT merged_into FROM incidents WHERE id
 pub(crate) const MERGE_INCIDENT: &str = "UPDATE incidents SET merged_into = $2, is_open = 0 \
      WHERE id = $1 OR merged_into = $1";
 pub(crate) const MERGE_REPORTS: &str = "UPDATE reports SET incident = $2 WHERE incident = $1";
-pub(crate) const MERGE_DELIVERIES: &str = "UPDATE outbox SET incident = $2 WHERE incident = $1";
+// The lane of an incident is its name, as a rule.
+pub(crate) const MERGE_DELIVERIES: &str = "UPDATE outbox SET incident = $2, \
+     lane = CASE WHEN lane = $1 THEN $2 ELSE lane END WHERE incident = $1";
 
 pub(crate) const INSERT_ENTRY: &str =
     "INSERT INTO journal (after_seq, time_us, doc) VALUES ($1, $2, $3)";
@@ -94,7 +96,7 @@ macro_rules! first_of_lane {
 
 pub(crate) const DUE: &str = concat!(
     deliveries!(""),
-    first_of_lane!("AND o.due_us <= $2 ORDER BY o.due_us, o.number LIMIT $3")
+    first_of_lane!("AND o.due_us <= $2 ORDER BY o.made_us, o.number LIMIT $3")
 );
 pub(crate) const NEXT_DUE: &str =
     concat!("SELECT MIN(o.due_us) FROM outbox o WHERE ", first_of_lane!(""));

@@ -101,7 +101,7 @@ pub struct OutputCount {
 #[async_trait::async_trait]
 pub trait Outbox: Send + Sync + 'static {
     /// What this output is to be told now: of each lane the first that is pending, if its time has
-    /// come. At most `limit`, the longest due first.
+    /// come. At most `limit`, what was made first before what was made later.
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Corrupt`](crate::ErrorKind::Corrupt), as

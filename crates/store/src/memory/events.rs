@@ -130,6 +130,9 @@ impl EventState {
         for waiting in &mut self.outbox {
             if waiting.incident.as_ref() == Some(from) {
                 waiting.incident = Some(into.clone());
+                if waiting.lane == *from {
+                    waiting.lane.clone_from(&into);
+                }
             }
         }
     }

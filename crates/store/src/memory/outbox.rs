@@ -19,7 +19,7 @@ pub(super) struct Waiting {
     key: DeliveryKey,
     output: ComponentId,
     pub(super) incident: Option<String>,
-    lane: String,
+    pub(super) lane: String,
     made: Timestamp,
     due: Timestamp,
     attempts: u32,
@@ -126,7 +126,7 @@ impl Outbox for MemoryStore {
         let now = micros::floor(now);
         let mut due: Vec<&Waiting> = state.heads(output).filter(|it| it.due <= now).collect();
         let place = |it: &Waiting| state.outbox.iter().position(|other| other.key == it.key);
-        due.sort_by_key(|it| (it.due, place(it)));
+        due.sort_by_key(|it| (it.made, place(it)));
         Ok(due.into_iter().take(limit as usize).map(Waiting::queued).collect())
     }
 

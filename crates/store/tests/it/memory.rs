@@ -16,6 +16,7 @@ async fn events() {
     contract::events::steps(&MemoryStore::new()).await;
     contract::events::forgets(&MemoryStore::new()).await;
     contract::outbox_store::outbox(&MemoryStore::new()).await;
+    contract::outbox_store::Couriers::suite(std::sync::Arc::new(MemoryStore::new())).await;
 }
 
 #[tokio::test]

@@ -79,6 +79,9 @@ async fn events() {
     held_to(contract::events::forgets).await;
     held_to(contract::outbox_store::outbox).await;
     let schema = Schema::create().await.unwrap();
+    contract::outbox_store::Couriers::suite(schema.open().await).await;
+    schema.drop_it().await;
+    let schema = Schema::create().await.unwrap();
     contract::event_log::durable(async || schema.log().await).await;
     schema.drop_it().await;
 }

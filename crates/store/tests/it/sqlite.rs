@@ -49,6 +49,7 @@ async fn events() {
     contract::events::steps(&*fresh("steps.db").await).await;
     contract::events::forgets(&*fresh("forgets.db").await).await;
     contract::outbox_store::outbox(&*fresh("outbox.db").await).await;
+    contract::outbox_store::Couriers::suite(fresh("couriers.db").await).await;
     let path = folder.path().join("durable.db");
     contract::event_log::durable(async || log_at(&path).await).await;
 }

@@ -47,7 +47,7 @@ pub(super) fn delivery(key: &str, output: &str, incident: Option<&str>, made: i6
         key: key.to_owned().into(),
         output: component(output),
         incident: incident.map(id),
-        lane: incident.unwrap_or("digest").to_owned(),
+        lane: incident.map_or_else(|| key.to_owned(), id),
         made: after(made),
         due: after(made),
         message,
@@ -287,7 +287,13 @@ async fn merged(store: &dyn Store, one: &Incident, two: &Incident, events: &[Eve
         merges: vec![Merge { from: from.id.clone(), into: into.id.clone() }],
         ..Step::default()
     };
+    let due = async || -> Vec<String> {
+        let due = store.due(&component("ops"), after(100), 10).await.expect("due");
+        due.into_iter().map(|it| it.key.as_str().to_owned()).collect()
+    };
+    assert_eq!(due().await, ["d1", "d2"]);
     store.commit_step(merge(one, two)).await.expect("merge");
+    assert_eq!(due().await, ["d1"], "both are one lane from now on");
     assert_eq!(places(store, &two.id).await, [1, 2, 3], "its reports are the other's");
     assert!(places(store, &one.id).await.is_empty());
     for name in [one.id.as_str(), "1a2b3", "1a2b"] {

@@ -1,6 +1,10 @@
-//! The contract of the outbox.
+//! The contract of what the store does with deliveries. What couriers rely on is [`super::outbox`]:
+//! [`Couriers`] shows them the store as such an outbox.
 
-use event_core::{DeliveryKey, Receipt};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use event_core::{ComponentId, DeliveryKey, LogError, LogErrorKind, Outbox, Queued, Receipt};
 use jiff::Timestamp;
 use serde_json::json;
 use store::{Dead, DeliveryState, NewDelivery, Step, Store, Told};
@@ -20,6 +24,90 @@ fn receipt(ids: &[&str]) -> Receipt {
 async fn put(store: &dyn Store, deliveries: Vec<NewDelivery>) -> u64 {
     let step = Step { deliveries, ..Step::default() };
     store.commit_step(step).await.expect("commit").deliveries
+}
+
+/// A store as couriers see it.
+pub struct Couriers(Arc<dyn Store>);
+
+/// What a store answers them.
+fn answered<T>(answer: Result<T, store::Error>) -> Result<T, LogError> {
+    answer.map_err(|error| {
+        LogError::new(LogErrorKind::Unavailable, "work on the outbox").because(error)
+    })
+}
+
+// === impl Couriers ===
+
+impl Couriers {
+    /// What every outbox does, by this store. Wants an empty one.
+    ///
+    /// # Panics
+    ///
+    /// Where the contract is broken.
+    pub async fn suite(store: Arc<dyn Store>) {
+        let puts = async |output: ComponentId, queued: Queued| {
+            let Queued { key, incident, made, message, .. } = queued;
+            let lane = incident.clone().unwrap_or_else(|| key.as_str().to_owned());
+            put(
+                &*store,
+                vec![NewDelivery { key, output, incident, lane, made, due: made, message }],
+            )
+            .await;
+        };
+        super::outbox::outbox(&Self(Arc::clone(&store)), puts).await;
+    }
+}
+
+#[async_trait]
+impl Outbox for Couriers {
+    async fn due(
+        &self,
+        output: &ComponentId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Queued>, LogError> {
+        let mut due = Vec::new();
+        for it in answered(self.0.due(output, now, limit).await)? {
+            let prior = match &it.incident {
+                Some(incident) => answered(self.0.prior_receipt(output, incident).await)?,
+                None => None,
+            };
+            due.push(Queued {
+                key: it.key,
+                incident: it.incident,
+                attempts: it.attempts,
+                made: it.made,
+                prior,
+                so_far: it.receipt,
+                message: it.message.expect("it is readable"),
+            });
+        }
+        Ok(due)
+    }
+
+    async fn delivered(
+        &self,
+        key: &DeliveryKey,
+        receipt: &Receipt,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        answered(self.0.delivered(key, Told { service: "x", receipt }, now).await).map(drop)
+    }
+
+    async fn failed(
+        &self,
+        key: &DeliveryKey,
+        error: &str,
+        due: Timestamp,
+        so_far: Option<&Receipt>,
+    ) -> Result<(), LogError> {
+        let so_far = so_far.map(|receipt| Told { service: "x", receipt });
+        answered(self.0.failed(key, error, due, so_far).await).map(drop)
+    }
+
+    async fn bury(&self, key: &DeliveryKey, error: &str, now: Timestamp) -> Result<(), LogError> {
+        answered(self.0.bury(key, error, now).await).map(drop)
+    }
 }
 
 /// The keys of what an output is to be told.
@@ -75,7 +163,7 @@ async fn in_order(store: &dyn Store) {
     assert_eq!(failed.due.as_microsecond(), after(30).as_microsecond());
     let next = store.next_due(&component("ops")).await.expect("next").expect("something waits");
     assert_eq!(next.as_microsecond(), after(10).as_microsecond());
-    assert_eq!(due(store, "ops", 30).await, ["b1", "a1"], "the longest due first");
+    assert_eq!(due(store, "ops", 30).await, ["a1", "b1"], "what was made first");
 }
 
 /// What was told is told once, and its receipt is how it is edited and recognized.
