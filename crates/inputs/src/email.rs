@@ -1,8 +1,9 @@
-//! The email inputs: a server that nodes send to ([`smtp`]).
+//! The email inputs: a mailbox that is read ([`imap`]) and a server that nodes send to ([`smtp`]).
 //!
 //! What a mail says is read by [`recognize::mail`](crate::recognize::mail); here is whose it is, and when its sender is told
 //! that it is kept.
 
+pub mod imap;
 pub mod smtp;
 
 use event_core::Event;

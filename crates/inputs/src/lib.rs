@@ -1,8 +1,9 @@
 //! Everything that hears: one module per channel, and the readers of what arrives there.
 //!
 //! [`recognize`] is pure: bytes in, [`Event`](event_core::Event)s with their correlation keys out. It never refuses
-//! anything: what it does not know becomes an event that says so, with the original in it. [`Syslog`](syslog::Syslog) and
-//! [`Webhook`](webhook::Webhook) are the sources that use it; [`Tasks`](tasks::Tasks) asks the servers themselves.
+//! anything: what it does not know becomes an event that says so, with the original in it. [`Syslog`](syslog::Syslog),
+//! [`Webhook`](webhook::Webhook), [`Gotify`](gotify::Gotify), [`Ntfy`](ntfy::Ntfy), [`Imap`](email::imap::Imap) and
+//! [`Smtp`](email::smtp::Smtp) are the sources that use it; [`Tasks`](tasks::Tasks) asks the servers themselves.
 //!
 //! ```
 //! use inputs::{Identity, Origin, recognize::syslog};

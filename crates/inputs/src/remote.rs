@@ -1,6 +1,6 @@
 //! Servers that an input connects to: their address, requests, websockets, and what their refusals mean.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use event_core::{SourceError, SourceErrorKind};
@@ -33,9 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) type Connection = Box<dyn Io>;
 
 /// Reads and writes.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Io for T {}
 
 /// One server.
 #[derive(Debug)]

@@ -4,7 +4,9 @@
 mod contract;
 mod corpus;
 mod fakes;
+mod imap;
 mod mail;
+mod mailserver;
 mod notifications;
 mod receiver;
 mod smtp;
