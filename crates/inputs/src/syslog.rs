@@ -49,6 +49,9 @@ const QUEUE: usize = 1024;
 /// How often the kernel is asked what it dropped.
 const LOOK_AT_DROPS: Duration = Duration::from_secs(5);
 
+/// What our own programs call themselves: what they log and what their outputs send would go round for ever.
+const OURS: [&str; 2] = ["proxmox-mcp", "proxmox-manager"];
+
 /// The input.
 #[derive(Debug)]
 pub struct Syslog {
@@ -65,6 +68,7 @@ struct Shared {
     run: String,
     count: AtomicU64,
     strangers: AtomicU64,
+    ours: AtomicU64,
     addresses: watch::Sender<Vec<SocketAddr>>,
 }
 
@@ -94,6 +98,7 @@ impl Syslog {
             run,
             count: AtomicU64::new(0),
             strangers: AtomicU64::new(0),
+            ours: AtomicU64::new(0),
             addresses: watch::channel(Vec::new()).0,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -108,6 +113,11 @@ impl Syslog {
     /// How many lines of strangers were left out, since the start.
     pub fn strangers(&self) -> u64 {
         self.shared.strangers.load(Ordering::Relaxed)
+    }
+
+    /// How many lines of our own programs were left out, since the start.
+    pub fn ours(&self) -> u64 {
+        self.shared.ours.load(Ordering::Relaxed)
     }
 }
 
@@ -239,6 +249,10 @@ impl Shared {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let key = format!("{}/{number}", self.run);
         let mut event = recognize::syslog::recognize(line, &origin, key);
+        if event.labels.get("program").is_some_and(|it| OURS.contains(&it.as_str())) {
+            self.ours.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         if !recognize::syslog::is_known(&event) && event.severity < self.config.least {
             return None;
         }

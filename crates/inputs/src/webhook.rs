@@ -38,8 +38,11 @@ use tokio::{
 };
 
 use crate::{
-    Identity, Origin, channel,
-    recognize::webhook::{Format, recognize},
+    Echo, Identity, MARKER, Origin, channel,
+    recognize::{
+        gotify,
+        webhook::{Format, recognize},
+    },
 };
 
 /// The kind of input that its events name.
@@ -64,6 +67,8 @@ const GOTIFY_KEY: &str = "x-gotify-key";
 pub struct Config {
     /// The hooks, by their names in the settings.
     pub hooks: BTreeMap<String, Hook>,
+    /// What our own outputs sent: it is answered as if it were kept.
+    pub echo: Echo,
 }
 
 /// One hook: a path, and who posts there.
@@ -114,7 +119,7 @@ enum Refusal {
 impl Config {
     /// With these hooks.
     pub fn new(hooks: BTreeMap<String, Hook>) -> Self {
-        Self { hooks }
+        Self { hooks, echo: Echo::default() }
     }
 
     fn check(&self) -> Result<(), InvalidConfig> {
@@ -190,6 +195,10 @@ impl Webhook {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let running = running.ok_or(Refusal::NotRunning)?;
         let body = read(body, deadline).await?;
+        let is_marked = parts.headers.contains_key(MARKER) || is_marked(&body);
+        if self.config.echo.is_ours(is_marked, []) {
+            return Ok(is_gotify);
+        }
         let origin = Origin::new(&self.id, KIND, &hook.identity, running.cx.now());
         let format = if is_gotify { &Format::Gotify } else { &hook.format };
         let events = recognize(&body, format, &origin);
@@ -301,6 +310,14 @@ where
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
         Ok(Err(_)) => Err(Refusal::BrokeOff),
     }
+}
+
+/// Whether a body for Gotify says that one of our outputs sent it.
+fn is_marked(body: &[u8]) -> bool {
+    let mark = gotify::MARK.as_bytes();
+    // Bodies can be large, and most are none of ours.
+    let has_mark = body.windows(mark.len()).any(|part| part == mark);
+    has_mark && serde_json::from_slice(body).is_ok_and(|object| gotify::is_marked(&object))
 }
 
 /// Hands the events on and waits until each is on disk.

@@ -43,11 +43,16 @@ pub fn read(object: &Map<String, Value>) -> Option<Notification<'_>> {
 pub fn posted(value: Value) -> Option<Posted> {
     let Value::Object(object) = value else { return None };
     let number = |name| object.get(name).and_then(Value::as_u64);
-    let extras = object.get("extras").and_then(Value::as_object);
-    let is_marked = extras.is_some_and(|it| it.keys().any(|key| key.starts_with(MARK)));
+    let is_marked = is_marked(&object);
     object.get("message")?.as_str()?;
     let date = object.get("date").and_then(Value::as_str).and_then(|date| date.parse().ok());
     Some(Posted { id: number("id")?, application: number("appid")?, date, is_marked, object })
+}
+
+/// Whether a message says itself that one of our outputs sent it.
+pub fn is_marked(object: &Map<String, Value>) -> bool {
+    let extras = object.get("extras").and_then(Value::as_object);
+    extras.is_some_and(|it| it.keys().any(|key| key.starts_with(MARK)))
 }
 
 // === impl Posted ===

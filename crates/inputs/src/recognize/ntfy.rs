@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::notification::Notification;
 use crate::origin::Origin;
 
-/// The tag of a message that one of our outputs sent.
+/// The tag of a message that one of our outputs sent, alone or with a dash and the manager's name behind it.
 pub const MARK: &str = "proxmox-mcp";
 
 /// One line of the stream.
@@ -47,7 +47,11 @@ pub fn line(text: &[u8]) -> Option<Line> {
         "open" => Some(Line::Open(time)),
         "message" => {
             let tags = object.get("tags").and_then(Value::as_array);
-            let is_marked = tags.is_some_and(|tags| tags.iter().any(|tag| tag == MARK));
+            let is_mark = |tag: &str| {
+                tag.strip_prefix(MARK).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
+            let is_marked =
+                tags.is_some_and(|tags| tags.iter().filter_map(Value::as_str).any(is_mark));
             let (id, topic) = (word("id")?.to_owned(), word("topic")?.to_owned());
             // It becomes a part of the next address.
             let is_plain =

@@ -157,3 +157,25 @@ fn settings_that_protect_nothing_are_refused() {
     let none = Webhook::try_new("hook".parse().unwrap(), Config::default());
     assert!(none.unwrap_err().to_string().contains("no hook"));
 }
+
+#[tokio::test]
+async fn what_our_outputs_sent_is_answered_and_dropped() {
+    let echo = inputs::Echo::default();
+    let hook = Hook { secret: SECRET.into(), identity: Identity::default(), format: Format::Auto };
+    let mut config = Config::new([("lab".to_owned(), hook)].into());
+    config.echo = echo.clone();
+    let input = Webhook::try_new("hook".parse().unwrap(), config).unwrap();
+    let events = running(&input).await;
+    let post = |path: &str| Request::post(path.to_owned()).header("x-gotify-key", SECRET);
+    let marked = post("/hooks/hook/lab").header("x-proxmox-mcp", "main").body(()).unwrap();
+    assert_eq!(status(&input, marked, b"ours").await, StatusCode::OK);
+    let body = br#"{"message": "ours", "extras": {"proxmox-mcp::delivery": {"instance": "main"}}}"#;
+    let gotify = post("/hooks/hook/lab/message").body(()).unwrap();
+    assert_eq!(status(&input, gotify, body).await, StatusCode::OK);
+    // Words alone are no mark.
+    let body = br#"{"message": "proxmox-mcp:: is a mark", "title": "last"}"#;
+    let gotify = post("/hooks/hook/lab/message").body(()).unwrap();
+    assert_eq!(status(&input, gotify, body).await, StatusCode::OK);
+    assert_eq!(events.await.unwrap().len(), 1);
+    assert_eq!(echo.dropped(), 2);
+}

@@ -212,3 +212,15 @@ async fn a_port_that_is_taken_is_a_matter_of_settings() {
     }
     assert_eq!(failed.unwrap().kind(), SourceErrorKind::Settings);
 }
+
+#[tokio::test]
+async fn what_our_own_programs_write_is_left_out_and_counted() {
+    let (input, mut stream, to, _stop) = start(config(&["tcp://127.0.0.1:0"])).await;
+    let mut peer = TcpStream::connect(to[0]).await.unwrap();
+    let lines = "<27>1 2026-11-22T17:55:05Z mcp proxmox-mcp 7 - - backup of lab/104 failed\n\
+        <27>Nov 22 17:55:05 mcp proxmox-manager[7]: delivery failed\n\
+        <27>Nov 22 17:55:05 alder proxmox-mcp-watch: of somebody else\n";
+    peer.write_all(lines.as_bytes()).await.unwrap();
+    assert_eq!(event(&mut stream).await.title, "of somebody else");
+    assert_eq!(input.ours(), 2);
+}

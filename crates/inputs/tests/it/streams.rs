@@ -174,7 +174,7 @@ async fn what_our_outputs_posted_is_dropped_and_counted() {
             "another manager's",
             match sort {
                 Sort::Gotify => json!({"extras": {"proxmox-mcp::message": {"instance": "x"}}}),
-                Sort::Ntfy => json!({"tags": ["warning", "proxmox-mcp"]}),
+                Sort::Ntfy => json!({"tags": ["warning", "proxmox-mcp-main"]}),
             },
         );
         fake.post("somebody's", Value::Null);
