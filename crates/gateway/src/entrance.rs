@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 
 use crate::auth::Reason;
 use crate::consent::APPROVE;
+use crate::hooks::HOOKS;
 use crate::metrics::Limit;
 use crate::peer::Peer;
 use crate::problem::{Kind, Problem};
@@ -57,7 +58,7 @@ pub(crate) struct RequestId(pub(crate) String);
 /// What a path asks of those who come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
-    /// Nothing: health, which probes ask for by whatever name, and links to approve by.
+    /// Nothing: health, which probes ask for by whatever name, links to approve by, and hooks.
     Nothing,
     /// A name and an origin that are allowed.
     Doors,
@@ -178,7 +179,8 @@ async fn authenticate(shared: &Shared, request: &mut Request) -> Result<Grant, P
 
 fn need(shared: &Shared, route: &str) -> Need {
     // A link is its own credential, and leads here by whatever name people reach the server.
-    if HEALTH.contains(&route) || route == APPROVE {
+    // So is a hook's secret.
+    if HEALTH.contains(&route) || route == APPROVE || route == HOOKS {
         return Need::Nothing;
     }
     let is_public = route == NO_ROUTE

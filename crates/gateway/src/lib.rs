@@ -25,6 +25,7 @@ mod consent;
 mod entrance;
 mod error;
 mod health;
+mod hooks;
 mod limit;
 mod mcp;
 mod metrics;
@@ -41,8 +42,10 @@ mod tls;
 mod unix;
 
 pub use crate::catalogue::{Catalogue, Readiness};
+
 pub use crate::consent::{ConsentPage, ConsentPages};
 pub use crate::error::{CertificateError, GatewayError};
+pub use crate::hooks::Hooks;
 pub use crate::metrics::Metrics;
 pub use crate::options::Options;
 pub use crate::server::{Bound, Gateway, Listen, Place};

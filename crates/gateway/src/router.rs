@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use crate::consent::{self, APPROVE};
 use crate::entrance;
 use crate::health;
+use crate::hooks::{self, HOOKS};
 use crate::mcp;
 use crate::metrics::CONTENT_TYPE as METRICS_TYPE;
 use crate::problem::{Kind, Problem};
@@ -32,6 +33,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route(MCP, any(mcp::endpoint))
         .merge(rest::routes())
         .route(APPROVE, get(consent::show).post(consent::decide))
+        .route(HOOKS, any(hooks::receive))
         .route(METRICS, get(metrics))
         .route(live, get(health::live))
         .route(ready, get(health::ready))

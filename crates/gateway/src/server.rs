@@ -20,6 +20,7 @@ use crate::catalogue::Catalogue;
 use crate::connection;
 use crate::consent::ConsentPages;
 use crate::error::GatewayError;
+use crate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::peer::Peer;
@@ -41,6 +42,7 @@ pub struct Gateway {
     catalogue: Arc<dyn Catalogue>,
     metrics: Arc<Metrics>,
     consent: Option<Arc<dyn ConsentPages>>,
+    hooks: Hooks,
 }
 
 /// Where to listen.
@@ -114,13 +116,20 @@ impl Gateway {
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { options, authenticator, catalogue, metrics, consent: None }
+        Self { options, authenticator, catalogue, metrics, consent: None, hooks: Hooks::new() }
     }
 
     /// With the pages that links to approve by lead to.
     #[must_use]
     pub fn with_consent(mut self, pages: Arc<dyn ConsentPages>) -> Self {
         self.consent = Some(pages);
+        self
+    }
+
+    /// With the webhook inputs that take what is posted below `/hooks`.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Hooks) -> Self {
+        self.hooks = hooks;
         self
     }
 
@@ -156,8 +165,9 @@ impl Gateway {
             };
             doors.push(door);
         }
-        let Self { options, authenticator, catalogue, metrics, consent } = self;
-        let shared = Shared::new(options, &hosts, authenticator, catalogue, metrics, consent);
+        let Self { options, authenticator, catalogue, metrics, consent, hooks } = self;
+        let shared =
+            Shared::new(options, &hosts, authenticator, catalogue, metrics, consent, hooks);
         Ok(Bound { shared: Arc::new(shared), doors })
     }
 }

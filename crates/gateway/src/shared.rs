@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authenticator;
 use crate::catalogue::Catalogue;
 use crate::consent::ConsentPages;
+use crate::hooks::Hooks;
 use crate::limit::RateLimit;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Whoever knows what links to approve by are for.
     pub(crate) consent: Option<Arc<dyn ConsentPages>>,
+    /// What takes what is posted.
+    pub(crate) hooks: Hooks,
     /// The endpoint of MCP.
     pub(crate) mcp: HttpService,
     /// Ends everything that goes on in it.
@@ -51,6 +54,7 @@ impl Shared {
         catalogue: Arc<dyn Catalogue>,
         metrics: Arc<Metrics>,
         consent: Option<Arc<dyn ConsentPages>>,
+        hooks: Hooks,
     ) -> Self {
         let mut http = HttpOptions::default();
         http.allowed_hosts = hosts.to_vec();
@@ -77,6 +81,7 @@ impl Shared {
             catalogue,
             metrics,
             consent,
+            hooks,
         }
     }
 

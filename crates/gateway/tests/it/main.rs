@@ -4,6 +4,7 @@
 mod auth;
 mod client;
 mod health;
+mod hooks;
 mod limits;
 mod listen;
 mod mcp;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use gateway::auth::{Authenticator, TokenFile, Tokens};
 use gateway::{
-    Bound, Catalogue, Gateway, GatewayError, Listen, Metrics, Options, Place, Readiness,
+    Bound, Catalogue, Gateway, GatewayError, Hooks, Listen, Metrics, Options, Place, Readiness,
 };
 use guard::{Grant, Principal, Scope};
 use mcp_protocol::{
@@ -77,6 +77,15 @@ pub(crate) async fn start_at(
     authenticator: Authenticator,
     places: &[Listen],
 ) -> Result<Running, GatewayError> {
+    start_with(options, authenticator, places, Hooks::new()).await
+}
+
+pub(crate) async fn start_with(
+    options: Options,
+    authenticator: Authenticator,
+    places: &[Listen],
+    hooks: Hooks,
+) -> Result<Running, GatewayError> {
     let metrics = Arc::new(Metrics::new("1.2.3"));
     let toy = Arc::new(Toy {
         metrics: Arc::clone(&metrics),
@@ -86,7 +95,7 @@ pub(crate) async fn start_at(
     });
     let catalogue: Arc<dyn Catalogue> = Arc::new(Shelf(Arc::clone(&toy)));
     let gateway = Gateway::new(options, Arc::new(authenticator), catalogue, metrics);
-    let bound: Bound = gateway.bind(places).await?;
+    let bound: Bound = gateway.with_hooks(hooks).bind(places).await?;
     let places = bound.places();
     let address = places.iter().find_map(|place| match place {
         Place::Http(address) | Place::Https(address) => Some(*address),
