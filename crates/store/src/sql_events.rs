@@ -69,6 +69,8 @@ macro_rules! impl_events {
                 };
                 query.push(" ORDER BY time_us DESC, seq DESC LIMIT ");
                 query.push_bind(i64::from(limit) + 1);
+                query.push(") AS f JOIN events AS e ON e.seq = f.seq");
+                query.push(" ORDER BY f.time_us DESC, f.seq DESC");
                 query
                     .build_query_as()
                     .fetch_all(self.reads())
@@ -195,15 +197,17 @@ macro_rules! impl_events {
                 Ok(appended)
             }
 
-            /// The events that a filter lets through, in no order yet; `None` where a text has no
-            /// word that anything could hold.
+            /// The head of a search for what a filter lets through, up to its order; `None` where a
+            /// text has no word that anything could hold. Places are found before documents are
+            /// read, by an index that has most of what is asked for.
             fn event_query(
                 &self,
                 filter: &EventFilter,
                 cursor: Option<EventCursor>,
             ) -> Option<QueryBuilder<$database>> {
-                let mut query =
-                    QueryBuilder::<$database>::new("SELECT seq, doc FROM events WHERE 1 = 1");
+                let mut query = QueryBuilder::<$database>::new(
+                    "SELECT e.seq, e.doc FROM (SELECT seq, time_us FROM events WHERE 1 = 1",
+                );
                 if let Some(since) = filter.since {
                     query.push(" AND time_us >= ").push_bind(since.as_microsecond());
                 }
