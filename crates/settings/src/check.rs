@@ -1,6 +1,6 @@
 //! From merged layers to settings: what no layer alone could tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use api_core::endpoint::{self, Checked, ReadFile};
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Value;
 
 use crate::error::{Complaint, Origin};
-use crate::keys::{Kind, Section};
+use crate::keys::{Kind, Section, did_you_mean};
 use crate::layer::KeyPath;
 use crate::layers::{self, Merged};
 use crate::load::{Loader, unreadable};
@@ -24,6 +24,7 @@ impl Loader<'_> {
     /// The settings, or `None` after an error that says why not.
     pub(crate) fn settings(&mut self, merged: &Merged) -> Option<Settings> {
         self.check_names(merged);
+        self.check_types(merged);
         self.check_files(merged);
         let pve = self.clients(merged, "pve", pve_client::config::Config::validate);
         let pbs = self.clients(merged, "pbs", pbs_client::config::Config::validate);
@@ -37,6 +38,7 @@ impl Loader<'_> {
         let policy = self.policy(merged, defaults, &approvers);
         let manager = self.manager(merged);
         let audit = self.audit(merged);
+        let events = self.events(merged);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
         if pve.is_empty() && pbs.is_empty() && self.findings.errors.is_empty() {
             let hint = "add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes \
@@ -56,6 +58,7 @@ impl Loader<'_> {
             approvers,
             manager: manager?,
             audit: audit?,
+            events: events?,
             log: log?.check(),
         })
     }
@@ -129,6 +132,39 @@ impl Loader<'_> {
             }
         }
         clients
+    }
+
+    /// What stands in a table whose type knows nothing of it.
+    fn check_types(&mut self, merged: &Merged) {
+        for path in merged.named_tables() {
+            let Some(section) = Section::find(&path[0]).filter(|it| !it.types.is_empty()) else {
+                continue;
+            };
+            let Some(of_type) = merged.type_of(&path) else { continue };
+            let word = of_type.name;
+            if let Some(nested) = path.get(2) {
+                if path.len() == 4 && section.nested_of(Some(of_type), nested).is_none() {
+                    let reason = format!("means nothing with type = {word:?}");
+                    let complaint = Complaint::new(reason, "take it out, or change the type");
+                    self.findings.error(&merged.origin(&path), layers::name(&path), complaint);
+                }
+                continue;
+            }
+            let known = merged.keys_of(&path);
+            let mut said = BTreeSet::new();
+            for at in merged.paths_below(&path) {
+                let key = at[2].as_str();
+                let is_known = known.iter().any(|it| it.name == key);
+                if is_known || section.has_nested(key) || !said.insert(key) {
+                    continue;
+                }
+                let names: Vec<&str> = known.iter().map(|it| it.name).collect();
+                let reason = format!("means nothing with type = {word:?}");
+                let hint = did_you_mean(key, &names, "its keys are");
+                let complaint = Complaint::new(reason, hint);
+                self.findings.error(&merged.origin(at), layers::name(&at[..3]), complaint);
+            }
+        }
     }
 
     /// A name is an address: `home/104` must not mean two things.

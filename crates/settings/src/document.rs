@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{Key, Kind, Section};
+use crate::keys::{Key, Kind, Place, Section, Type};
 use crate::table::SECTIONS;
 
 /// The embedded default settings, `config/default.toml`.
@@ -22,27 +22,52 @@ pub fn default_toml() -> String {
          # crates/settings and is embedded in the program; write what you change into your own file.\n\
          # Lines that begin with # and no blank are settings that are unset, with an example.\n",
     );
-    for section in SECTIONS {
+    for place in SECTIONS.iter().flat_map(Section::places) {
         text.push('\n');
-        comment(&mut text, &section.fill(section.doc));
-        let _ = writeln!(text, "{}[{}]", if section.named { "#" } else { "" }, section.header());
-        for key in section.keys {
+        comment(&mut text, &place.fill(place.doc()));
+        if !has_table(place) {
+            continue;
+        }
+        let is_shown = place.section.named;
+        let _ = writeln!(text, "{}[{}]", if is_shown { "#" } else { "" }, place.header());
+        if let (Some(of_type), None) = (place.of_type, place.nested) {
+            let _ = writeln!(text, "\n#type = \"{}\"", of_type.name);
+        }
+        for key in common(place).chain(place.keys()) {
             text.push('\n');
-            comment(&mut text, &section.fill(&about(key)));
+            comment(&mut text, &place.fill(&about(key)));
             match key.default {
-                Some(default) if !section.named => {
+                Some(default) if !is_shown => {
                     let _ = writeln!(text, "{} = {default}", key.name);
                 }
                 Some(value) => {
                     let _ = writeln!(text, "#{} = {value}", key.name);
                 }
                 None => {
-                    let _ = writeln!(text, "#{} = {}", key.name, section.fill(key.example));
+                    let _ = writeln!(text, "#{} = {}", key.name, place.fill(key.example));
                 }
             }
         }
     }
     text
+}
+
+/// Whether the default file has a table for it. The keys that all types have in common stand in the
+/// table of the first type.
+fn has_table(place: Place) -> bool {
+    place.section.types.is_empty() || place.of_type.is_some()
+}
+
+/// The section's own keys, in the table of its first type.
+fn common(place: Place) -> impl Iterator<Item = &'static Key> {
+    let is_first = match (place.of_type, place.nested) {
+        (Some(of_type), None) => {
+            place.section.types.first().is_some_and(|it| it.name == of_type.name)
+        }
+        _ => false,
+    };
+    let keys = if is_first { place.section.keys } else { &[] };
+    keys.iter().filter(|key| key.name != "type")
 }
 
 /// The text of `docs/reference/config.md`.
@@ -54,13 +79,16 @@ pub fn reference() -> String {
          Each key may stand in the settings file, in a file of `conf.d` beside it, or in the \
          variable that is named with it.\n",
     );
-    for section in SECTIONS {
-        let name = if section.named { "<name>" } else { "" };
-        let dot = if section.named { "." } else { "" };
-        let _ =
-            write!(text, "\n## `[{}{dot}{name}]`\n\n{}\n", section.name, section.fill(section.doc));
-        for key in section.keys {
-            let _ = write!(text, "\n### `{}`\n\n{}\n\n", key.name, section.fill(key.doc));
+    for place in SECTIONS.iter().flat_map(Section::places) {
+        let level = if place.of_type.is_some() { "###" } else { "##" };
+        let with = match place.of_type {
+            Some(of_type) => format!(" with `type = \"{}\"`", of_type.name),
+            None => String::new(),
+        };
+        let pattern = place.pattern();
+        let _ = write!(text, "\n{level} `[{pattern}]`{with}\n\n{}\n", place.fill(place.doc()));
+        for key in place.keys() {
+            let _ = write!(text, "\n{level}# `{}`\n\n{}\n\n", key.name, place.fill(key.doc));
             let _ = writeln!(text, "- Takes: {}", key.kind.describe());
             match key.default {
                 Some(default) => {
@@ -69,10 +97,10 @@ pub fn reference() -> String {
                 None => {
                     let state = if key.required { "required" } else { "unset" };
                     let _ = writeln!(text, "- Default: {state}");
-                    let _ = writeln!(text, "- Example: `{}`", section.fill(key.example));
+                    let _ = writeln!(text, "- Example: `{}`", place.fill(key.example));
                 }
             }
-            let _ = writeln!(text, "- Variable: `{}`", section.variable(key));
+            let _ = writeln!(text, "- Variable: `{}`", place.variable(key));
         }
     }
     text
@@ -82,33 +110,13 @@ pub fn reference() -> String {
 pub fn json_schema() -> Value {
     let mut properties = Map::new();
     for section in SECTIONS {
-        let mut keys = Map::new();
-        for key in section.keys {
-            keys.insert(key.name.to_owned(), key_schema(section, key));
-        }
-        let required: Vec<&str> =
-            section.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
-        let mut table = json!({
-            "type": "object",
-            "description": section.fill(section.doc),
-            "additionalProperties": false,
-            "properties": keys,
-        });
-        // In settings of several files a table may be completed by another one; the schema judges
-        // whole settings.
-        if !required.is_empty() {
-            table["required"] = json!(required);
-        }
-        let schema = if section.named {
-            json!({
-                "type": "object",
-                "description": section.fill(section.doc),
-                "additionalProperties": false,
-                "patternProperties": { "^[a-z0-9_]{1,40}$": table },
-            })
+        let table = if section.types.is_empty() {
+            table_schema(section, None)
         } else {
-            table
+            let types = section.types.iter().map(|it| table_schema(section, Some(it)));
+            json!({ "oneOf": types.collect::<Vec<_>>() })
         };
+        let schema = if section.named { named(&section.fill(section.doc), &table) } else { table };
         properties.insert(section.name.to_owned(), schema);
     }
     json!({
@@ -120,9 +128,53 @@ pub fn json_schema() -> Value {
     })
 }
 
-fn key_schema(section: &Section, key: &Key) -> Value {
+/// A table of a section, or of one type of it.
+fn table_schema(section: &'static Section, of_type: Option<&'static Type>) -> Value {
+    let place = Place { section, of_type, nested: None };
+    let keys = section.keys.iter().chain(of_type.map_or(&[][..], |it| it.keys));
+    let mut schema = keys_schema(place, keys);
+    if let Some(of_type) = of_type {
+        schema["properties"]["type"] = json!({ "const": of_type.name });
+    }
+    for nested in section.tables.iter().chain(of_type.map_or(&[][..], |it| it.tables)) {
+        let place = Place { nested: Some(nested), ..place };
+        let tables = keys_schema(place, nested.keys.iter());
+        schema["properties"][nested.name] = named(&place.fill(place.doc()), &tables);
+    }
+    schema
+}
+
+fn keys_schema(place: Place, keys: impl Iterator<Item = &'static Key> + Clone) -> Value {
+    let properties: Map<String, Value> =
+        keys.clone().map(|key| (key.name.to_owned(), key_schema(place, key))).collect();
+    let mut schema = json!({
+        "type": "object",
+        "description": place.fill(place.doc()),
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    // In settings of several files a table may be completed by another one; the schema judges
+    // whole settings.
+    let required: Vec<&str> = keys.filter(|key| key.required).map(|key| key.name).collect();
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+/// Tables by their names.
+fn named(description: &str, table: &Value) -> Value {
+    json!({
+        "type": "object",
+        "description": description,
+        "additionalProperties": false,
+        "patternProperties": { "^[a-z0-9_]{1,40}$": table },
+    })
+}
+
+fn key_schema(place: Place, key: &Key) -> Value {
     let mut schema = kind_schema(key.kind);
-    schema["description"] = json!(section.fill(key.doc));
+    schema["description"] = json!(place.fill(key.doc));
     if let Some(Ok(default)) = key.default.map(str::parse::<toml::Value>)
         && let Ok(default) = serde_json::to_value(default)
     {
@@ -136,7 +188,7 @@ fn key_schema(section: &Section, key: &Key) -> Value {
 
 fn kind_schema(kind: Kind) -> Value {
     match kind {
-        Kind::Text | Kind::Secret => json!({ "type": "string" }),
+        Kind::Text | Kind::Secret | Kind::Time => json!({ "type": "string" }),
         Kind::File | Kind::SecretFile | Kind::Folder | Kind::Path => {
             json!({ "type": "string", "minLength": 1 })
         }
@@ -155,7 +207,7 @@ fn kind_schema(kind: Kind) -> Value {
             "additionalProperties": false,
             "patternProperties": { "^[a-z0-9_]{1,40}$": kind_schema(kind.entry()) },
         }),
-        Kind::MapOfLists => json!({
+        Kind::MapOfLists | Kind::MapOfTexts | Kind::MapOfIntegers(..) => json!({
             "type": "object", "additionalProperties": kind_schema(kind.entry()),
         }),
     }
@@ -165,9 +217,13 @@ fn kind_schema(kind: Kind) -> Value {
 fn about(key: &Key) -> String {
     let takes = match key.kind {
         // The example or the sentence shows these well enough.
-        Kind::Text | Kind::Secret | Kind::File | Kind::SecretFile | Kind::Folder | Kind::Path => {
-            String::new()
-        }
+        Kind::Text
+        | Kind::Time
+        | Kind::Secret
+        | Kind::File
+        | Kind::SecretFile
+        | Kind::Folder
+        | Kind::Path => String::new(),
         kind => format!(" Takes: {}.", kind.describe().replace('`', "")),
     };
     let required = if key.required { " Required." } else { "" };

@@ -80,9 +80,13 @@ pub(crate) fn flags(flags: &[Flag], findings: &mut Findings) -> Layer {
 fn set(layer: &mut Layer, path: &[String], text: &str, origin: &Origin, findings: &mut Findings) {
     match locate(path) {
         Err(complaint) => findings.error(origin, dotted(path), complaint),
-        Ok((section, key)) => {
-            if section.named && !layer.open(section, &path[1], origin, findings) {
-                return;
+        Ok((key, depth)) => {
+            // The tables that the key stands in are there by that: `input.x`, `input.x.peer.y`.
+            for depth in (2..=depth).step_by(2) {
+                let table: Vec<&str> = path[..depth].iter().map(String::as_str).collect();
+                if !layer.open(&table, origin, findings) {
+                    return;
+                }
             }
             let kind = if key.kind.is_map() { key.kind.entry() } else { key.kind };
             layer.set(path.to_vec(), key, kind.read(text), origin.clone(), findings);
@@ -90,18 +94,23 @@ fn set(layer: &mut Layer, path: &[String], text: &str, origin: &Origin, findings
     }
 }
 
-/// The key that a path means.
-fn locate(path: &[String]) -> Result<(&'static Section, &'static Key), Complaint> {
+/// The key that a path means, and how many segments stand before its name.
+fn locate(path: &[String]) -> Result<(&'static Key, usize), Complaint> {
     let first = path.first().map_or("", String::as_str);
     let section = Section::find(first).ok_or_else(|| unknown_section(first))?;
-    let depth = if section.named { 2 } else { 1 };
+    let mut depth = if section.named { 2 } else { 1 };
+    let nested = path.get(depth).map(String::as_str).filter(|name| section.has_nested(name));
+    depth += if nested.is_some() { 2 } else { 0 };
     let Some(name) = path.get(depth) else {
         let hint = format!("for example {}", section.variable(&section.keys[0]));
         return Err(Complaint::new("names no key", hint));
     };
-    let key = section.key(name).ok_or_else(|| section.unknown_key(name))?;
+    let key = section.key_in(nested, name).ok_or_else(|| match nested {
+        Some(nested) => section.unknown_key_in(nested, name),
+        None => section.unknown_key(None, name),
+    })?;
     match (key.kind.is_map(), path.len() - depth) {
-        (true, 2) | (false, 1) => Ok((section, key)),
+        (true, 2) | (false, 1) => Ok((key, depth)),
         (true, 1) => {
             let hint = format!("set its entries, for example {}", section.variable(key));
             Err(Complaint::new("is a table", hint))
@@ -116,6 +125,7 @@ fn locate(path: &[String]) -> Result<(&'static Section, &'static Key), Complaint
 fn variable_names() -> Vec<String> {
     let all = SECTIONS
         .iter()
-        .flat_map(|section| section.keys.iter().map(move |key| section.variable(key)));
+        .flat_map(Section::places)
+        .flat_map(|place| place.keys().iter().map(move |key| place.variable(key)));
     all.chain([CONFIG_VARIABLE.to_owned(), ENV_FILE_VARIABLE.to_owned()]).collect()
 }

@@ -21,8 +21,53 @@ pub struct Section {
     pub doc: &'static str,
     /// Its keys in the order in which they are explained.
     pub keys: &'static [Key],
+    /// What the `type` of its tables can be; empty where tables have none.
+    pub types: &'static [Type],
+    /// The named tables that can stand within each of its tables.
+    pub tables: &'static [Nested],
     /// What stands for `{product}` and `{port}` in the keys' texts.
     pub words: (&'static str, &'static str),
+}
+
+/// One type of the tables of a section, for example `syslog` of the inputs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Type {
+    /// The word that stands at `type`.
+    pub name: &'static str,
+    /// The name that examples give to a table of it.
+    pub example: &'static str,
+    /// What it is, in sentences.
+    pub doc: &'static str,
+    /// The keys that it has beside those of the section.
+    pub keys: &'static [Key],
+    /// The named tables that it has beside those of the section.
+    pub tables: &'static [Nested],
+}
+
+/// Named tables within a named table, for example `[input.<name>.peer.<name>]`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Nested {
+    /// What stands between the two names, for example `peer`.
+    pub name: &'static str,
+    /// The name that examples use.
+    pub example: &'static str,
+    /// What it is about, in sentences.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// Where keys stand: in a section's tables, in those of one type, or in tables within them.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The section.
+    pub section: &'static Section,
+    /// The type, if the keys are those of one.
+    pub of_type: Option<&'static Type>,
+    /// The tables within, if the keys are theirs.
+    pub nested: Option<&'static Nested>,
 }
 
 /// One key of a section.
@@ -69,8 +114,14 @@ pub enum Kind {
     List,
     /// A list of texts in which numbers may stand as such.
     ListOrNumbers,
+    /// A moment, with its offset or by the operator's clock.
+    Time,
     /// Named texts, for example `{ site = "home" }`.
     Map,
+    /// Named whole numbers between two bounds, both included.
+    MapOfIntegers(i64, i64),
+    /// Texts by any names, for example `{ "pve1.example.lan" = "home/pve1" }`.
+    MapOfTexts,
     /// Named texts or lists of texts, for example `{ pve1 = "AB:…", pve2 = ["CD:…", "EF:…"] }`.
     MapOfLists,
     /// A text or a list of texts.
@@ -85,9 +136,57 @@ impl Section {
         crate::table::SECTIONS.iter().find(|section| section.name == name)
     }
 
-    /// The key of that name.
+    /// The key of that name in its tables, of whatever type they are.
     pub fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
+        self.key_in(None, name)
+    }
+
+    /// The key of that name in its tables, or in the tables of that name within them.
+    pub(crate) fn key_in(&self, nested: Option<&str>, name: &str) -> Option<&'static Key> {
+        let find = |keys: &'static [Key]| keys.iter().find(|key| key.name == name);
+        match nested {
+            None => find(self.keys).or_else(|| self.types.iter().find_map(|it| find(it.keys))),
+            Some(nested) => self.all_nested(nested).find_map(|it| find(it.keys)),
+        }
+    }
+
+    /// The tables of that name within its tables, of every type.
+    fn all_nested(&self, name: &str) -> impl Iterator<Item = &'static Nested> {
+        let of_types = self.types.iter().flat_map(|it| it.tables);
+        self.tables.iter().chain(of_types).filter(move |nested| nested.name == name)
+    }
+
+    /// Whether tables of that name can stand within its tables.
+    pub(crate) fn has_nested(&self, name: &str) -> bool {
+        self.all_nested(name).next().is_some()
+    }
+
+    /// The type of that name.
+    pub(crate) fn find_type(&self, name: &str) -> Option<&'static Type> {
+        self.types.iter().find(|it| it.name == name)
+    }
+
+    /// The tables of that name within a table of that type.
+    pub(crate) fn nested_of(
+        &self,
+        of_type: Option<&'static Type>,
+        name: &str,
+    ) -> Option<&'static Nested> {
+        let of_type = of_type.map_or(&[][..], |it| it.tables);
+        self.tables.iter().chain(of_type).find(|nested| nested.name == name)
+    }
+
+    /// Every place at which its keys stand, in the order in which they are explained.
+    pub fn places(&'static self) -> Vec<Place> {
+        let own = Place { section: self, of_type: None, nested: None };
+        let mut places = vec![own];
+        places.extend(self.tables.iter().map(|it| Place { nested: Some(it), ..own }));
+        for of_type in self.types {
+            let own = Place { of_type: Some(of_type), ..own };
+            places.push(own);
+            places.extend(of_type.tables.iter().map(|it| Place { nested: Some(it), ..own }));
+        }
+        places
     }
 
     /// The table's header as examples write it, for example `pve.home`.
@@ -104,16 +203,108 @@ impl Section {
 
     /// The variable that sets the key in the example table.
     pub fn variable(&self, key: &Key) -> String {
-        let path = format!("{}.{}", self.header(), key.name);
-        let name = format!("{}{}", crate::environment::PREFIX, path.replace('.', "__"));
-        let name = name.to_ascii_uppercase();
-        if matches!(key.kind, Kind::Map | Kind::MapOfLists) { name + "__NAME" } else { name }
+        variable(&self.header(), key)
     }
 
-    /// The complaint about a key that this section does not have.
-    pub(crate) fn unknown_key(&self, name: &str) -> Complaint {
-        let names: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+    /// The complaint about a key that this section does not have, in tables of this type if it is
+    /// known.
+    pub(crate) fn unknown_key(&self, of_type: Option<&'static Type>, name: &str) -> Complaint {
+        let types = match of_type {
+            Some(of_type) => std::slice::from_ref(of_type),
+            None => self.types,
+        };
+        let mut names: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+        names.extend(types.iter().flat_map(|it| it.keys).map(|key| key.name));
+        let nested = types.iter().flat_map(|it| it.tables).chain(self.tables);
+        names.extend(nested.map(|nested| nested.name));
+        let hint = match (of_type, self.types) {
+            (None, [_, ..]) if nearest(name, &names).is_none() => {
+                "the reference lists the keys of each type".to_owned()
+            }
+            _ => did_you_mean(name, &names, "known keys"),
+        };
+        Complaint::new("is not a known key", hint)
+    }
+
+    /// The complaint about a key that the tables of that name do not have.
+    pub(crate) fn unknown_key_in(&self, nested: &str, name: &str) -> Complaint {
+        let keys = self.all_nested(nested).flat_map(|it| it.keys);
+        let names: Vec<&str> = keys.map(|key| key.name).collect();
         Complaint::new("is not a known key", did_you_mean(name, &names, "known keys"))
+    }
+}
+
+/// The key that stands at a path, `["pve", "home", "labels", "site"]` for example.
+pub(crate) fn key_at<S: AsRef<str>>(path: &[S]) -> Option<&'static Key> {
+    let section = Section::find(path.first()?.as_ref())?;
+    let below = path.get(if section.named { 2 } else { 1 }..)?;
+    let first = below.first()?.as_ref();
+    match below.get(2) {
+        Some(name) if section.has_nested(first) => section.key_in(Some(first), name.as_ref()),
+        _ => section.key(first),
+    }
+}
+
+fn variable(header: &str, key: &Key) -> String {
+    let path = format!("{header}.{}", key.name);
+    let name = format!("{}{}", crate::environment::PREFIX, path.replace('.', "__"));
+    let name = name.to_ascii_uppercase();
+    if key.kind.is_map() { name + "__NAME" } else { name }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The keys that stand there and nowhere else of the section.
+    pub fn keys(&self) -> &'static [Key] {
+        match (self.nested, self.of_type) {
+            (Some(nested), _) => nested.keys,
+            (None, Some(of_type)) => of_type.keys,
+            (None, None) => self.section.keys,
+        }
+    }
+
+    /// What it is about.
+    pub fn doc(&self) -> &'static str {
+        match (self.nested, self.of_type) {
+            (Some(nested), _) => nested.doc,
+            (None, Some(of_type)) => of_type.doc,
+            (None, None) => self.section.doc,
+        }
+    }
+
+    /// The table's header as examples write it, for example `input.syslog.peer.home`.
+    pub fn header(&self) -> String {
+        self.header_of(self.example(), |nested| nested.example)
+    }
+
+    /// The same with `<name>` for the names.
+    pub(crate) fn pattern(&self) -> String {
+        self.header_of("<name>", |_| "<name>")
+    }
+
+    fn header_of(&self, name: &str, below: impl Fn(&Nested) -> &'static str) -> String {
+        let section = self.section.name;
+        match self.nested {
+            Some(nested) => format!("{section}.{name}.{}.{}", nested.name, below(nested)),
+            None if self.section.named => format!("{section}.{name}"),
+            None => section.to_owned(),
+        }
+    }
+
+    fn example(&self) -> &'static str {
+        self.of_type.map_or(self.section.example, |it| it.example)
+    }
+
+    /// A text of its keys with its placeholders filled in.
+    pub fn fill(&self, text: &str) -> String {
+        let name = self.nested.map_or(self.example(), |it| it.example);
+        self.section.fill(&text.replace("{name}", name))
+    }
+
+    /// The variable that sets the key in the example table.
+    pub fn variable(&self, key: &Key) -> String {
+        variable(&self.header(), key)
     }
 }
 
@@ -143,7 +334,11 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::List => "a list of texts".to_owned(),
             Self::ListOrNumbers => "a list of texts and numbers".to_owned(),
-            Self::Map => "a table of texts".to_owned(),
+            Self::Time => "a moment".to_owned(),
+            Self::Map | Self::MapOfTexts => "a table of texts".to_owned(),
+            Self::MapOfIntegers(low, high) => {
+                format!("a table of whole numbers from {low} to {high}")
+            }
             Self::MapOfLists => "a table of texts or of lists of texts".to_owned(),
             Self::TextOrList => "text or a list of texts".to_owned(),
         }
@@ -156,12 +351,16 @@ impl Kind {
 
     /// Whether the value's entries are keys of their own, merged one by one.
     pub(crate) fn is_map(self) -> bool {
-        matches!(self, Self::Map | Self::MapOfLists)
+        matches!(self, Self::Map | Self::MapOfTexts | Self::MapOfLists | Self::MapOfIntegers(..))
     }
 
     /// The kind of a map's entries.
     pub(crate) fn entry(self) -> Self {
-        if self == Self::MapOfLists { Self::TextOrList } else { Self::Text }
+        match self {
+            Self::MapOfLists => Self::TextOrList,
+            Self::MapOfIntegers(low, high) => Self::Integer(low, high),
+            _ => Self::Text,
+        }
     }
 
     /// Reads a value from the plain text of a variable or a flag.
@@ -195,7 +394,8 @@ impl Kind {
             Err(Complaint::new(format!("is {}", type_name(value)), hint))
         };
         match (self, value) {
-            (Self::Text | Self::Secret | Self::TextOrList, Value::String(_))
+            (Self::Text | Self::Secret | Self::TextOrList | Self::Time, Value::String(_))
+            | (Self::Time, Value::Datetime(_))
             | (Self::Boolean, Value::Boolean(_)) => Ok(()),
             (Self::File | Self::SecretFile | Self::Folder | Self::Path, Value::String(path)) => {
                 if path.is_empty() {

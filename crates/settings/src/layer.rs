@@ -7,7 +7,7 @@ use estate::ClusterKey;
 use toml::Value;
 
 use crate::error::{Complaint, Findings, Origin};
-use crate::keys::{Key, Kind, Section, did_you_mean};
+use crate::keys::{Key, Kind, did_you_mean, key_at};
 use crate::table::{NOT_YET, SECTIONS};
 
 /// The segments of a key: `["pve", "home", "labels", "site"]`.
@@ -34,26 +34,22 @@ pub(crate) struct Entry {
 
 impl Layer {
     /// Notes a named table, checking its name.
-    pub(crate) fn open(
-        &mut self,
-        section: &Section,
-        name: &str,
-        origin: &Origin,
-        findings: &mut Findings,
-    ) -> bool {
+    pub(crate) fn open(&mut self, path: &[&str], origin: &Origin, findings: &mut Findings) -> bool {
+        let name = path.last().copied().unwrap_or_default();
         if ClusterKey::try_new(name).is_err() {
-            let complaint = Complaint::new(
-                "is not a name for a table",
-                format!(
-                    "use a-z, 0-9 and _ only, at most 40 characters, for example [{}.{}]",
-                    section.name,
-                    key_from(name)
-                ),
+            let mut example: Vec<&str> = path.to_vec();
+            let better = key_from(name);
+            example.pop();
+            example.push(&better);
+            let hint = format!(
+                "use a-z, 0-9 and _ only, at most 40 characters, for example [{}]",
+                dotted(&example)
             );
-            findings.error(origin, dotted(&[section.name, name]), complaint);
+            let complaint = Complaint::new("is not a name for a table", hint);
+            findings.error(origin, dotted(path), complaint);
             return false;
         }
-        let path = vec![section.name.to_owned(), name.to_owned()];
+        let path = path.iter().map(|&segment| segment.to_owned()).collect();
         self.tables.entry(path).or_insert_with(|| origin.clone());
         true
     }
@@ -116,15 +112,14 @@ impl Layer {
 /// The key that says the same by other means: `token` for `token_file` and the reverse.
 pub(crate) fn sibling(path: &[String]) -> Option<KeyPath> {
     let (name, parents) = path.split_last()?;
-    let section = Section::find(path.first()?)?;
     let other = match name.strip_suffix("_file") {
         Some(stem) => stem.to_owned(),
         None => format!("{name}_file"),
     };
-    let is_pair = section.key(name)?.is_secret() || section.key(&other)?.is_secret();
-    let mut path = parents.to_vec();
-    path.push(other);
-    is_pair.then_some(path)
+    let mut sibling = parents.to_vec();
+    sibling.push(other);
+    let is_pair = key_at(path)?.is_secret() || key_at(&sibling)?.is_secret();
+    is_pair.then_some(sibling)
 }
 
 /// The complaint about a section that does not exist.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Value;
 
 use crate::error::{Complaint, Origin};
-use crate::keys::{Key, Section, did_you_mean};
+use crate::keys::{Key, Section, Type, did_you_mean, key_at};
 use crate::layer::{Entry, KeyPath, Layer, dotted, sibling};
 use crate::table::SECTIONS;
 
@@ -49,7 +49,7 @@ impl Merged {
         let mut tables = BTreeMap::new();
         for layer in &self.layers {
             for (path, origin) in &layer.tables {
-                if path[0] == section {
+                if path.len() == 2 && path[0] == section {
                     tables.entry(path[1].as_str()).or_insert(origin);
                 }
             }
@@ -90,6 +90,51 @@ impl Merged {
             }
         }
         Origin::Default
+    }
+
+    /// The named tables directly below `path`, such as the peers below `["input", "x", "peer"]`.
+    pub(crate) fn tables_below(&self, path: &[String]) -> Vec<String> {
+        let all = self.layers.iter().flat_map(|layer| layer.tables.keys());
+        let names = all.filter(|table| table.len() == path.len() + 1 && table.starts_with(path));
+        let names: BTreeSet<&String> = names.filter_map(|table| table.last()).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// Every named table, with those within them.
+    pub(crate) fn named_tables(&self) -> BTreeSet<KeyPath> {
+        self.layers.iter().flat_map(|layer| layer.tables.keys().cloned()).collect()
+    }
+
+    /// The type of the named table at `path`, or of the one that it is within.
+    pub(crate) fn type_of(&self, path: &[String]) -> Option<&'static Type> {
+        let section = Section::find(path.first()?)?;
+        let at = [path.first()?.clone(), path.get(1)?.clone(), "type".to_owned()];
+        section.find_type(self.value(&at)?.as_str()?)
+    }
+
+    /// The keys that the named table at `path` can have.
+    pub(crate) fn keys_of(&self, path: &[String]) -> Vec<&'static Key> {
+        let Some(section) = path.first().and_then(|name| Section::find(name)) else {
+            return Vec::new();
+        };
+        let of_type = self.type_of(path);
+        let keys = match path.get(2) {
+            Some(nested) => section.nested_of(of_type, nested).map_or(&[][..], |it| it.keys).iter(),
+            None => section.keys.iter(),
+        };
+        let of_type = of_type.filter(|_| path.len() == 2).map_or(&[][..], |it| it.keys);
+        keys.chain(of_type).collect()
+    }
+
+    /// The value in force at `path`.
+    pub(crate) fn value(&self, path: &[String]) -> Option<&Value> {
+        self.layers.iter().rev().find_map(|layer| Some(&layer.entries.get(path)?.value))
+    }
+
+    /// Every path below `path` at which something is said.
+    pub(crate) fn paths_below(&self, path: &[String]) -> BTreeSet<&KeyPath> {
+        let all = self.layers.iter().flat_map(|layer| layer.entries.keys());
+        all.filter(|known| known.len() > path.len() && known.starts_with(path)).collect()
     }
 
     /// Whether any layer says something at `path`.
@@ -172,9 +217,7 @@ fn displace(layers: &mut [Layer]) {
 }
 
 fn explain(mut path: KeyPath, fault: Fault) -> (KeyPath, Complaint) {
-    let is_secret = path.first().and_then(|name| Section::find(name)).is_some_and(|section| {
-        path.iter().any(|name| section.key(name).is_some_and(Key::is_secret))
-    });
+    let is_secret = key_at(&path).is_some_and(Key::is_secret);
     let complaint = match fault {
         _ if is_secret => Complaint::new("is not valid", "the value is not shown: it is a secret"),
         Fault::Message(message) => Complaint::new(format!("is not valid: {message}"), ""),

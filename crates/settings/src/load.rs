@@ -15,7 +15,6 @@ use crate::layers::Merged;
 use crate::origins::OriginEntry;
 use crate::settings::Settings;
 use crate::sources::{Files, Sources};
-use crate::table::SECTIONS;
 use crate::text;
 
 /// Settings with what is worth knowing about them.
@@ -77,13 +76,13 @@ impl Loaded {
         let mut entries: Vec<OriginEntry> =
             self.merged.effective().iter().map(OriginEntry::new).collect();
         // The default file cannot hold the keys of tables whose names it does not know.
-        for section in SECTIONS.iter().filter(|section| section.named) {
-            for name in self.merged.tables(section.name).into_keys() {
-                let unset = section
-                    .keys
-                    .iter()
-                    .filter(|key| !self.merged.has(&[section.name, name, key.name]));
-                entries.extend(unset.filter_map(|key| OriginEntry::default(section, name, key)));
+        for table in self.merged.named_tables() {
+            for key in self.merged.keys_of(&table) {
+                let mut path = table.clone();
+                path.push(key.name.to_owned());
+                if self.merged.value(&path).is_none() {
+                    entries.extend(OriginEntry::default(&path, key));
+                }
             }
         }
         entries.sort_by(|a, b| a.key.cmp(&b.key));

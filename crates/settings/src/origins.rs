@@ -3,8 +3,7 @@
 use toml::Value;
 
 use crate::error::Origin;
-use crate::keys::{Key, Section};
-use crate::layer::dotted;
+use crate::keys::Key;
 use crate::layers::{self, Effective};
 
 /// One value in force.
@@ -32,13 +31,9 @@ impl OriginEntry {
     }
 
     /// The default of a key of a named table, where it has one.
-    pub(crate) fn default(section: &Section, name: &str, key: &Key) -> Option<Self> {
-        let key_name = dotted(&[section.name, name, key.name]);
-        key.default.map(|value| Self {
-            key: key_name,
-            value: value.to_owned(),
-            origin: Origin::Default,
-        })
+    pub(crate) fn default(path: &[String], key: &Key) -> Option<Self> {
+        let value = key.default?.to_owned();
+        Some(Self { key: layers::name(path), value, origin: Origin::Default })
     }
 }
 

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use crate::audit::AuditSettings;
+use crate::events::EventsSettings;
 use crate::guard::{ApproverSettings, GuardSettings};
 use crate::http::HttpSettings;
 use crate::manager::ManagerSettings;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub manager: ManagerSettings,
     /// Where copies of audit records go.
     pub audit: AuditSettings,
+    /// What is heard, what becomes of it, who is told.
+    pub events: EventsSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -221,6 +224,7 @@ impl fmt::Debug for Settings {
             .field("approvers", &self.approvers.keys())
             .field("manager", &self.manager)
             .field("audit", &self.audit)
+            .field("events", &self.events.enabled)
             .field("log", &self.log)
             .finish()
     }

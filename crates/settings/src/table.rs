@@ -1,6 +1,8 @@
 //! The table of settings: every section and key with its kind, default, example and meaning.
 
 mod audit;
+mod client;
+mod events;
 mod guard;
 mod http;
 mod manager;
@@ -15,7 +17,9 @@ pub static SECTIONS: &[Section] = &[
         example: "home",
         doc: "One table per Proxmox VE cluster or standalone node. The table's name is how tools \
               address it: small letters, digits and `_`.",
-        keys: CLIENT,
+        keys: client::CLIENT,
+        types: &[],
+        tables: &[],
         words: ("pve", "8006"),
     },
     Section {
@@ -24,7 +28,9 @@ pub static SECTIONS: &[Section] = &[
         example: "vault",
         doc: "One table per Proxmox Backup Server. Names are shared with `[pve.…]`, so each is \
               used once.",
-        keys: CLIENT,
+        keys: client::CLIENT,
+        types: &[],
+        tables: &[],
         words: ("pbs", "8007"),
     },
     Section {
@@ -33,6 +39,8 @@ pub static SECTIONS: &[Section] = &[
         example: "",
         doc: "What the MCP server offers and how far it goes.",
         keys: SERVER,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -41,6 +49,8 @@ pub static SECTIONS: &[Section] = &[
         example: "",
         doc: "The listener of `serve --http`: MCP, REST, metrics and health.",
         keys: http::HTTP,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -50,6 +60,8 @@ pub static SECTIONS: &[Section] = &[
         doc: "One table per OAuth issuer whose access tokens are taken, besides the tokens that \
               `proxmox-mcp token new` makes.",
         keys: http::OAUTH,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -59,6 +71,8 @@ pub static SECTIONS: &[Section] = &[
         doc: "What is protected, how much may change, and what consent takes where no line of the \
               policy says otherwise.",
         keys: guard::GUARD,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -71,6 +85,8 @@ pub static SECTIONS: &[Section] = &[
               matcher that is given must fit; of a list, one entry. `*` in a name stands for any \
               characters.",
         keys: guard::POLICY,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -81,6 +97,8 @@ pub static SECTIONS: &[Section] = &[
               which calls the tools does not hold: another account, a key with a passphrase, \
               one-time codes, or an identity on a channel. `proxmox-mcp approver add` writes it.",
         keys: guard::APPROVER,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -89,6 +107,8 @@ pub static SECTIONS: &[Section] = &[
         example: "",
         doc: "The manager (`proxmox-manager`): its control socket, and what it serves.",
         keys: manager::MANAGER,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -98,6 +118,54 @@ pub static SECTIONS: &[Section] = &[
         doc: "Copies of the audit log, for whoever must not trust this machine alone. A copy never \
               holds up an action and never fails one; what cannot be delivered is counted and said.",
         keys: audit::AUDIT,
+        types: &[],
+        tables: &[],
+        words: ("", ""),
+    },
+    Section {
+        name: "events",
+        named: false,
+        example: "",
+        doc: "What becomes of everything that is heard: how long it is kept, when people are told, \
+              and what counts as full.",
+        keys: events::EVENTS,
+        types: &[],
+        tables: &[],
+        words: ("", ""),
+    },
+    Section {
+        name: "rule",
+        named: true,
+        example: "night",
+        doc: "One table per line of the rules: what events are made of, and who is told. Every line \
+              that fits does what it says, from the lowest `order` to the highest. With no line at \
+              all every warning and worse goes to every output, and everything else is told once a \
+              day.",
+        keys: events::RULE,
+        types: &[],
+        tables: events::RULE_TABLES,
+        words: ("", ""),
+    },
+    Section {
+        name: "maintenance",
+        named: true,
+        example: "sunday",
+        doc: "One table per window in which nobody is told of some events: hours of every week, or \
+              once from one moment to another. What is still wrong when it ends is told then.",
+        keys: events::MAINTENANCE,
+        types: &[],
+        tables: &[],
+        words: ("", ""),
+    },
+    Section {
+        name: "inhibit",
+        named: true,
+        example: "node_down",
+        doc: "While one thing is wrong nobody is told of others that follow from it, beside what is \
+              built in: a cluster out of reach and a node that is offline.",
+        keys: events::INHIBIT,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
     Section {
@@ -106,12 +174,14 @@ pub static SECTIONS: &[Section] = &[
         example: "",
         doc: "The log, which goes to standard error: standard output belongs to MCP.",
         keys: LOG,
+        types: &[],
+        tables: &[],
         words: ("", ""),
     },
 ];
 
 /// The sections that later releases bring, so that a hint can say so.
-pub(crate) const NOT_YET: &[&str] = &["input", "output", "rule", "playbook", "store"];
+pub(crate) const NOT_YET: &[&str] = &["playbook", "store"];
 
 const SERVER: &[Key] = &[
     Key {
@@ -232,208 +302,22 @@ const LOG: &[Key] = &[
     },
 ];
 
-/// The keys of `[pve.<name>]` and `[pbs.<name>]`.
-const CLIENT: &[Key] = &[
-    Key {
-        name: "endpoints",
-        kind: Kind::List,
-        default: None,
-        example: "[\"https://{product}1:{port}\"]",
-        required: true,
-        doc: "The addresses, all of one cluster or one server, tried in order and failed over. Of \
-              a cluster two or three nodes are enough: the other members are discovered.",
-    },
-    Key {
-        name: "token_id",
-        kind: Kind::Text,
-        default: None,
-        example: "\"mcp@{product}!agent\"",
-        required: false,
-        doc: "The API token's id: user, realm, `!`, token name. A token or a user name with its \
-              password is needed.",
-    },
-    Key {
-        name: "token",
-        kind: Kind::Secret,
-        default: None,
-        example: "\"00000000-0000-0000-0000-000000000000\"",
-        required: false,
-        doc: "The token's secret. Prefer `token_file`, or the environment.",
-    },
-    Key {
-        name: "token_file",
-        kind: Kind::SecretFile,
-        default: None,
-        example: "\"/etc/proxmox-mcp/{name}.token\"",
-        required: false,
-        doc: "A file that holds the token's secret and that only its owner can read (mode 0600).",
-    },
-    Key {
-        name: "operate_token_id",
-        kind: Kind::Text,
-        default: None,
-        example: "\"mcp@{product}!operate\"",
-        required: false,
-        doc: "A second token for what changes something; tools that only read never hold it.",
-    },
-    Key {
-        name: "operate_token",
-        kind: Kind::Secret,
-        default: None,
-        example: "\"00000000-0000-0000-0000-000000000000\"",
-        required: false,
-        doc: "The second token's secret. Prefer `operate_token_file`, or the environment.",
-    },
-    Key {
-        name: "operate_token_file",
-        kind: Kind::SecretFile,
-        default: None,
-        example: "\"/etc/proxmox-mcp/{name}-operate.token\"",
-        required: false,
-        doc: "A file that holds the second token's secret.",
-    },
-    Key {
-        name: "username",
-        kind: Kind::Text,
-        default: None,
-        example: "\"monitor@{product}\"",
-        required: false,
-        doc: "A user with its realm, in place of a token: the server logs in and renews its \
-              ticket.",
-    },
-    Key {
-        name: "password",
-        kind: Kind::Secret,
-        default: None,
-        example: "\"secret\"",
-        required: false,
-        doc: "The user's password. Prefer `password_file`, or the environment.",
-    },
-    Key {
-        name: "password_file",
-        kind: Kind::SecretFile,
-        default: None,
-        example: "\"/etc/proxmox-mcp/{name}.password\"",
-        required: false,
-        doc: "A file that holds the user's password.",
-    },
-    Key {
-        name: "totp_secret",
-        kind: Kind::Secret,
-        default: None,
-        example: "\"JBSWY3DPEHPK3PXP\"",
-        required: false,
-        doc: "The secret of the user's second factor (TOTP), in base32. Prefer \
-              `totp_secret_file`.",
-    },
-    Key {
-        name: "totp_secret_file",
-        kind: Kind::SecretFile,
-        default: None,
-        example: "\"/etc/proxmox-mcp/{name}.totp\"",
-        required: false,
-        doc: "A file that holds the secret of the second factor.",
-    },
-    Key {
-        name: "ca_file",
-        kind: Kind::File,
-        default: None,
-        example: "\"/etc/proxmox-mcp/{name}-ca.pem\"",
-        required: false,
-        doc: "The root certificate to trust, in place of the system's. A cluster's own root is \
-              `/etc/pve/pve-root-ca.pem` on its nodes.",
-    },
-    Key {
-        name: "fingerprint",
-        kind: Kind::TextOrList,
-        default: None,
-        example: "\"AB:CD:…\"",
-        required: false,
-        doc: "The SHA-256 fingerprint of the certificate of the only endpoint.",
-    },
-    Key {
-        name: "fingerprints",
-        kind: Kind::MapOfLists,
-        default: None,
-        example: "{ {product}1 = \"AB:CD:…\" }",
-        required: false,
-        doc: "The fingerprint of each endpoint's certificate, by node, host or `host:port`: each \
-              node has its own. A list of two bridges a change of certificate.",
-    },
-    Key {
-        name: "server_name",
-        kind: Kind::Text,
-        default: None,
-        example: "\"{product}1.example.lan\"",
-        required: false,
-        doc: "The name to expect in the certificate where it is not the endpoint's host.",
-    },
-    Key {
-        name: "insecure",
-        kind: Kind::Boolean,
-        default: Some("false"),
-        example: "",
-        required: false,
-        doc: "Trust any certificate. Whoever stands between can then read the token: use \
-              `ca_file` or `fingerprints`. Warned about at every start.",
-    },
-    Key {
-        name: "labels",
-        kind: Kind::Map,
-        default: None,
-        example: "{ site = \"{name}\" }",
-        required: false,
-        doc: "Your own labels, for example customer and site. Names are small letters, digits \
-              and `_`.",
-    },
-    Key {
-        name: "expected_off",
-        kind: Kind::ListOrNumbers,
-        default: None,
-        example: "[\"{product}2\", 104]",
-        required: false,
-        doc: "Nodes and guest ids that are meant to be off, so that nobody is told of it.",
-    },
-    Key {
-        name: "proxy",
-        kind: Kind::Text,
-        default: Some("\"none\""),
-        example: "",
-        required: false,
-        doc: "`none` connects directly, whatever the environment says; `env` takes the proxy that \
-              `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` name; else an address such as \
-              `http://proxy.example.lan:3128`.",
-    },
-    Key {
-        name: "connect_timeout_secs",
-        kind: Kind::Integer(1, 120),
-        default: Some("5"),
-        example: "",
-        required: false,
-        doc: "How long to wait for a connection, in seconds.",
-    },
-    Key {
-        name: "request_timeout_secs",
-        kind: Kind::Integer(1, 3600),
-        default: Some("35"),
-        example: "",
-        required: false,
-        doc: "How long to wait for one answer, in seconds. A refused login takes Proxmox three.",
-    },
-    Key {
-        name: "deadline_secs",
-        kind: Kind::Integer(1, 3600),
-        default: Some("60"),
-        example: "",
-        required: false,
-        doc: "How long a call may take with its retries and fail-overs, in seconds.",
-    },
-    Key {
-        name: "concurrency",
-        kind: Kind::Integer(1, 64),
-        default: Some("8"),
-        example: "",
-        required: false,
-        doc: "How many calls may be under way to one endpoint at a time.",
-    },
-];
+/// A key that may be left out and then says nothing.
+const fn optional(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default: None, example, required: false, doc }
+}
+
+/// A key that has a value in any case.
+const fn with_default(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind, default: Some(default), example: "", required: false, doc }
+}
+
+/// A key without which its table is an error.
+const fn required(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default: None, example, required: true, doc }
+}

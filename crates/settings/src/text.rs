@@ -68,7 +68,7 @@ impl Reader<'_> {
             if section.named {
                 self.named_tables(section, table);
             } else {
-                self.keys(section, &[section.name], table);
+                self.keys(section, table);
             }
         }
     }
@@ -89,25 +89,93 @@ impl Reader<'_> {
                 self.findings.error(&origin, key, Complaint::new("is not a table", hint));
                 continue;
             };
-            // The header itself is the better place than the first mention in a dotted key.
-            if let Origin::File { line: Some(line), .. } = &mut origin {
-                *line = line_of(self.text, value.span().start).min(*line);
-            }
-            if self.layer.open(section, name, &origin, self.findings) {
-                self.keys(section, &[section.name, name], table);
+            self.at_header(&mut origin, value);
+            if self.layer.open(&[section.name, name], &origin, self.findings) {
+                self.named_table(section, name, table);
             }
         }
     }
 
-    fn keys(&mut self, section: &'static Section, parents: &[&str], table: &DeTable<'_>) {
+    /// The header itself is the better place than the first mention in a dotted key.
+    fn at_header(&self, origin: &mut Origin, value: &Spanned<DeValue<'_>>) {
+        if let Origin::File { line: Some(line), .. } = origin {
+            *line = line_of(self.text, value.span().start).min(*line);
+        }
+    }
+
+    fn named_table(&mut self, section: &'static Section, table: &str, entries: &DeTable<'_>) {
+        let of_type = entries.get("type").and_then(|value| value.get_ref().as_str());
+        let of_type = of_type.and_then(|word| section.find_type(word));
+        for (name, value) in entries {
+            let origin = self.origin(name.span().start);
+            let name = name.get_ref().as_ref();
+            let path = [section.name, table, name];
+            if section.has_nested(name) {
+                self.nested_tables(section, &path, value, &origin);
+                continue;
+            }
+            match section.key(name) {
+                Some(key) => self.value(&path, key, value, &origin),
+                None => {
+                    let complaint = section.unknown_key(of_type, name);
+                    self.findings.error(&origin, dotted(&path), complaint);
+                }
+            }
+        }
+    }
+
+    /// The tables within a named table: `[input.x.peer.y]` below `input.x.peer`.
+    fn nested_tables(
+        &mut self,
+        section: &'static Section,
+        parents: &[&str; 3],
+        value: &Spanned<DeValue<'_>>,
+        origin: &Origin,
+    ) {
+        let hint = format!("write it as a table: [{}.NAME]", dotted(parents));
+        let DeValue::Table(tables) = value.get_ref() else {
+            self.findings.error(origin, dotted(parents), Complaint::new("is not a table", hint));
+            return;
+        };
+        for (name, value) in tables {
+            let mut origin = self.origin(name.span().start);
+            let name = name.get_ref().as_ref();
+            let path = [parents[0], parents[1], parents[2], name];
+            let DeValue::Table(entries) = value.get_ref() else {
+                let complaint = Complaint::new("is not a table", hint.as_str());
+                self.findings.error(&origin, dotted(&path), complaint);
+                continue;
+            };
+            self.at_header(&mut origin, value);
+            if !self.layer.open(&path, &origin, self.findings) {
+                continue;
+            }
+            for (key, value) in entries {
+                let origin = self.origin(key.span().start);
+                let key = key.get_ref().as_ref();
+                let path = [path.as_slice(), &[key]].concat();
+                match section.key_in(Some(parents[2]), key) {
+                    Some(known) => self.value(&path, known, value, &origin),
+                    None => {
+                        let complaint = section.unknown_key_in(parents[2], key);
+                        self.findings.error(&origin, dotted(&path), complaint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn keys(&mut self, section: &'static Section, table: &DeTable<'_>) {
         for (name, value) in table {
             let origin = self.origin(name.span().start);
             let name = name.get_ref().as_ref();
-            let mut path: Vec<&str> = parents.to_vec();
-            path.push(name);
+            let path = [section.name, name];
             match section.key(name) {
                 Some(key) => self.value(&path, key, value, &origin),
-                None => self.findings.error(&origin, dotted(&path), section.unknown_key(name)),
+                None => {
+                    let complaint = section.unknown_key(None, name);
+                    self.findings.error(&origin, dotted(&path), complaint);
+                }
             }
         }
     }

@@ -1,26 +1,7 @@
 //! The keys of `[guard]`, `[policy.<name>]` and `[approver.<name>]`.
 
+use super::{optional, required, with_default};
 use crate::keys::{Key, Kind};
-
-/// A key that may be left out and then says nothing.
-const fn optional(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: None, example, required: false, doc }
-}
-
-/// A key that has a value in any case.
-const fn with_default(
-    name: &'static str,
-    kind: Kind,
-    default: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key { name, kind, default: Some(default), example: "", required: false, doc }
-}
-
-/// A key without which its table is an error.
-const fn required(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: None, example, required: true, doc }
-}
 
 /// `[guard]`.
 pub(super) const GUARD: &[Key] = &[

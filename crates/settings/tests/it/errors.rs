@@ -70,7 +70,7 @@ endpoints = ["https://b:8007"]
             error: /etc/proxmox-mcp/config.toml:26: pve.home.fingerprints: is not a table; write it as fingerprints = { name = "…" }
             error: /etc/proxmox-mcp/config.toml:27: pve.home.connect_timeout_secs: is a number that is too large
             error: /etc/proxmox-mcp/config.toml:29: pve.home.unknown_table: is not a known key; known keys: endpoints, token_id, token, token_file, operate_token_id, operate_token, operate_token_file, username, password, password_file, totp_secret, totp_secret_file, ca_file, fingerprint, fingerprints, server_name, insecure, labels, expected_off, proxy, connect_timeout_secs, request_timeout_secs, deadline_secs, concurrency
-            error: /etc/proxmox-mcp/config.toml:32: input: is not known to this release; remove it until a release brings it
+            error: /etc/proxmox-mcp/config.toml:32: input: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, manager, audit, events, rule, maintenance, inhibit, log
             error: /etc/proxmox-mcp/config.toml:35: pbs: is not a table; write it as a table: [pbs.vault]
         "#]],
     );
@@ -240,7 +240,7 @@ fn variables_and_flags_are_named() {
         .variable("PROXMOX_MCP_EVENTS__X", "3")
         .flag("--mode", "server.mode", "everything");
     expect![[r#"
-        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, manager, audit, log
+        error: variable PROXMOX_MCP_EVENTS__X: events.x: is not a known key; known keys: enabled, poll, keep_days, wait_secs, update_secs, hold_secs, digest_at, zone, full_warning_percent, full_error_percent, full_margin_percent, instance, spool_dir, spool_max_bytes
         error: variable PROXMOX_MCP_PVE__HOME: pve.home: names no key; for example PROXMOX_MCP_PVE__HOME__ENDPOINTS
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY: pve.home.concurrency: is text; it takes a whole number from 1 to 64
         error: variable PROXMOX_MCP_PVE__HOME__CONCURRENCY__X: pve.home.concurrency.x: goes too deep; did you mean `concurrency`?

@@ -4,6 +4,7 @@ mod audit;
 mod documents;
 mod env_file;
 mod errors;
+mod events;
 mod layers;
 mod policy;
 mod support;
