@@ -20,6 +20,11 @@ impl InvalidConfig {
         Self { output: output.clone(), message: message.into(), source: None }
     }
 
+    /// What is wrong, and what to write instead; without the output's name and what it comes from.
+    pub fn reason(&self) -> &str {
+        &self.message
+    }
+
     /// With what it comes from.
     pub(crate) fn because(
         mut self,

@@ -38,7 +38,7 @@ impl Loader<'_> {
         let policy = self.policy(merged, defaults, &approvers);
         let manager = self.manager(merged);
         let audit = self.audit(merged);
-        let events = self.events(merged);
+        let events = self.events(merged, &pve, &pbs);
         let log: Option<RawLog> = self.extract(merged, &["log"]);
         if pve.is_empty() && pbs.is_empty() && self.findings.errors.is_empty() {
             let hint = "add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes \

@@ -31,7 +31,7 @@ pub fn default_toml() -> String {
         let is_shown = place.section.named;
         let _ = writeln!(text, "{}[{}]", if is_shown { "#" } else { "" }, place.header());
         if let (Some(of_type), None) = (place.of_type, place.nested) {
-            let _ = writeln!(text, "\n#type = \"{}\"", of_type.name);
+            let _ = writeln!(text, "#type = \"{}\"", of_type.name);
         }
         for key in common(place).chain(place.keys()) {
             text.push('\n');

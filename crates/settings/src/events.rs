@@ -3,7 +3,10 @@
 //! The tables become the types of `rules`, `inputs` and `outputs`; whatever those would refuse is
 //! refused here, with its key and its place.
 
+mod client;
 mod fields;
+mod inputs;
+mod outputs;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -11,10 +14,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::rules::{Config, Rules};
-use event_core::Kind;
+use estate::ClusterKey;
+use event_core::{ComponentId, Kind};
 use jiff::{SignedDuration, civil, tz::TimeZone};
+use secrecy::SecretString;
 
+use self::client::Around;
 use self::fields::Fields;
+pub use self::inputs::InputSettings;
+pub use self::outputs::{OutputChannel, OutputSettings};
 use crate::keys::did_you_mean;
 use crate::layers::Merged;
 use crate::load::Loader;
@@ -33,17 +41,37 @@ pub struct EventsSettings {
     pub spool_dir: Option<PathBuf>,
     /// How much may wait there, in bytes.
     pub spool_max_bytes: u64,
+    /// What is listened to. Without a table of type `tasks`, each cluster and backup server is asked
+    /// all the same, as `tasks_<cluster>`.
+    pub inputs: Vec<(ComponentId, InputSettings)>,
+    /// Who is told.
+    pub outputs: Vec<(ComponentId, OutputSettings)>,
     /// What the rules were made of.
     pub config: Config,
     /// The rules, checked.
     pub rules: Rules,
+    secrets: Vec<SecretString>,
+}
+
+// === impl EventsSettings ===
+
+impl EventsSettings {
+    /// Every secret of inputs and outputs, for the redactor.
+    pub fn secrets(&self) -> &[SecretString] {
+        &self.secrets
+    }
 }
 
 // === impl Loader ===
 
 impl Loader<'_> {
     /// Everything about events, or `None` after errors that say why not.
-    pub(crate) fn events(&mut self, merged: &Merged) -> Option<EventsSettings> {
+    pub(crate) fn events(
+        &mut self,
+        merged: &Merged,
+        pve: &BTreeMap<ClusterKey, pve_client::config::ConnectOptions>,
+        pbs: &BTreeMap<ClusterKey, pbs_client::config::ConnectOptions>,
+    ) -> Option<EventsSettings> {
         let before = self.findings.errors.len();
         let mut fields = Fields::open(self, merged, &["events"]);
         let mut config = Config::default();
@@ -54,6 +82,11 @@ impl Loader<'_> {
         let instance = fields.instance();
         let spool_dir = fields.path("spool_dir");
         let spool_max_bytes = fields.number("spool_max_bytes").unwrap_or_default();
+        let polls = enabled && fields.flag("poll");
+        let zone = config.zone.clone();
+        let around = Around { pve, pbs, zone, instance: instance.clone() };
+        let inputs = self.inputs(merged, &around, polls);
+        let outputs = self.outputs(merged, &around, &mut config.outputs);
         let rules = self.rules(merged, &mut config);
         if self.findings.errors.len() > before {
             return None;
@@ -64,8 +97,11 @@ impl Loader<'_> {
             instance,
             spool_dir,
             spool_max_bytes,
+            inputs,
+            outputs,
             config,
             rules: rules?,
+            secrets: std::mem::take(&mut self.secrets),
         })
     }
 }

@@ -53,7 +53,7 @@ pub use audit::AuditSettings;
 pub use document::{DEFAULT, default_toml, json_schema, reference, starter};
 pub use environment::{CONFIG_VARIABLE, ENV_FILE_VARIABLE, Flag, PREFIX};
 pub use error::{ConfigError, ConfigErrors, Origin, Warning};
-pub use events::EventsSettings;
+pub use events::{EventsSettings, InputSettings, OutputChannel, OutputSettings};
 pub use http::{HttpSettings, TlsFiles};
 pub use keys::{Key, Kind, Nested, Place, Section, Type};
 pub use load::{Loaded, load, load_from};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use api_core::endpoint::Disk;
+use secrecy::SecretString;
 
 use crate::document::DEFAULT;
 use crate::env_file::{self, Secrets};
@@ -44,7 +45,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
 ///
 /// As [`load`].
 pub fn load_from(sources: &Sources, files: &dyn Files) -> Result<Loaded, ConfigErrors> {
-    let mut loader = Loader { sources, files, findings: Findings::default(), read: Vec::new() };
+    let findings = Findings::default();
+    let mut loader = Loader { sources, files, findings, secrets: Vec::new(), read: Vec::new() };
     let merged = Merged::new(loader.layers());
     let settings = loader.settings(&merged);
     let Loader { findings, read, .. } = loader;
@@ -65,6 +67,8 @@ pub(crate) struct Loader<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) files: &'a dyn Files,
     pub(crate) findings: Findings,
+    /// Those of inputs and outputs, as they are read.
+    pub(crate) secrets: Vec<SecretString>,
     read: Vec<PathBuf>,
 }
 

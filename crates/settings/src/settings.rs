@@ -206,7 +206,8 @@ impl Settings {
         let pve = self.pve.values().flat_map(|options| options.secrets());
         let pbs = self.pbs.values().flat_map(|options| options.secrets());
         let of_endpoints = pve.chain(pbs).chain(self.server.store_url.clone());
-        of_endpoints.chain(self.audit.webhook_url.clone()).collect()
+        let of_events = self.events.secrets().iter().cloned();
+        of_endpoints.chain(self.audit.webhook_url.clone()).chain(of_events).collect()
     }
 }
 

@@ -5,7 +5,10 @@ mod client;
 mod events;
 mod guard;
 mod http;
+mod inputs;
 mod manager;
+mod outputs;
+mod server;
 
 use crate::keys::{Key, Kind, Section};
 
@@ -130,6 +133,26 @@ pub static SECTIONS: &[Section] = &[
               and what counts as full.",
         keys: events::EVENTS,
         types: &[],
+        tables: &[],
+        words: ("", ""),
+    },
+    Section {
+        name: "input",
+        named: true,
+        example: "syslog",
+        doc: "One table per input: what is listened to. What it is stands at `type`.",
+        keys: inputs::INPUT,
+        types: inputs::TYPES,
+        tables: &[],
+        words: ("", ""),
+    },
+    Section {
+        name: "output",
+        named: true,
+        example: "ops",
+        doc: "One table per output: who is told. What it is stands at `type`.",
+        keys: outputs::OUTPUT,
+        types: outputs::TYPES,
         tables: &[],
         words: ("", ""),
     },

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::SignedDuration;
+use secrecy::SecretString;
 use toml::Value;
 
 use crate::error::Complaint;
 use crate::keys::Key;
 use crate::layer::KeyPath;
 use crate::layers::{self, Merged};
-use crate::load::Loader;
+use crate::load::{Loader, unreadable};
 
 /// One table while it is read: values come out, complaints go to the loader's findings.
 pub(super) struct Fields<'a, 'l> {
@@ -30,6 +32,21 @@ impl<'a, 'l> Fields<'a, 'l> {
     pub(super) fn open(loader: &'a mut Loader<'l>, merged: &'a Merged, path: &[&str]) -> Self {
         let path: KeyPath = path.iter().map(|&segment| segment.to_owned()).collect();
         Self::at(loader, merged, path)
+    }
+
+    /// A table that nobody wrote, with the defaults of that type.
+    pub(super) fn open_unwritten(
+        loader: &'a mut Loader<'l>,
+        merged: &'a Merged,
+        section: &str,
+        of_type: &str,
+    ) -> Self {
+        // A name that no table can have.
+        let path = vec![section.to_owned(), String::new()];
+        let of_type = crate::keys::Section::find(section).and_then(|it| it.find_type(of_type));
+        let keys = of_type.map_or(&[][..], |it| it.keys).iter().collect();
+        let before = loader.findings.errors.len();
+        Self { loader, merged, path, keys, before }
     }
 
     fn at(loader: &'a mut Loader<'l>, merged: &'a Merged, path: KeyPath) -> Self {
@@ -76,6 +93,13 @@ impl<'a, 'l> Fields<'a, 'l> {
         let path = self.full(key);
         let origin = self.merged.origin(&path);
         self.loader.findings.error(&origin, layers::name(&path), Complaint::new(reason, hint));
+    }
+
+    /// Warns about the value at that key.
+    pub(super) fn warn(&mut self, key: &str, reason: impl Into<String>, hint: impl Into<String>) {
+        let path = self.full(key);
+        let origin = self.merged.origin(&path);
+        self.loader.findings.warn(&origin, layers::name(&path), Complaint::new(reason, hint));
     }
 
     /// Complains about one entry of the table at that key.
@@ -125,6 +149,10 @@ impl<'a, 'l> Fields<'a, 'l> {
     /// The number of a key with a default.
     pub(super) fn count(&self, key: &str) -> usize {
         self.number(key).and_then(|number| number.try_into().ok()).unwrap_or_default()
+    }
+
+    pub(super) fn duration(&self, key: &str) -> Option<Duration> {
+        self.number(key).map(Duration::from_secs)
     }
 
     pub(super) fn span(&self, key: &str) -> Option<SignedDuration> {
@@ -184,6 +212,77 @@ impl<'a, 'l> Fields<'a, 'l> {
             }
         }
         all
+    }
+
+    /// The secret of the key, or that in the file of `<key>_file`.
+    pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
+        let secret = self.read_secret(key)?;
+        self.loader.secrets.push(secret.clone());
+        Some(secret)
+    }
+
+    fn read_secret(&mut self, key: &str) -> Option<SecretString> {
+        if let Some(text) = self.text(key) {
+            if text.trim().is_empty() {
+                self.wrong(key, "is empty", "write the secret, or remove the key");
+                return None;
+            }
+            return Some(text.into());
+        }
+        let file = format!("{key}_file");
+        let text = self.contents(&file)?;
+        if text.trim().is_empty() {
+            self.wrong(&file, "names a file that is empty", "put the secret into it");
+            return None;
+        }
+        Some(text.trim().to_owned().into())
+    }
+
+    /// The same where there has to be one.
+    pub(super) fn needed_secret(&mut self, key: &str) -> SecretString {
+        let is_said = self.has(key) || self.has(&format!("{key}_file"));
+        let is_wrong = self.is_known_wrong(key) || self.is_known_wrong(&format!("{key}_file"));
+        if !is_said && !is_wrong {
+            let hint = format!("name a file with it in {key}_file, or set it by the environment");
+            self.wrong(key, "is missing", hint);
+        }
+        self.secret(key).unwrap_or_default()
+    }
+
+    /// The text of the file that the key names.
+    pub(super) fn contents(&mut self, key: &str) -> Option<String> {
+        let bytes = self.bytes(key)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            Err(_) => {
+                self.wrong(key, "names a file that is not text in UTF-8", "");
+                None
+            }
+        }
+    }
+
+    /// What is in the file that the key names.
+    pub(super) fn bytes(&mut self, key: &str) -> Option<Vec<u8>> {
+        let path = self.path(key)?;
+        match self.loader.files.read(&path) {
+            Ok(content) => {
+                let is_secret =
+                    self.key(key).is_some_and(|it| it.kind == crate::keys::Kind::SecretFile);
+                if is_secret && content.world_readable == Some(true) {
+                    let reason = "names a file that everybody on this machine can read";
+                    self.warn(key, reason, format!("chmod 600 {}", path.display()));
+                }
+                Some(content.bytes)
+            }
+            Err(error) => {
+                // That it cannot be read has been said of every file at once.
+                if !self.is_known_wrong(key) {
+                    let Complaint { reason, hint } = unreadable(&error);
+                    self.wrong(key, format!("names {}, which {reason}", path.display()), hint);
+                }
+                None
+            }
+        }
     }
 
     fn key(&self, name: &str) -> Option<&'static Key> {

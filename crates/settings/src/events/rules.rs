@@ -21,7 +21,8 @@ use crate::load::Loader;
 impl Loader<'_> {
     /// Puts the tables into the config and checks the whole; `None` after errors that say why not.
     pub(super) fn rules(&mut self, merged: &Merged, config: &mut Config) -> Option<Rules> {
-        let outputs: Vec<&str> = merged.tables("output").into_keys().collect();
+        let outputs: Vec<String> = config.outputs.keys().cloned().collect();
+        let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         for (name, _) in merged.tables("rule") {
             let mut fields = Fields::open(self, merged, &["rule", name]);
             let rule = fields.rule(&outputs);
@@ -177,7 +178,7 @@ impl Fields<'_, '_> {
     }
 
     /// The names of outputs; those that there are not are complained about and left out.
-    pub(super) fn outputs(&mut self, key: &str, known: &[&str]) -> Vec<String> {
+    fn outputs(&mut self, key: &str, known: &[&str]) -> Vec<String> {
         let mut names = self.list(key);
         if names.is_empty() && self.has(key) {
             self.wrong(key, "names nobody", "name outputs, or take it out");

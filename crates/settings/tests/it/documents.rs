@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use expect_test::expect_file;
 use settings::{Kind, SECTIONS, Section};
 
-use crate::support::Setup;
+use crate::support::{Setup, certificate};
 
 #[test]
 fn the_default_file_is_up_to_date() {
@@ -32,38 +32,98 @@ fn uncommented(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The secrets and files of tables are alternatives: one of each is kept.
+/// What says the same by other means, or means something with another value only: one of each is
+/// kept.
+fn is_alternative(header: &str, key: &str) -> bool {
+    let is_one_of = |keys: &[&str]| keys.contains(&key);
+    let file = format!("{key}_file");
+    let places = SECTIONS.iter().flat_map(Section::places).filter(|it| it.header() == header);
+    let has_file = places
+        .flat_map(|place| place.keys())
+        .any(|it| it.name == file && it.kind == Kind::SecretFile);
+    if has_file {
+        return true;
+    }
+    match header.split('.').next().unwrap_or_default() {
+        "pve" | "pbs" => is_one_of(&[
+            "username",
+            "password_file",
+            "totp_secret_file",
+            "fingerprint",
+            "fingerprints",
+            "server_name",
+            "ca_file",
+        ]),
+        "oauth" => key == "ca_file",
+        "policy" => is_one_of(&["per_hour", "reason", "count"]),
+        "maintenance" => is_one_of(&["from", "until"]),
+        "input" => {
+            is_one_of(&["ca_file", "fingerprint", "mapping", "severities", "mapping_labels"])
+        }
+        "output" if header == "output.phone" && is_one_of(&["user", "password_file"]) => true,
+        "output" => is_one_of(&[
+            "ca_file",
+            "fingerprint",
+            "channel",
+            "bot_token_file",
+            "fallback",
+            "fallback_secs",
+        ]),
+        _ => false,
+    }
+}
+
 fn without_alternatives(text: &str) -> String {
-    let dropped = [
-        "token = ",
-        "operate_token = ",
-        "webhook_url = ",
-        "username",
-        "password",
-        "totp_secret",
-        "fingerprint",
-    ];
-    let dropped = dropped.iter().chain(&["server_name", "ca_file"]);
-    // What belongs to other decisions of a line, and to more approvers than one.
-    let dropped = dropped.chain(&["per_hour", "reason", "count"]);
-    // A window is of every week or once, and there is no output yet.
-    let dropped =
-        dropped.chain(&["from = ", "until = ", "route = ", "[rule.night.esc", "after_secs"]);
-    let dropped = dropped.chain(&["to = "]);
-    let dropped: Vec<&str> = dropped.copied().collect();
-    let lines = text.lines().filter(|line| !dropped.iter().any(|start| line.starts_with(start)));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut header = String::new();
+    let mut kept = Vec::new();
+    for line in text.lines() {
+        if let Some(opened) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            opened.clone_into(&mut header);
+        }
+        let key = line.split(" = ").next().unwrap_or_default();
+        if !is_alternative(&header, key) {
+            kept.push(line);
+        }
+    }
+    kept.join("\n")
 }
 
 /// Any certificate: only that it is one is looked at.
 const CA: &str = include_str!("golden/ca.pem");
 
+const SECRET: &str = "000000000000000000000000";
+
 fn with_files(setup: Setup) -> Setup {
     let names = ["home", "lab", "edge", "vault", "home-operate", "vault-operate", "offsite"];
+    let (crt, key) = certificate();
     let setup = setup.file("/etc/group", "root:x:0:\nproxmox-approvers:x:900:alice\n");
-    let setup =
-        setup.file("/etc/proxmox-mcp/tls.crt", CA).file("/etc/proxmox-mcp/tls.key", "secret");
+    let setup = setup.file("/etc/proxmox-mcp/tls.crt", &crt).file("/etc/proxmox-mcp/tls.key", &key);
     let setup = setup.file("/etc/proxmox-mcp/audit.url", "https://hooks.example.lan/audit");
+    let secrets = [
+        "hook-home.secret",
+        "mail.password",
+        "push.token",
+        "topic.token",
+        "phone.token",
+        "ops.url",
+        "storage.url",
+        "team.url",
+        "desk.url",
+        "desk.secret",
+        "desk.token",
+        "alive.url",
+        "alive-fail.url",
+        "push-client.token",
+        "mail.secret",
+    ];
+    let setup = secrets.iter().fold(setup, |setup, name| {
+        let text =
+            if name.ends_with("url") { "https://discord.com/api/webhooks/1/x" } else { SECRET };
+        setup.file(&format!("/etc/proxmox-mcp/{name}"), text)
+    });
+    let setup = ["title.txt", "body.txt", "body.html"]
+        .iter()
+        .fold(setup, |setup, name| setup.file(&format!("/etc/proxmox-mcp/{name}"), "{{ title }}"));
     names.iter().fold(setup, |setup, name| {
         setup
             .file(&format!("/etc/proxmox-mcp/{name}.token"), "secret")
@@ -178,6 +238,10 @@ fn the_table_agrees_with_itself_and_with_the_types() {
             let is_timed = key.doc.contains("in seconds");
             assert_eq!(is_timed, key.name.ends_with("_secs"), "{at}");
         }
+    }
+    for section in SECTIONS.iter().filter(|section| !section.types.is_empty()) {
+        let types: Vec<&str> = section.types.iter().map(|it| it.name).collect();
+        assert_eq!(section.key("type").map(|key| key.kind), Some(Kind::Choice(types.leak())));
     }
     // A layer knows the key of a name, not the type of its table.
     for section in SECTIONS {

@@ -70,7 +70,7 @@ endpoints = ["https://b:8007"]
             error: /etc/proxmox-mcp/config.toml:26: pve.home.fingerprints: is not a table; write it as fingerprints = { name = "…" }
             error: /etc/proxmox-mcp/config.toml:27: pve.home.connect_timeout_secs: is a number that is too large
             error: /etc/proxmox-mcp/config.toml:29: pve.home.unknown_table: is not a known key; known keys: endpoints, token_id, token, token_file, operate_token_id, operate_token, operate_token_file, username, password, password_file, totp_secret, totp_secret_file, ca_file, fingerprint, fingerprints, server_name, insecure, labels, expected_off, proxy, connect_timeout_secs, request_timeout_secs, deadline_secs, concurrency
-            error: /etc/proxmox-mcp/config.toml:32: input: is not a known section; known sections: pve, pbs, server, http, oauth, guard, policy, approver, manager, audit, events, rule, maintenance, inhibit, log
+            error: /etc/proxmox-mcp/config.toml:32: input.syslog.listen: is missing; for example listen = ["udp://0.0.0.0:5514", "tcp://0.0.0.0:5514", "tls://0.0.0.0:6514"]
             error: /etc/proxmox-mcp/config.toml:35: pbs: is not a table; write it as a table: [pbs.vault]
         "#]],
     );

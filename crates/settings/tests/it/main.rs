@@ -5,6 +5,8 @@ mod documents;
 mod env_file;
 mod errors;
 mod events;
+mod inputs;
 mod layers;
+mod outputs;
 mod policy;
 mod support;

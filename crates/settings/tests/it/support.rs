@@ -113,3 +113,10 @@ endpoints = ["https://pve1:8006"]
 token_id = "mcp@pve!agent"
 token_file = "home.token"
 "#;
+
+/// A certificate of its own and its key, in PEM.
+pub(crate) fn certificate() -> (String, String) {
+    let pair = rcgen::generate_simple_self_signed(["manager.example.lan".to_owned()]);
+    let pair = pair.expect("names can be signed");
+    (pair.cert.pem(), pair.signing_key.serialize_pem())
+}
