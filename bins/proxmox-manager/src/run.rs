@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use assembly::{Daemon, Estate, Holds, Wanted, web};
+use assembly::{Daemon, Estate, EventPlan, Holds, Wanted, web};
 use settings::Sources;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,11 +28,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if cli.check {
         return check(&estate);
     }
-    let daemon = Daemon::bind(&estate)?;
+    let plan = EventPlan::of(&estate).await?;
+    let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
+    let daemon = Daemon::bind(&estate, plan)?;
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
-    tokio::spawn(reload(daemon.core().memory().clone(), wanted, stop.clone())?);
-    let http = serve_http(&estate, &daemon, stop.clone()).await?;
+    let (memory, events) = (daemon.core().memory().clone(), daemon.events().cloned());
+    tokio::spawn(reload(memory, events, wanted, stop.clone())?);
+    let http = serve_http(&estate, &daemon, hooks, stop.clone()).await?;
     let service = Arc::new(service);
     if let Some(every) = service.heartbeat() {
         let (service, supervisor) = (Arc::clone(&service), daemon.supervisor().clone());
@@ -119,6 +122,7 @@ fn until_signal(
 /// old ones stay; what takes a restart is said, too.
 fn reload(
     memory: assembly::Memory,
+    events: Option<manager::events::Events>,
     wanted: Wanted,
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
@@ -128,12 +132,19 @@ fn reload(
             let anew = assembly::load(&wanted).and_then(|loaded| {
                 assembly::change_log(&loaded, wanted.log.as_deref())?;
                 memory.reload(&loaded, Holds::Codes)?;
-                Ok(loaded.settings.approvers.len())
+                Ok(loaded.settings)
             });
+            let anew = match (anew, &events) {
+                (Ok(settings), Some(events)) => {
+                    let kept = events.reload(settings.events.rules.clone()).await;
+                    kept.map(|()| settings).map_err(anyhow::Error::from)
+                }
+                (anew, _) => anew,
+            };
             match anew {
-                Ok(approvers) => tracing::warn!(
-                    approvers,
-                    "approvers and log level were read anew; other settings take a restart"
+                Ok(settings) => tracing::warn!(
+                    approvers = settings.approvers.len(),
+                    "approvers, log level and the rules of events were read anew; other settings take a restart"
                 ),
                 Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
             }
@@ -145,13 +156,21 @@ fn reload(
 async fn serve_http(
     estate: &Estate,
     daemon: &Daemon,
+    hooks: gateway::Hooks,
     stop: CancellationToken,
 ) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
     if !estate.loaded.settings.manager.http {
+        if !hooks.is_empty() {
+            let names: Vec<&str> = hooks.keys().map(String::as_str).collect();
+            tracing::warn!(
+                inputs = names.join(", "),
+                "nothing can be posted to these webhook inputs: set `manager.http = true`, so that there is a listener"
+            );
+        }
         return Ok(None);
     }
     let address = Some(estate.loaded.settings.http.listen);
-    let wanted = web::Wanted { address, ..web::Wanted::default() };
+    let wanted = web::Wanted { address, hooks, ..web::Wanted::default() };
     let web = web::bind(estate, &wanted, Some(daemon.core())).await?;
     for place in web.bound.places() {
         tracing::info!(%place, authentication = web.how, "serving over HTTP");

@@ -144,6 +144,9 @@ pub(crate) struct HttpArgs {
     /// Ask nobody for a token; only on loopback and on a Unix socket
     #[arg(long)]
     pub(crate) no_auth: bool,
+    /// Hear events and tell people in this process, as a manager does; no other may run on the state folder
+    #[arg(long)]
+    pub(crate) with_events: bool,
     /// Serve HTTPS with this certificate (PEM, with its chain); read again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -67,7 +67,7 @@ impl Counter {
             estate.memory.is_some(),
             "the state folder cannot be used; see the warning above"
         );
-        let daemon = Daemon::bind(&estate).context("take the manager's place")?;
+        let daemon = Daemon::bind(&estate, None).context("take the manager's place")?;
         let stop = CancellationToken::new();
         let ending = stop.clone();
         let run = tokio::spawn(async move {

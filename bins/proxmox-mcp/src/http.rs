@@ -2,12 +2,12 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use assembly::{
-    Estate,
+    Daemon, Estate, EventPlan,
     web::{self, Web},
 };
-use gateway::Place;
+use gateway::{Hooks, Place};
 use tokio_util::sync::CancellationToken;
 
 use crate::{cli::HttpArgs, serve};
@@ -21,19 +21,29 @@ pub(crate) fn is_wanted(args: &HttpArgs) -> anyhow::Result<bool> {
     if args.http.is_none() && args.tls_cert.is_some() {
         bail!("--tls-cert goes with --http");
     }
+    if !wanted && args.with_events {
+        bail!(
+            "--with-events goes with --http or --unix: each client starts a server of its own on standard input and \
+             output, and only one may hear events; run proxmox-manager, to which they attach"
+        );
+    }
     Ok(wanted)
 }
 
 /// Serves until a signal comes.
 pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitCode> {
+    let (daemon, hooks) = manager_of(&estate, args).await?;
     let wanted = web::Wanted {
         address: args.http.map(|address| address.unwrap_or(estate.loaded.settings.http.listen)),
         unix: args.unix.clone(),
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         open: args.no_auth,
+        hooks,
     };
-    let web = web::bind(&estate, &wanted, None).await?;
+    let core = daemon.as_ref().map(|daemon| daemon.core().clone());
+    let web = web::bind(&estate, &wanted, core.as_ref()).await?;
     let shutdown = CancellationToken::new();
+    let managing = daemon.map(|daemon| tokio::spawn(daemon.run(shutdown.clone(), || {})));
     tokio::spawn(serve::until_signal(shutdown.clone())?);
     announce(&web);
     let tools = web.tools;
@@ -50,8 +60,29 @@ pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitC
         () = async { impatient.cancelled().await; tokio::signal::ctrl_c().await.ok(); } => {}
     }
     probe.abort();
+    if let Some(managing) = managing {
+        let left = managing.await.context("end the event pipeline")??;
+        if !left.is_empty() {
+            tracing::warn!(left = left.join(", "), "not everything had ended in time");
+        }
+    }
     estate.audit.finish().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a manager does, within this process, where the flags ask for it.
+async fn manager_of(estate: &Estate, args: &HttpArgs) -> anyhow::Result<(Option<Daemon>, Hooks)> {
+    if !args.with_events || estate.demo_folder().is_some() {
+        return Ok((None, Hooks::new()));
+    }
+    let Some(plan) = EventPlan::of(estate).await? else {
+        bail!(
+            "--with-events: the settings have no [input.<name>] and no [output.<name>], or `events.enabled = false`; \
+             see docs/guide/events.md"
+        );
+    };
+    let hooks = plan.hooks.clone();
+    Ok((Some(Daemon::bind(estate, Some(plan))?), hooks))
 }
 
 /// One line for whoever started it, on standard error like everything that is not an answer.

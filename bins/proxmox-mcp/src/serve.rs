@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use assembly::Estate;
+use assembly::{Estate, Holds};
 use control_api::Client;
 use mcp_tools::watch;
 use settings::Loaded;
@@ -19,7 +19,13 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     if !over_http && let Some((client, loaded)) = manager_instead(&args, log).await? {
         return forward(client, loaded).await;
     }
-    let estate = estate::prepare(&args.surface, log).await?;
+    let mut wanted = estate::wanted(&args.surface, log);
+    if args.http.with_events {
+        wanted.holds = Holds::Codes;
+    }
+    let estate = Estate::prepare(wanted).await?;
+    // Lives as long as what is served.
+    let _events = assembly::demo_events(&estate).await?;
     tell_of_consent(&estate);
     if over_http {
         return http::run(estate, &args.http).await;

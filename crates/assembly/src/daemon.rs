@@ -10,6 +10,7 @@ use gateway::{ConsentPage, ConsentPages};
 use guard::Grant;
 use guard::ports::{Approval, ApprovalId, ApprovalState, ConsentChannel, PortError};
 use manager::approve::Links;
+use manager::events::Events;
 use manager::{
     About, Accounts, Apps, Books, ControlSocket, Deciding, Desk, Engine, Lock, LogChannel, Parts,
     Ran, Recovered, Supervisor, Worker,
@@ -20,6 +21,7 @@ use stdx::Clock as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::estate::{Estate, local_uid};
+use crate::events::EventPlan;
 use crate::memory::{Memory, links};
 
 /// What runs what was approved, over one estate.
@@ -40,6 +42,7 @@ pub struct Daemon {
     supervisor: Supervisor,
     socket: ControlSocket,
     drain: Duration,
+    events: Option<Events>,
     // Last: the socket goes before the lock does.
     _lock: Lock,
 }
@@ -87,19 +90,17 @@ impl Core {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Takes the lock and the socket.
+    /// Takes the lock and the socket, and starts the event pipeline if there is one.
     ///
     /// # Errors
     /// Another manager runs, or the state folder or the socket cannot be used.
-    pub fn bind(estate: &Estate) -> anyhow::Result<Self> {
+    pub fn bind(estate: &Estate, plan: Option<EventPlan>) -> anyhow::Result<Self> {
         let settings = &estate.loaded.settings;
         let state = &settings.server.state_dir;
         let lock = Lock::take(state)?;
         let group = settings.manager.socket_group.as_deref().map(group).transpose()?;
         let place = settings.manager.socket_in(state, control_api::SOCKET);
         let socket = ControlSocket::bind(&lock, &place, group)?;
-        // The event pipeline is built in here: its sources, stages and sinks run under the same
-        // supervisor, and its outputs that can ask people join the channels below (issue 4).
         let channels: Vec<Arc<dyn ConsentChannel>> = vec![Arc::new(LogChannel)];
         let core = Core::new(estate, channels)?;
         let clock = stdx::SystemClock::shared();
@@ -116,9 +117,10 @@ impl Daemon {
             uid: local_uid(),
         };
         let supervisor = Supervisor::new(clock);
+        let events = plan.map(|plan| plan.start(&supervisor));
         let apps = apps(estate)?;
         let books = Books {
-            events: None,
+            events: events.clone(),
             engine: core.engine.clone(),
             deciding: core.deciding.clone(),
             actions: core.memory.actions(),
@@ -127,7 +129,7 @@ impl Daemon {
         };
         let desk = Desk::new(about, apps, books, supervisor.clone());
         let drain = settings.manager.drain;
-        Ok(Self { core, desk, supervisor, socket, drain, _lock: lock })
+        Ok(Self { core, desk, supervisor, socket, drain, events, _lock: lock })
     }
 
     /// Where the control socket stands.
@@ -138,6 +140,11 @@ impl Daemon {
     /// What runs what was approved, and takes decisions.
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// The event pipeline, if there is one.
+    pub fn events(&self) -> Option<&Events> {
+        self.events.as_ref()
     }
 
     /// Keeps the parts of the manager.
@@ -162,7 +169,7 @@ impl Daemon {
         stop: CancellationToken,
         ready: impl FnOnce(),
     ) -> anyhow::Result<Vec<String>> {
-        let Self { core, desk, supervisor, socket, drain, _lock } = self;
+        let Self { core, desk, supervisor, socket, drain, events: _, _lock } = self;
         let recovered = core.engine.recover().await.context("settle what was left before")?;
         for line in &recovered.settled {
             tracing::warn!("{line}");

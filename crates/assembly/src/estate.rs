@@ -74,7 +74,9 @@ pub struct Estate {
 
 /// A simulated estate and the private folder that its files are in.
 struct Demo {
-    _sim: Sim,
+    sim: Sim,
+    /// Nobody pulls its levers from outside.
+    is_alone: bool,
     folder: tempfile::TempDir,
 }
 
@@ -136,6 +138,11 @@ impl Estate {
     /// The private folder of a demo.
     pub fn demo_folder(&self) -> Option<&Path> {
         self.demo.as_ref().map(|demo| demo.folder.path())
+    }
+
+    /// The levers of a demo in which nobody else pulls any.
+    pub(crate) fn demo_levers(&self) -> Option<proxmox_sim::Levers> {
+        self.demo.as_ref().filter(|demo| demo.is_alone).map(|demo| demo.sim.levers())
     }
 
     /// The catalogue over this estate.
@@ -268,7 +275,7 @@ async fn start_demo(levers: Option<SocketAddr>) -> anyhow::Result<(Demo, String)
         .tempdir()
         .context("make a folder for the demo")?;
     let text = sim.settings_toml(folder.path()).context("write the demo's settings")?;
-    Ok((Demo { _sim: sim, folder }, text))
+    Ok((Demo { sim, is_alone: levers.is_none(), folder }, text))
 }
 
 /// The clients; what servers publish of their API is kept below `state`.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use estate::Access;
 use gateway::{
-    Bound, Catalogue, Gateway, Listen, Metrics, Readiness, TlsFiles,
+    Bound, Catalogue, Gateway, Hooks, Listen, Metrics, Readiness, TlsFiles,
     auth::{Authenticator, Issuer, IssuerOptions, TokenFile, Tokens},
 };
 use guard::{Grant, Scope};
@@ -42,6 +42,8 @@ pub struct Wanted {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Nobody is asked for credentials.
     pub open: bool,
+    /// What takes what is posted below `/hooks`.
+    pub hooks: Hooks,
 }
 
 /// A gateway that has its addresses.
@@ -71,7 +73,8 @@ pub async fn bind(estate: &Estate, wanted: &Wanted, core: Option<&Core>) -> anyh
     let open = authenticator.is_open();
     let http = &estate.loaded.settings.http;
     let catalogue: Arc<dyn Catalogue> = Arc::<Surface>::clone(&surface);
-    let mut gateway = Gateway::new(options(http), authenticator, catalogue, metrics);
+    let mut gateway = Gateway::new(options(http), authenticator, catalogue, metrics)
+        .with_hooks(wanted.hooks.clone());
     if let Some(core) = core.filter(|core| core.has_links()) {
         gateway = gateway.with_consent(Arc::new(core.clone()));
     }

@@ -36,6 +36,7 @@ use event_core::{
 use inputs::tasks::Observed;
 use jiff::{SignedDuration, Timestamp};
 use outputs::deliver::{Courier, Pace, Standing, Word};
+use outputs::heartbeat::Heartbeat;
 use rules::{IncidentId, Rules};
 use stdx::Clock;
 use store::{
@@ -48,7 +49,7 @@ use self::hear::Ways;
 use self::judge::{Judge, Order};
 use self::outbox::StoreOutbox;
 use self::told::Told;
-use crate::Supervisor;
+use crate::{State, Supervisor};
 
 pub(crate) use self::counter::Counter;
 pub use self::health::InputHealth;
@@ -251,6 +252,20 @@ impl Events {
         *self.inner.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules);
         let order = Order::Rules(rules);
         self.inner.orders.send(order).await.map_err(|_| EventsError::Ended)
+    }
+
+    /// Lets a heartbeat beat for as long as this supervisor runs everything, and nothing waits too long
+    /// in the outbox.
+    pub fn beat(&self, heartbeat: Heartbeat, supervisor: &Supervisor) {
+        let (standings, seen) = (self.standings(), supervisor.clone());
+        start_once(supervisor, "heartbeat".to_owned(), move |stop| {
+            heartbeat.run(move || healthy(&seen, &standings), stop)
+        });
+    }
+
+    fn standings(&self) -> Vec<(ComponentId, watch::Receiver<Standing>)> {
+        let outputs = self.inner.outputs.iter();
+        outputs.map(|(id, output)| (id.clone(), output.standing.clone())).collect()
     }
 
     /// Told of every change from now on.
@@ -481,6 +496,25 @@ impl Events {
         self.inner.orders.send(order).await.map_err(|_| EventsError::Ended)?;
         kept.await.map_err(|_| EventsError::Ended)
     }
+}
+
+/// What is wrong with inputs or outputs, if anything is.
+fn healthy(
+    supervisor: &Supervisor,
+    standings: &[(ComponentId, watch::Receiver<Standing>)],
+) -> Result<(), String> {
+    for (name, part) in supervisor.parts() {
+        if part.state == State::Waiting {
+            let error = part.error.unwrap_or_default();
+            return Err(format!("{name} has failed: {error}"));
+        }
+    }
+    for (id, standing) in standings {
+        if let Some(since) = standing.borrow().failing_since {
+            return Err(format!("the output {id} has told nothing since {since}"));
+        }
+    }
+    Ok(())
 }
 
 /// A delivery of its own, of no incident.

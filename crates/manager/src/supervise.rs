@@ -136,6 +136,11 @@ impl Supervisor {
         parts.is_empty() || parts.values().any(|part| part.state == State::Running)
     }
 
+    /// Tells everything to end, and waits for nothing.
+    pub fn cancel(&self) {
+        self.stop.cancel();
+    }
+
     /// Tells everything to end, and waits for that until the deadline; returns the names of what
     /// had not ended by then.
     pub async fn stop(&self, deadline: Duration) -> Vec<Arc<str>> {
