@@ -5,6 +5,8 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
+mod debian;
+mod dovecot;
 pub(crate) mod issuer;
 mod postgres;
 
@@ -15,6 +17,8 @@ pub(crate) enum Service {
     Postgres,
     /// An OAuth issuer, for authentication over HTTP.
     Issuer,
+    /// Dovecot, for the mailbox reader.
+    Dovecot,
 }
 
 /// Starts the services, all of them where none is named.
@@ -23,6 +27,7 @@ pub(crate) fn start(services: &[Service]) -> Result<()> {
         match service {
             Service::Postgres => postgres::start()?,
             Service::Issuer => issuer::start()?,
+            Service::Dovecot => dovecot::start()?,
         }
     }
     Ok(())
@@ -34,6 +39,7 @@ pub(crate) fn stop(services: &[Service]) -> Result<()> {
         match service {
             Service::Postgres => postgres::stop()?,
             Service::Issuer => issuer::stop()?,
+            Service::Dovecot => dovecot::stop()?,
         }
     }
     Ok(())
@@ -45,6 +51,7 @@ pub(crate) fn status(services: &[Service]) -> Result<()> {
         match service {
             Service::Postgres => postgres::status()?,
             Service::Issuer => issuer::status(),
+            Service::Dovecot => dovecot::status(),
         }
     }
     Ok(())

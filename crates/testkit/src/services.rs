@@ -35,6 +35,18 @@ pub fn issuer_url() -> Option<String> {
     find("issuer", "TEST_ISSUER_URL")
 }
 
+/// The address of a Dovecot with the password that any name has a mailbox of its own with
+/// (`imap://events:<password>@127.0.0.1:<port>`), or `None` after saying so.
+///
+/// `TEST_IMAP_URL` comes before the state file.
+///
+/// # Panics
+///
+/// When there is none and `REQUIRE_SERVICES=1`.
+pub fn imap_url() -> Option<String> {
+    find("dovecot", "TEST_IMAP_URL")
+}
+
 fn find(service: &str, variable: &str) -> Option<String> {
     let announced = read_env(variable).filter(|url| !url.is_empty()).or_else(|| {
         let file = workspace_root().join(".services").join(format!("{service}.url"));

@@ -1,25 +1,20 @@
 //! PostgreSQL from the Debian package, run by an account that is not root: it refuses root.
 
 use std::fs;
-use std::io::Read as _;
-use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace::{output, root, run};
+use super::debian::{
+    self, Account, find_account, free_port, is_root, random_password, write_private,
+};
+use crate::workspace::{output, root};
 
 const PACKAGE: &str = "postgresql";
 const DEBIAN_PROGRAMS: &str = "/usr/lib/postgresql";
-
-/// The account that runs the server.
-struct Account {
-    uid: u32,
-    gid: u32,
-}
 
 /// A started server, as its state files tell.
 struct State {
@@ -173,15 +168,7 @@ fn version_number(bin: &Path) -> u32 {
 }
 
 fn install() -> Result<PathBuf> {
-    if !is_root()? {
-        bail!("PostgreSQL is missing: `sudo apt-get install {PACKAGE}` brings it");
-    }
-    let apt = |args: &[&str]| {
-        let mut command = Command::new("apt-get");
-        run(command.args(args).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    apt(&["update", "--quiet"])?;
-    apt(&["install", "--yes", "--quiet", "--no-install-recommends", PACKAGE])?;
+    debian::install(PACKAGE)?;
     programs().context("the package brought no initdb")
 }
 
@@ -195,16 +182,6 @@ fn account() -> Result<Option<Account>> {
     Ok(Some(found.context("there is no account `postgres` and none `nobody`")?))
 }
 
-fn find_account(accounts: &str, name: &str) -> Option<Account> {
-    let fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = fields.into_iter().find(|fields| fields.first() == Some(&name))?;
-    Some(Account { uid: found.get(2)?.parse().ok()?, gid: found.get(3)?.parse().ok()? })
-}
-
-fn is_root() -> Result<bool> {
-    Ok(output(Command::new("id").arg("-u"))?.trim() == "0")
-}
-
 /// A command run by the account, in a folder that every account can enter.
 fn as_account(program: &Path, account: Option<&Account>) -> Command {
     let mut command = Command::new(program);
@@ -215,45 +192,12 @@ fn as_account(program: &Path, account: Option<&Account>) -> Command {
     command
 }
 
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot bind a loopback port")?;
-    Ok(listener.local_addr()?.port())
-}
-
-fn random_password() -> Result<String> {
-    let mut bytes = [0; 16];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
-}
-
-fn write_private(path: &Path, text: &str, account: Option<&Account>) -> Result<()> {
-    use std::io::Write as _;
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    file.write_all(text.as_bytes())?;
-    if let Some(account) = account {
-        chown(path, Some(account.uid), Some(account.gid))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn accounts_and_versions_are_read() {
-        let accounts = "root:x:0:0:root:/root:/bin/sh\npostgres:x:104:110::/:/bin/sh\nbroken\n";
-        let account = find_account(accounts, "postgres").unwrap();
-        assert_eq!((account.uid, account.gid), (104, 110));
-        assert!(find_account(accounts, "nobody").is_none());
-        assert!(find_account(accounts, "broken").is_none());
-
+    fn the_newest_version_counts() {
         let newest = ["9", "15", "garbage"]
             .map(|version| Path::new(DEBIAN_PROGRAMS).join(version).join("bin"))
             .into_iter()

@@ -17,7 +17,7 @@ use testkit::{
     contract::source::{Reporter, Told, source},
     wait_for,
 };
-use tokio::time::timeout;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::mailserver::{MailServer, PASSWORD};
@@ -237,4 +237,105 @@ async fn what_a_person_has_to_change_is_said() {
     drop(server);
     let error = reader(here).check().await.unwrap_err();
     assert_eq!(error.kind(), SourceErrorKind::Unavailable);
+}
+
+/// Puts mails into a mailbox of a real server, as one that delivers them.
+struct Real {
+    url: url::Url,
+    user: String,
+}
+
+impl Real {
+    /// A mailbox that is this test's alone; `None` where there is no server.
+    fn new(test: &str) -> Option<Arc<Self>> {
+        let url = testkit::services::imap_url()?;
+        let user = format!("{test}-{}", uuid::Uuid::new_v4().simple());
+        Some(Arc::new(Self { url: url.parse().unwrap(), user }))
+    }
+
+    fn address(&self) -> (String, u16) {
+        (self.url.host_str().unwrap().to_owned(), self.url.port().unwrap())
+    }
+
+    fn config(&self) -> Config {
+        let (host, port) = self.address();
+        let password = self.url.password().unwrap();
+        let mut config = Config::new(format!("imap://{host}:{port}"), &self.user, password.into());
+        config.identity.cluster = "home".parse().ok();
+        config
+    }
+
+    async fn session(&self) -> async_imap::Session<TcpStream> {
+        let stream = TcpStream::connect(self.address()).await.unwrap();
+        let mut client = async_imap::Client::new(stream);
+        client.read_response().await.unwrap().unwrap();
+        client
+            .login(&self.user, self.url.password().unwrap())
+            .await
+            .map_err(|(error, _)| error)
+            .unwrap()
+    }
+
+    async fn deliver(&self, text: &str) {
+        let mut session = self.session().await;
+        let text = text.replace('\n', "\r\n");
+        session.append("INBOX", None, None, text.as_bytes()).await.unwrap();
+        session.logout().await.unwrap();
+    }
+
+    async fn unseen(&self) -> usize {
+        let mut session = self.session().await;
+        session.select("INBOX").await.unwrap();
+        session.uid_search("UNSEEN").await.unwrap().len()
+    }
+}
+
+#[async_trait]
+impl Reporter for Real {
+    async fn report(&self, text: &str) -> Told {
+        self.deliver(&mail(text)).await;
+        Told::Nothing
+    }
+
+    fn is_answered(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn the_contract_for_a_mailbox_of_dovecot() {
+    let Some(real) = Real::new("contract") else { return };
+    source(Arc::new(reader(real.config())), real).await;
+}
+
+#[tokio::test]
+async fn mails_of_dovecot_are_read_in_order_and_marked_and_a_long_one_is_cut() {
+    let Some(real) = Real::new("order") else { return };
+    let mut config = real.config();
+    config.max_bytes = 64 * 1024;
+    let input = reader(config);
+    assert!(input.check().await.unwrap().contains("is told of new mail"));
+    real.deliver(&mail("from before")).await;
+    let mut run = Run::start(&input, None).await;
+    for at in 0..3 {
+        real.deliver(&mail(&format!("mail {at}"))).await;
+        assert_eq!(run.title().await, format!("mail {at}"));
+    }
+    let cursor = run.cursor.clone();
+    drop(run);
+    real.deliver(&mail("mail 3")).await;
+    real.deliver(&format!("{}{}", mail("mail 4"), "x\n".repeat(100_000))).await;
+    let mut run = Run::start(&input, Some(cursor)).await;
+    assert_eq!(run.title().await, "mail 3");
+    let (event, ack) = run.told().await;
+    ack.resolve(Ruling::Committed);
+    assert_eq!((event.title.as_str(), event.raw.unwrap().size), ("mail 4", 64 * 1024));
+    let marked = wait_for("all but the first to be marked", PATIENCE, async || {
+        match real.unseen().await {
+            // The run that was dropped may have gone before it marked what it had kept.
+            1 | 2 => Progress::Ready(()),
+            count => Progress::Pending(format!("{count} are unseen")),
+        }
+    });
+    marked.await;
 }
