@@ -1,5 +1,6 @@
 //! What the fuzzers keep, once more: no input that was ever of interest may fail.
 
+use proptest::prelude::*;
 use testkit::corpus::replay;
 
 #[test]
@@ -35,4 +36,67 @@ fn streams_of_ntfy() {
 #[test]
 fn commands_of_smtp() {
     replay("smtp", inputs::fuzzing::smtp_commands);
+}
+
+/// Pieces of these and anything else, in any order: what a fuzzer without a memory would try.
+fn mixed(pieces: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => proptest::sample::select(pieces).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..12),
+    ];
+    proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+const SMTP: &[&str] = &[
+    "EHLO x\r\n",
+    "HELO x\n",
+    "MAIL FROM:<a@b.c>\r\n",
+    "RCPT TO:<a@b.c>\r\n",
+    "DATA\r\n",
+    ".\r\n",
+    "\r\n.\r\n",
+    "..",
+    "\r",
+    "\n",
+    "AUTH LOGIN\r\n",
+    "AUTH PLAIN ",
+    "bm9kZQ==\r\n",
+    "a2VzdHJlbA==\r\n",
+    "STARTTLS\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
+    "Subject: x",
+];
+const NTFY: &[&str] = &[
+    "{\"id\":\"a1\",",
+    "\"event\":\"message\",",
+    "\"event\":\"open\",",
+    "\"topic\":\"t\",",
+    "\"time\":1795370864,",
+    "\"message\":\"m\",",
+    "\"title\":\"vzdump backup status (x): backup failed\",",
+    "\"tags\":[\"proxmox-mcp\"],",
+    "\"priority\":5}",
+    "}\n",
+    "\r\n",
+    "\n",
+];
+const GOTIFY: &[&str] = &[
+    "{",
+    "\"id\":25,",
+    "\"appid\":5,",
+    "\"message\":\"```\\nVMID    Name    Status    Time    Size    Filename\\n1 a ok 1s 1 B x\\n```\",",
+    "\"title\":\"vzdump backup status (x): backup successful\",",
+    "\"date\":\"2026-11-22T01:02:03.5Z\",",
+    "\"priority\":9}",
+];
+
+proptest! {
+    #[test]
+    fn nothing_that_is_sent_breaks_a_reader(smtp in mixed(SMTP), ntfy in mixed(NTFY), gotify in mixed(GOTIFY)) {
+        inputs::fuzzing::smtp_commands(&smtp);
+        inputs::fuzzing::ntfy_stream(&ntfy);
+        inputs::fuzzing::gotify_frame(&gotify);
+    }
 }
