@@ -31,7 +31,10 @@ mod scribe;
 mod view;
 mod vzdump;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use api_core::{Error, ErrorKind};
 use async_trait::async_trait;
@@ -87,6 +90,8 @@ pub struct Tasks {
     config: Config,
     scribe: Arc<Scribe>,
     watcher: Option<mpsc::Sender<Observed>>,
+    /// What was due when in earlier runs: one that goes on where they ended does not wake disks for it.
+    schedule: Arc<Mutex<Option<Schedule>>>,
 }
 
 enum Eyes {
@@ -105,6 +110,7 @@ struct Run {
     config: Config,
     watcher: Option<mpsc::Sender<Observed>>,
     schedule: Schedule,
+    kept: Arc<Mutex<Option<Schedule>>>,
     memory: Memory,
     /// Whole lists of tasks are wanted at the next look.
     relist: bool,
@@ -121,7 +127,14 @@ impl Tasks {
         config.check()?;
         let identity = config.identity.clone();
         let cluster = identity.cluster.clone().expect("checked above");
-        Ok(Self { api, cluster, config, scribe: Arc::new(Scribe { id, identity }), watcher: None })
+        Ok(Self {
+            api,
+            cluster,
+            config,
+            scribe: Arc::new(Scribe { id, identity }),
+            watcher: None,
+            schedule: Arc::default(),
+        })
     }
 
     /// Tells what the rules want to know beside events: how full things are, and which jobs there are. What finds no
@@ -175,6 +188,7 @@ impl EventSource for Tasks {
         };
         let (scribe, config) = (Arc::clone(&self.scribe), self.config.clone());
         let (cluster, watcher) = (self.cluster.clone(), self.watcher.clone());
+        let kept = Arc::clone(&self.schedule);
         channel::stream(cx, QUEUE, async move |cx, sender| {
             let identity = &config.identity;
             let base = Subject {
@@ -190,6 +204,7 @@ impl EventSource for Tasks {
                 cluster,
                 base,
                 schedule: Schedule::new(config.pace.clone()),
+                kept,
                 config,
                 watcher,
                 memory: Memory::default(),
@@ -213,7 +228,11 @@ impl Run {
             warn!(source = %self.scribe.id, length, "cursor cannot be read: the present state is the baseline");
         }
         match remembered {
-            Some(memory) => self.memory = memory,
+            Some(memory) => {
+                self.memory = memory;
+                let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                self.schedule = kept.unwrap_or_else(|| self.schedule.clone());
+            }
             None => {
                 if self.baseline().await?.is_err() {
                     return Ok(());
@@ -251,6 +270,7 @@ impl Run {
     }
 
     async fn look(&mut self) -> Result<Seen, Error> {
+        let before = self.schedule.clone();
         let wants = Wants { relist: self.relist, ..self.schedule.due(Instant::now()) };
         let at = self.cx.now();
         let seen = match &self.eyes {
@@ -258,9 +278,13 @@ impl Run {
             Eyes::Pbs(eyes) => eyes.look(&self.memory, wants, &self.base, at).await,
         };
         match &seen {
-            Ok(_) => self.relist = false,
+            Ok(_) => {
+                self.relist = false;
+                let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                *kept = Some(self.schedule.clone());
+            }
             // What was due was not seen.
-            Err(_) => self.schedule = Schedule::new(self.config.pace.clone()),
+            Err(_) => self.schedule = before,
         }
         seen
     }

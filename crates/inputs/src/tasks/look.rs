@@ -45,7 +45,7 @@ pub(super) struct Wants {
 }
 
 /// When what is due again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schedule {
     pace: Pace,
     often: Option<Instant>,

@@ -460,3 +460,27 @@ async fn a_credential_that_is_refused_ends_the_run_and_says_what_to_do() {
     let error = last.unwrap().unwrap_err();
     assert_eq!(error.kind(), event_core::SourceErrorKind::Settings);
 }
+
+#[tokio::test]
+async fn disks_are_woken_once_however_often_the_run_begins_again() {
+    let sim = sim().await;
+    let levers = sim.levers();
+    levers.keep_heads();
+    let tasks = of_lab(&sim);
+    let mut run = Run::start(&tasks, None).await;
+    levers.drop_requests("lab", 3).unwrap();
+    levers.add_task("lab", "alder", &TaskSpec::finished("aptupdate", "", "one")).unwrap();
+    run.until("the first", |event| event.title.contains("one")).await;
+    let cursor = run.end().await;
+    let mut run = Run::start(&tasks, Some(cursor)).await;
+    levers.add_task("lab", "alder", &TaskSpec::finished("aptupdate", "", "two")).unwrap();
+    run.until("the second", |event| event.title.contains("two")).await;
+    run.end().await;
+    let heads = levers.heads();
+    let asked = |node: &str| {
+        let path = format!("/nodes/{node}/disks/list");
+        heads.iter().filter(|head| head.contains(&path)).count()
+    };
+    assert_eq!([asked("alder"), asked("birch"), asked("cedar")], [1, 1, 1]);
+    assert!(heads.iter().filter(|head| head.contains("/cluster/resources")).count() > 3);
+}
