@@ -11,7 +11,6 @@ mod rules;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ::rules::{Config, Rules};
 use estate::ClusterKey;
@@ -34,7 +33,7 @@ pub struct EventsSettings {
     /// Whether events are heard, kept and told.
     pub enabled: bool,
     /// How long events, and incidents that are over, are kept.
-    pub keep: Duration,
+    pub keep: SignedDuration,
     /// What this manager calls itself; `None` for the name of the machine.
     pub instance: Option<String>,
     /// Where reports wait while the database is away; `None` for `spool` in the state folder.
@@ -78,7 +77,8 @@ impl Loader<'_> {
         fields.basics(&mut config);
         let is_asked_for = ["input", "output"].iter().any(|it| !merged.tables(it).is_empty());
         let enabled = if fields.has("enabled") { fields.flag("enabled") } else { is_asked_for };
-        let keep = Duration::from_hours(24 * fields.number("keep_days").unwrap_or_default());
+        let days = fields.number("keep_days").and_then(|days| i64::try_from(days).ok());
+        let keep = SignedDuration::from_hours(24 * days.unwrap_or_default());
         let instance = fields.instance();
         let spool_dir = fields.path("spool_dir");
         let spool_max_bytes = fields.number("spool_max_bytes").unwrap_or_default();

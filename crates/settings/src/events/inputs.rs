@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use api_core::endpoint::ExpectedOff;
 use estate::{ClusterKey, NodeName};
 use event_core::{ComponentId, Severity};
+use inputs::email::{self, imap, smtp};
 use inputs::recognize::json::{Mapping, Pointer};
 use inputs::recognize::webhook::Format;
-use inputs::{Identity, email::smtp, gotify, ntfy, syslog, tasks, webhook};
+use inputs::{Identity, gotify, ntfy, syslog, tasks, webhook};
 use secrecy::ExposeSecret as _;
 use stdx::Chain;
 
@@ -32,6 +33,8 @@ pub enum InputSettings {
     Webhook(Box<webhook::Config>),
     /// Listens for mail.
     Smtp(Box<smtp::Config>),
+    /// Reads a mailbox.
+    Imap(Box<imap::Config>),
     /// Hears a Gotify server.
     Gotify(Box<gotify::Config>),
     /// Hears topics of an ntfy server.
@@ -44,15 +47,15 @@ pub(super) type Inputs = Vec<(ComponentId, InputSettings)>;
 // === impl InputSettings ===
 
 impl InputSettings {
-    /// What kind of input it is, as events and settings name it.
+    /// What kind of input it is, as its events name it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Tasks(_) => "tasks",
-            Self::Syslog(_) => "syslog",
-            Self::Webhook(_) => "webhook",
-            Self::Smtp(_) => "smtp",
-            Self::Gotify(_) => "gotify",
-            Self::Ntfy(_) => "ntfy",
+            Self::Tasks(_) => tasks::KIND,
+            Self::Syslog(_) => syslog::KIND,
+            Self::Webhook(_) => webhook::KIND,
+            Self::Smtp(_) | Self::Imap(_) => email::KIND,
+            Self::Gotify(_) => gotify::KIND,
+            Self::Ntfy(_) => ntfy::KIND,
         }
     }
 
@@ -66,6 +69,7 @@ impl InputSettings {
             Self::Syslog(it) => syslog::Syslog::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Webhook(it) => webhook::Webhook::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Smtp(it) => smtp::Smtp::try_new(id, *it).map(drop).map_err(|e| said(&e)),
+            Self::Imap(it) => imap::Imap::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Gotify(it) => gotify::Gotify::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Ntfy(it) => ntfy::Ntfy::try_new(id, *it).map(drop).map_err(|e| said(&e)),
         }
@@ -130,6 +134,7 @@ impl Fields<'_, '_> {
             "syslog" => InputSettings::Syslog(Box::new(self.syslog(around)?)),
             "webhook" => InputSettings::Webhook(Box::new(self.webhook(around))),
             "smtp" => InputSettings::Smtp(Box::new(self.smtp(around)?)),
+            "imap" => InputSettings::Imap(Box::new(self.imap(around)?)),
             "gotify" => InputSettings::Gotify(Box::new(self.gotify(around))),
             "ntfy" => InputSettings::Ntfy(Box::new(self.ntfy(around))),
             _ => return None,
@@ -398,11 +403,18 @@ impl Fields<'_, '_> {
             config.peers.insert(name, smtp::Peer { addresses, identity });
         }
         self.check_addresses();
-        for name in self.names_below("user") {
-            let mut user = self.below("user", &name);
+        for name in self.names_below("login") {
+            let mut user = self.below("login", &name);
             let (password, identity) = (user.needed_secret("password"), user.identity(around));
             config.users.insert(name, smtp::User { password, identity });
         }
+        config.recipients = self.recipients(around);
+        self.is_good().then_some(config)
+    }
+
+    /// Whose mail it is that comes to an address.
+    fn recipients(&mut self, around: &Around<'_>) -> BTreeMap<String, Identity> {
+        let mut recipients = BTreeMap::new();
         for name in self.names_below("recipient") {
             let mut recipient = self.below("recipient", &name);
             let address = recipient.needed("address").to_lowercase();
@@ -410,10 +422,23 @@ impl Fields<'_, '_> {
             if !address.contains('@') {
                 recipient.wrong("address", "is no address of mail", "write it as home@events.lan");
             }
-            if config.recipients.insert(address, identity).is_some() {
+            if recipients.insert(address, identity).is_some() {
                 recipient.wrong("address", "is that of two recipients", "keep one of them");
             }
         }
+        recipients
+    }
+
+    fn imap(&mut self, around: &Around<'_>) -> Option<imap::Config> {
+        let password = self.needed_secret("password");
+        let (server, user) = (self.needed("server"), self.needed("user"));
+        let mut config = imap::Config::new(server, user, password);
+        config.mailbox = self.needed("mailbox");
+        config.poll = self.duration("poll_secs")?;
+        config.max_bytes = self.number("max_bytes")?.try_into().ok()?;
+        config.tls = self.tls();
+        config.identity = self.identity(around);
+        config.recipients = self.recipients(around);
         self.is_good().then_some(config)
     }
 

@@ -8,7 +8,7 @@ use crate::keys::{Key, Kind, Nested, Type};
 /// What every input has.
 pub(super) const INPUT: &[Key] = &[required(
     "type",
-    Kind::Choice(&["tasks", "syslog", "webhook", "smtp", "gotify", "ntfy"]),
+    Kind::Choice(&["tasks", "syslog", "webhook", "smtp", "imap", "gotify", "ntfy"]),
     "\"syslog\"",
     "What kind of input it is.",
 )];
@@ -55,6 +55,31 @@ const KEY_FILE: Key = optional(
     Kind::SecretFile,
     "\"/etc/proxmox-mcp/tls.key\"",
     "Its private key, in PEM.",
+);
+
+const RECIPIENT: Nested = Nested {
+    name: "recipient",
+    example: "home",
+    doc: "Whose mail it is that comes to one address, before what login and peer say.",
+    keys: &[
+        required("address", Kind::Text, "\"home@events.example.lan\"", "The address."),
+        CLUSTER,
+        NODE,
+        ZONE,
+        LABELS,
+    ],
+};
+const PASSWORD: Key = optional(
+    "password",
+    Kind::Secret,
+    "\"secret\"",
+    "The password. Prefer `password_file`, or the environment.",
+);
+const PASSWORD_FILE: Key = optional(
+    "password_file",
+    Kind::SecretFile,
+    "\"/etc/proxmox-mcp/{name}.password\"",
+    "A file that holds the password.",
 );
 
 /// What inputs can be.
@@ -124,41 +149,21 @@ pub(super) const TYPES: &[Type] = &[
                 keys: &[ADDRESSES, CLUSTER, NODE, ZONE, LABELS],
             },
             Nested {
-                name: "user",
+                name: "login",
                 example: "home",
-                doc: "Whoever may send with a login, the name of which is that of the table.",
-                keys: &[
-                    optional(
-                        "password",
-                        Kind::Secret,
-                        "\"secret\"",
-                        "The password. Prefer `password_file`, or the environment.",
-                    ),
-                    optional(
-                        "password_file",
-                        Kind::SecretFile,
-                        "\"/etc/proxmox-mcp/mail.password\"",
-                        "A file that holds the password.",
-                    ),
-                    CLUSTER,
-                    NODE,
-                    ZONE,
-                    LABELS,
-                ],
+                doc: "Whoever may send with a login, the user name of which is the table's.",
+                keys: &[PASSWORD, PASSWORD_FILE, CLUSTER, NODE, ZONE, LABELS],
             },
-            Nested {
-                name: "recipient",
-                example: "home",
-                doc: "Whose mail it is that comes to one address, before what login and peer say.",
-                keys: &[
-                    required("address", Kind::Text, "\"home@events.example.lan\"", "The address."),
-                    CLUSTER,
-                    NODE,
-                    ZONE,
-                    LABELS,
-                ],
-            },
+            RECIPIENT,
         ],
+    },
+    Type {
+        name: "imap",
+        example: "mailbox",
+        doc: "Reads a mailbox, each mail once. It is marked as seen when it is on disk, and stays where \
+              it is.",
+        keys: IMAP,
+        tables: &[RECIPIENT],
     },
     Type {
         name: "gotify",
@@ -403,4 +408,37 @@ const SMTP: &[Key] = &[
         "64",
         "How many connections there may be at once.",
     ),
+];
+
+const IMAP: &[Key] = &[
+    required(
+        "server",
+        Kind::Text,
+        "\"imaps://mail.example.lan\"",
+        "The mail server: `imaps://`, a host and perhaps a port; `imap://`, without TLS, only on this \
+         machine.",
+    ),
+    required("user", Kind::Text, "\"events\"", "The user's name."),
+    PASSWORD,
+    PASSWORD_FILE,
+    with_default("mailbox", Kind::Text, "\"INBOX\"", "The mailbox."),
+    with_default(
+        "poll_secs",
+        Kind::Integer(1, 86_400),
+        "60",
+        "How often it looks where the server cannot tell that mail has come, in seconds.",
+    ),
+    with_default(
+        "max_bytes",
+        Kind::Integer(65_536, 104_857_600),
+        "10485760",
+        "How much of a mail is read at most, in bytes.",
+    ),
+    CA_FILE,
+    FINGERPRINT,
+    INSECURE,
+    CLUSTER,
+    NODE,
+    ZONE,
+    LABELS,
 ];

@@ -102,6 +102,8 @@ fn with_files(setup: Setup) -> Setup {
     let secrets = [
         "hook-home.secret",
         "mail.password",
+        "home.password",
+        "mailbox.password",
         "push.token",
         "topic.token",
         "phone.token",

@@ -1,7 +1,5 @@
 //! `[events]`, `[rule.…]`, `[maintenance.…]` and `[inhibit.…]`: what is read, and every class of error.
 
-use std::time::Duration;
-
 use expect_test::expect;
 use jiff::SignedDuration;
 use rules::{Config, MuteTime};
@@ -20,7 +18,7 @@ fn events(setup: &Setup) -> settings::EventsSettings {
 fn nothing_written_is_what_the_rules_do_by_themselves() {
     let events = events(&setup(""));
     assert!(!events.enabled, "nobody asked for it");
-    assert_eq!(events.keep, Duration::from_hours(90 * 24));
+    assert_eq!(events.keep, SignedDuration::from_hours(90 * 24));
     let mut config = events.config;
     config.zone = jiff::tz::TimeZone::UTC;
     assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));

@@ -86,6 +86,11 @@ fn the_defaults_are_those_of_the_inputs() {
     assert_eq!(config.max_bytes, default.max_bytes);
     assert_eq!(config.max_connections, default.max_connections);
     assert_eq!((config.name, config.login_without_tls), (default.name, false));
+    let text = "[input.x]\ntype = 'imap'\nserver = 'imap://127.0.0.1'\nuser = 'a'\npassword = 'b'";
+    let InputSettings::Imap(config) = one(text) else { panic!() };
+    let default = inputs::email::imap::Config::new("", "", "".into());
+    assert_eq!((config.mailbox, config.poll), (default.mailbox, default.poll));
+    assert_eq!(config.max_bytes, default.max_bytes);
 }
 
 #[test]
@@ -169,7 +174,7 @@ listen = "smtp://127.0.0.1:2525"
 certificate_file = "tls.crt"
 key_file = "tls.key"
 
-[input.mail.user.home]
+[input.mail.login.home]
 password = "correct horse"
 cluster = "home"
 
@@ -181,6 +186,11 @@ node = "pve1"
     let InputSettings::Smtp(config) = one(text) else { panic!() };
     assert_eq!(config.users["home"].password.expose_secret(), "correct horse");
     assert_eq!(config.recipients["home@events.lan"].node.as_ref().unwrap().as_str(), "pve1");
+    let text = "[input.box]\ntype = 'imap'\nserver = 'imaps://mail.lan'\nuser = 'events'\n\
+                password = '007'\npoll_secs = 5\n\
+                [input.box.recipient.lab]\naddress = 'lab@lan.example'\ncluster = 'home'";
+    let InputSettings::Imap(config) = one(text) else { panic!() };
+    assert_eq!((config.password.expose_secret(), config.recipients.len()), ("007", 1));
     let text = "[input.push]\ntype = 'gotify'\nserver = 'https://push.lan'\ntoken = 'C1'\n\
                 applications = [3, '7']";
     let InputSettings::Gotify(config) = one(text) else { panic!() };
@@ -264,6 +274,12 @@ server = "https://ntfy.lan"
 topics = []
 ca_file = "hook.secret"
 
+[input.box]
+type = "imap"
+server = "imap://mail.lan"
+user = "events"
+password_file = "hook.secret"
+
 [input.look]
 type = "tasks"
 clusters = ["home", "offsite"]
@@ -298,7 +314,8 @@ busy_secs = 60
         error: /etc/proxmox-mcp/config.toml:70: input.push.fingerprint: is set, and insecure too; keep one of them
         error: /etc/proxmox-mcp/config.toml:71: input.push.applications: is not valid: "ops" is no number
         error: /etc/proxmox-mcp/config.toml:77: input.topic.ca_file: cannot be used: find a certificate in the CA file; the root certificate of a PVE cluster is /etc/pve/pve-root-ca.pem
-        error: /etc/proxmox-mcp/config.toml:81: input.look.clusters: names "offsite", which no cluster or server is called; they are called: home
-        error: /etc/proxmox-mcp/config.toml:82: input.look.busy_secs: is 60, and calm_secs 15; let it be the shorter one
+        error: /etc/proxmox-mcp/config.toml:79: input.box: `imap://mail.lan` is no address of a mail server: without TLS the password can be read on the way; write imaps://, a host and perhaps a port
+        error: /etc/proxmox-mcp/config.toml:87: input.look.clusters: names "offsite", which no cluster or server is called; they are called: home
+        error: /etc/proxmox-mcp/config.toml:88: input.look.busy_secs: is 60, and calm_secs 15; let it be the shorter one
     "#]].assert_eq(&setup(text).render());
 }
