@@ -6,6 +6,7 @@
 
 mod dotenv;
 mod estate;
+mod events;
 mod known;
 mod leftovers;
 mod nodes;
@@ -49,7 +50,7 @@ pub struct Import {
     pub files: Vec<SecretFile>,
     /// What works differently or not at all now, and what was ignored.
     pub warnings: Vec<Warning>,
-    /// What is missing; the nodes it concerns are not in the settings.
+    /// What is missing; the nodes, inputs and outputs it concerns are not in the settings.
     pub errors: Vec<ConfigError>,
     origins: BTreeMap<KeyPath, Origin>,
 }

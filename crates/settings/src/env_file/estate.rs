@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::dotenv::Assignment;
+use super::events::Channel;
 use super::known::NODE_SUFFIXES;
 use crate::error::{Complaint, Findings, Origin};
 use crate::keys::did_you_mean;
@@ -16,6 +17,10 @@ pub(super) struct Found {
     pub(super) topology: Option<(Topology, Origin)>,
     pub(super) log_level: Option<(&'static str, Origin)>,
     pub(super) tables: Vec<Table>,
+    /// The inputs and outputs.
+    pub(super) channels: Vec<Channel>,
+    /// What wants clusters and backup servers to be followed.
+    pub(super) follows: Option<Origin>,
 }
 
 /// One table `[pve.<key>]` or `[pbs.<key>]`.
@@ -80,9 +85,10 @@ pub(super) fn read(path: &Path, variables: Vec<Assignment>, findings: &mut Findi
         reader.nodes(Product::Pbs);
     }
     let log_level = reader.log_level();
+    let (channels, follows) = reader.channels();
     reader.retired();
     reader.left_over();
-    Found { topology, log_level, tables: reader.tables }
+    Found { topology, log_level, tables: reader.tables, channels, follows }
 }
 
 // === impl Product ===

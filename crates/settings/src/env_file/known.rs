@@ -33,75 +33,60 @@ pub(super) struct Retired {
 
 pub(super) const RETIRED: &[Retired] = &[
     Retired {
-        names: &["ENABLE_EVENT_LISTENERS", "ENABLED_EVENT_LISTENERS"],
-        reason: "listed the event listeners, which this release does not have",
-        hint: "each will be a table [input.<name>], which is on when it is there",
+        names: &["EVENT_WS_RECONNECT_INTERVAL"],
+        reason: "has no meaning any more",
+        hint: "what is followed is followed again by itself",
     },
     Retired {
-        names: &["EVENT_WS_ENABLED", "EVENT_WS_RECONNECT_INTERVAL"],
-        reason: "has no meaning: Proxmox publishes no WebSocket of events",
-        hint: "the task list will be followed instead (an [input.<name>] of type tasks), \
-               reconnecting by itself",
-    },
-    Retired {
-        names: &[
-            "EVENT_EMAIL_ENABLED",
-            "EVENT_EMAIL_IMAP_SERVER",
-            "EVENT_EMAIL_IMAP_PORT",
-            "EVENT_EMAIL_USERNAME",
-            "EVENT_EMAIL_PASSWORD",
-            "EVENT_EMAIL_FOLDER",
-            "EVENT_EMAIL_POLL_INTERVAL",
-        ],
-        reason: "set up reading mail, which this release does not do",
-        hint: "it will be an [input.<name>] of type email; keep the values",
-    },
-    Retired {
-        names: &["EVENT_SYSLOG_ENABLED", "EVENT_SYSLOG_LISTEN_PORT", "EVENT_SYSLOG_PARSE_FORMAT"],
-        reason: "set up listening for syslog, which this release does not do",
-        hint: "it will be an [input.<name>] of type syslog, which tells the formats apart by \
-               itself; keep the port",
+        names: &["EVENT_SYSLOG_PARSE_FORMAT"],
+        reason: "has no meaning any more",
+        hint: "the formats of syslog are told apart by themselves",
     },
     Retired {
         names: &["DISCORD_IN_ENABLED", "DISCORD_IN_WEBHOOK_URL", "DISCORD_IN_POLL_INTERVAL"],
         reason: "cannot work: a Discord webhook can be written to but not read",
-        hint: "an [input.<name>] of type discord will take a bot's token",
+        hint: "let whoever writes there post to an [input.<name>] of type webhook as well, which \
+               takes bodies made for Discord",
     },
-    Retired {
-        names: &["GOTIFY_IN_ENABLED", "GOTIFY_IN_SERVER_URL", "GOTIFY_IN_CLIENT_TOKEN"],
-        reason: "set up listening to Gotify, which this release does not do",
-        hint: "it will be an [input.<name>] of type gotify; keep the values",
-    },
-    Retired {
-        names: &["NTFY_ENABLED", "NTFY_TOPIC", "NTFY_SERVER_URL"],
-        reason: "set up ntfy, which this release does not use",
-        hint: "it will be an [input.<name>] and an [output.<name>] of type ntfy; keep the values",
-    },
-    Retired {
-        names: &["ENABLED_NOTIFIERS"],
-        reason: "listed the notifiers, which this release does not have",
-        hint: "each will be a table [output.<name>], which is on when it is there",
-    },
-    Retired {
-        names: &["DISCORD_OUT_ENABLED", "DISCORD_OUT_WEBHOOK_URL"],
-        reason: "set up sending to Discord, which this release does not do",
-        hint: "it will be an [output.<name>] of type discord; keep the URL",
-    },
-    Retired {
-        names: &["GOTIFY_OUT_ENABLED", "GOTIFY_OUT_SERVER_URL", "GOTIFY_OUT_APP_TOKEN"],
-        reason: "set up sending to Gotify, which this release does not do",
-        hint: "it will be an [output.<name>] of type gotify; keep the values",
-    },
-    Retired {
-        names: &[
-            "NOTIFY_EMAIL_ENABLED",
-            "NOTIFY_EMAIL_SERVER",
-            "NOTIFY_EMAIL_PORT",
-            "NOTIFY_EMAIL_FROM",
-            "NOTIFY_EMAIL_TO",
-            "NOTIFY_EMAIL_PASSWORD",
-        ],
-        reason: "set up sending mail, which this release does not do",
-        hint: "it will be an [output.<name>] of type email; keep the values",
-    },
+];
+
+/// What `ENABLED_EVENT_LISTENERS` can list.
+pub(super) const LISTENERS: &[&str] =
+    &["WEBSOCKET", "EMAIL", "SYSLOG", "DISCORD_IN", "GOTIFY_IN", "NTFY"];
+
+/// What `ENABLED_NOTIFIERS` can list.
+pub(super) const NOTIFIERS: &[&str] = &["DISCORD_OUT", "GOTIFY_OUT", "NTFY"];
+
+/// Variables about listeners and notifiers; those of one that is off are passed over.
+pub(super) const EVENTS: &[&str] = &[
+    "ENABLE_EVENT_LISTENERS",
+    "ENABLED_EVENT_LISTENERS",
+    "EVENT_WS_ENABLED",
+    "EVENT_EMAIL_ENABLED",
+    "EVENT_EMAIL_IMAP_SERVER",
+    "EVENT_EMAIL_IMAP_PORT",
+    "EVENT_EMAIL_USERNAME",
+    "EVENT_EMAIL_PASSWORD",
+    "EVENT_EMAIL_FOLDER",
+    "EVENT_EMAIL_POLL_INTERVAL",
+    "EVENT_SYSLOG_ENABLED",
+    "EVENT_SYSLOG_LISTEN_PORT",
+    "GOTIFY_IN_ENABLED",
+    "GOTIFY_IN_SERVER_URL",
+    "GOTIFY_IN_CLIENT_TOKEN",
+    "NTFY_ENABLED",
+    "NTFY_TOPIC",
+    "NTFY_SERVER_URL",
+    "ENABLED_NOTIFIERS",
+    "DISCORD_OUT_ENABLED",
+    "DISCORD_OUT_WEBHOOK_URL",
+    "GOTIFY_OUT_ENABLED",
+    "GOTIFY_OUT_SERVER_URL",
+    "GOTIFY_OUT_APP_TOKEN",
+    "NOTIFY_EMAIL_ENABLED",
+    "NOTIFY_EMAIL_SERVER",
+    "NOTIFY_EMAIL_PORT",
+    "NOTIFY_EMAIL_FROM",
+    "NOTIFY_EMAIL_TO",
+    "NOTIFY_EMAIL_PASSWORD",
 ];

@@ -1,7 +1,7 @@
 //! Variables that become no setting: what each was for, or what was probably meant.
 
 use super::estate::Reader;
-use super::known::{NODE_SUFFIXES, READ, RETIRED};
+use super::known::{EVENTS, NODE_SUFFIXES, READ, RETIRED};
 use crate::keys::nearest;
 
 // === impl Reader ===
@@ -63,7 +63,10 @@ impl Reader<'_> {
         let node_names: Vec<String> = node_names.collect();
         let mut known: Vec<&str> = node_names.iter().map(String::as_str).collect();
         known.extend(READ);
+        known.extend(EVENTS);
         known.extend(RETIRED.iter().flat_map(|group| group.names));
+        // What belongs to a listener or notifier that is off.
+        self.used.extend(EVENTS.iter().map(|&name| name.to_owned()));
         let topology = self.topology.map_or_else(String::new, |topology| {
             format!(" with LAB_CONFIGURATION={}", topology.as_str().to_ascii_uppercase())
         });

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use toml::Value;
 
 use super::estate::{Found, Table};
+use super::events::Channel;
 use super::{SecretFile, Secrets};
 use crate::error::Origin;
 use crate::layer::KeyPath;
@@ -40,7 +41,40 @@ pub(super) fn render(path: &Path, found: &Found, secrets: &Secrets) -> Rendered 
     for table in &found.tables {
         files.extend(write_table(&mut out, table, secrets));
     }
+    if let Some(origin) = &found.follows {
+        out.header(&["events"], origin);
+        out.key(&["events", "enabled"], &Value::Boolean(true), origin);
+    }
+    for channel in &found.channels {
+        write_channel(&mut out, channel, secrets, &mut files);
+    }
     Rendered { toml: out.toml, files, origins: out.origins }
+}
+
+fn write_channel(
+    out: &mut Writer,
+    channel: &Channel,
+    secrets: &Secrets,
+    files: &mut Vec<SecretFile>,
+) {
+    let Channel { section, key, .. } = *channel;
+    out.header(&[section, key], &channel.origin);
+    for (name, value, origin) in &channel.values {
+        out.key(&[section, key, name], value, origin);
+    }
+    for (name, secret, origin) in &channel.secrets {
+        match secrets {
+            Secrets::Inline => {
+                out.key(&[section, key, name], &Value::from(secret.expose_secret()), origin);
+            }
+            Secrets::Files(folder) => {
+                let path: PathBuf = folder.join(format!("{section}-{key}.{name}"));
+                let text = Value::from(path.to_string_lossy().as_ref());
+                out.key(&[section, key, &format!("{name}_file")], &text, origin);
+                files.push(SecretFile { path, contents: secret.clone() });
+            }
+        }
+    }
 }
 
 fn write_table(out: &mut Writer, table: &Table, secrets: &Secrets) -> Option<SecretFile> {

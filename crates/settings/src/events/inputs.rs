@@ -212,20 +212,30 @@ impl Fields<'_, '_> {
             config.peers.insert(name, syslog::Peer { addresses, identity, hosts });
         }
         self.check_addresses();
+        let stranger = self.identity(around);
         if self.text("strangers").as_deref() == Some("refuse") {
             config.strangers = syslog::Strangers::Refuse;
-            if config.peers.is_empty() && self.is_good() {
-                self.wrong("strangers", "refuses everybody: there is no peer", "add a table peer");
-            }
+            self.refuses_strangers(config.peers.is_empty());
         } else {
-            let zone = around.zone.clone();
-            let nobody = Identity { zone, ..Identity::default() };
-            config.strangers = syslog::Strangers::Accept(Box::new(nobody));
+            config.strangers = syslog::Strangers::Accept(Box::new(stranger));
         }
         config.least = self.severity("least").unwrap_or(Severity::Debug);
         config.max_connections = self.count("max_connections");
         config.receive_buffer_bytes = self.count("receive_buffer_bytes");
         self.is_good().then_some(config)
+    }
+
+    fn refuses_strangers(&mut self, has_no_peer: bool) {
+        for key in ["cluster", "zone", "labels"] {
+            if self.has(key) {
+                let hint = "it is about strangers: put it into the tables of the peers";
+                self.wrong(key, "means nothing with strangers = \"refuse\"", hint);
+            }
+        }
+        if has_no_peer && self.is_good() {
+            let hint = "add a table [input.….peer.…] with its addresses";
+            self.wrong("strangers", "refuses everybody, since there is no peer", hint);
+        }
     }
 
     fn addresses(&mut self) -> Vec<IpAddr> {

@@ -297,9 +297,12 @@ const SYSLOG: &[Key] = &[
         "strangers",
         Kind::Choice(&["accept", "refuse"]),
         "\"accept\"",
-        "What becomes of lines from addresses that no peer has: `accept` keeps them as nobody's, \
-         `refuse` leaves them out and counts them.",
+        "What becomes of lines from addresses that no peer has: `accept` keeps them, \
+         `refuse` leaves them out and counts them. With `cluster`, they are of that cluster.",
     ),
+    CLUSTER,
+    ZONE,
+    LABELS,
     with_default(
         "least",
         Kind::Choice(SEVERITIES),

@@ -49,6 +49,12 @@ fn golden(text: &str, expected: ExpectFile) {
     );
     assert_eq!(from_import.server.declared_topology, direct.server.declared_topology);
     assert_eq!(from_import.log, direct.log);
+    let said = |settings: &settings::Settings| {
+        let events = &settings.events;
+        assert_eq!(events.secrets().len(), text.matches("hunter").count());
+        format!("{:?} {:?} {:?}", events.enabled, events.inputs, events.outputs)
+    };
+    assert_eq!(said(&from_import), said(&direct));
 }
 
 /// What comes out of a file that need not load.
@@ -91,6 +97,87 @@ DISCORD_OUT_ENABLED=true
 DISCORD_OUT_WEBHOOK_URL=https://discord.com/api/webhooks/1/hunter2
 "#,
         expect_file!["golden/standalone.txt"],
+    );
+}
+
+const ONE_NODE: &str = "PVE_NODES=a\nA_HOST=192.0.2.1\nA_USER=root@pam\nA_TOKEN_NAME=x\n\
+                        A_TOKEN_VALUE=y\n";
+
+#[test]
+fn listeners_and_notifiers() {
+    let events = r"
+ENABLE_EVENT_LISTENERS=true
+ENABLED_EVENT_LISTENERS=WEBSOCKET, EMAIL, syslog, DISCORD_IN, GOTIFY_IN, NTFY
+EVENT_WS_ENABLED=true
+EVENT_WS_RECONNECT_INTERVAL=5
+EVENT_EMAIL_ENABLED=true
+EVENT_EMAIL_IMAP_SERVER=mail.lan
+EVENT_EMAIL_IMAP_PORT=993
+EVENT_EMAIL_USERNAME=events@lan.example
+EVENT_EMAIL_PASSWORD=hunter1
+EVENT_EMAIL_FOLDER=Proxmox
+EVENT_EMAIL_POLL_INTERVAL=30
+EVENT_SYSLOG_PARSE_FORMAT=RFC3164
+DISCORD_IN_WEBHOOK_URL=https://discord.com/api/webhooks/1/x
+GOTIFY_IN_SERVER_URL=https://push.lan
+GOTIFY_IN_CLIENT_TOKEN=hunter2
+NTFY_ENABLED=true
+NTFY_TOPIC=lab
+NTFY_SERVER_URL=https://ntfy.lan
+ENABLED_NOTIFIERS=DISCORD_OUT,GOTIFY_OUT,NTFY
+DISCORD_OUT_ENABLED=true
+DISCORD_OUT_WEBHOOK_URL=https://discord.com/api/webhooks/1/hunter3
+GOTIFY_OUT_ENABLED=true
+GOTIFY_OUT_SERVER_URL=https://push.lan
+GOTIFY_OUT_APP_TOKEN=hunter4
+NOTIFY_EMAIL_ENABLED=true
+NOTIFY_EMAIL_SERVER=mail.lan
+NOTIFY_EMAIL_PORT=465
+NOTIFY_EMAIL_FROM=proxmox@lan.example
+NOTIFY_EMAIL_TO=ops@lan.example, boss@lan.example
+NOTIFY_EMAIL_PASSWORD=hunter5
+";
+    golden(&format!("{ONE_NODE}{events}"), expect_file!["golden/events.txt"]);
+}
+
+#[test]
+fn what_is_off_is_passed_over_and_what_is_missing_is_said() {
+    check(
+        r"ENABLE_EVENT_LISTENERS=true
+EVENT_SYSLOG_ENABLED=false
+EVENT_SYSLOG_LISTEN_PORT=x
+EVENT_EMAIL_ENABLED=true
+EVENT_EMAIL_USERNAME=me
+EVENT_EMAIL_POLL_INTERVAL=often
+GOTIFY_IN_ENABLED=perhaps
+GOTIFY_IN_CLIENT_TOKEN=hunter2
+ENABLED_NOTIFIERS=GOTIFY_OUT,SLACK_OUT
+GOTIFY_OUT_SERVER_URL=https://push.lan
+DISCORD_OUT_ENABLED=true
+DISCORD_OUT_WEBHOOK_URL=https://discord.com/api/webhooks/1/hunter2
+NTFY_ENABLED=true
+NOTIFY_EMAIL_ENABLED=false
+NOTIFY_EMAIL_SERVR=mail.lan
+",
+        expect![[r##"
+            # Made from .env of the earlier server.
+
+            error: .env:4 (EVENT_EMAIL_ENABLED): EVENT_EMAIL_IMAP_SERVER: is missing, though EVENT_EMAIL_ENABLED asks for it; set it, or switch EVENT_EMAIL_ENABLED off
+            error: .env:4 (EVENT_EMAIL_ENABLED): EVENT_EMAIL_PASSWORD: is missing, though EVENT_EMAIL_ENABLED asks for it; set it, or switch EVENT_EMAIL_ENABLED off
+            error: .env:9 (ENABLED_NOTIFIERS): GOTIFY_OUT_APP_TOKEN: is missing, though ENABLED_NOTIFIERS asks for it; set it, or take it out of ENABLED_NOTIFIERS
+            warning: .env:7: GOTIFY_IN_ENABLED is neither true nor false; it counts as not set
+            warning: .env:9: ENABLED_NOTIFIERS lists "SLACK_OUT", which is not known; it takes: DISCORD_OUT, GOTIFY_OUT, NTFY
+            warning: .env:11: DISCORD_OUT_ENABLED is true, but ENABLED_NOTIFIERS does not list DISCORD_OUT; it stays off; add it there if it should be on
+            warning: .env:15: NOTIFY_EMAIL_SERVR is not a known variable; did you mean NOTIFY_EMAIL_SERVER?
+        "##]],
+    );
+    let off = "ENABLE_EVENT_LISTENERS=false\nEVENT_SYSLOG_ENABLED=true\n";
+    check(
+        off,
+        expect![[r#"
+        # Made from .env of the earlier server.
+
+    "#]],
     );
 }
 
@@ -242,6 +329,26 @@ proptest! {
     fn any_text_is_read_without_a_panic(text in any::<String>()) {
         let import = import(Path::new(".env"), &text, &Secrets::Inline);
         prop_assert!(import.toml.parse::<toml::Table>().is_ok());
+    }
+
+    #[test]
+    fn any_values_of_listeners_and_notifiers_give_valid_settings(
+        text in "\\PC{0,30}",
+        switch in "(true|false|\\PC{0,3})",
+        list in "((SYSLOG|EMAIL|NTFY|WEBSOCKET|DISCORD_OUT|x),){0,5}",
+    ) {
+        let mut all = format!("ENABLED_EVENT_LISTENERS={list}\nENABLED_NOTIFIERS={list}\n");
+        for name in ["EVENT_EMAIL", "EVENT_SYSLOG", "GOTIFY_IN", "NTFY", "DISCORD_OUT", "GOTIFY_OUT",
+            "NOTIFY_EMAIL"] {
+            for part in ["IMAP_SERVER", "IMAP_PORT", "USERNAME", "PASSWORD", "LISTEN_PORT", "SERVER_URL",
+                "CLIENT_TOKEN", "TOPIC", "WEBHOOK_URL", "APP_TOKEN", "SERVER", "FROM", "TO", "PORT"] {
+                writeln!(all, "{name}_{part}={text}").unwrap();
+            }
+            writeln!(all, "{name}_ENABLED={switch}").unwrap();
+        }
+        let import = import(Path::new(".env"), &all, &Secrets::Inline);
+        let parsed: toml::Table = import.toml.parse().expect("settings are TOML");
+        prop_assert!(parsed.keys().all(|key| ["events", "input", "output"].contains(&key.as_str())));
     }
 
     /// Values that look like what such a file holds give settings that are TOML, whatever is odd.

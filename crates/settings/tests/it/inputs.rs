@@ -124,6 +124,10 @@ hosts = { "pve1.lan" = "home/pve1" }
     assert_eq!(relay.addresses, ["192.0.2.99".parse::<std::net::IpAddr>().unwrap()]);
     assert_eq!(relay.hosts["pve1.lan"].node.as_ref().unwrap().as_str(), "pve1");
     assert!(matches!(config.strangers, Strangers::Refuse) && config.tls.is_some());
+    let text = "[input.x]\ntype = 'syslog'\nlisten = 'udp://127.0.0.1:5514'\ncluster = 'home'";
+    let InputSettings::Syslog(config) = one(text) else { panic!() };
+    let Strangers::Accept(stranger) = &config.strangers else { panic!() };
+    assert_eq!(stranger.labels["site"], "cellar", "whoever sends is of home");
 }
 
 #[test]
@@ -204,6 +208,11 @@ node = "pve1"
 #[test]
 fn what_is_wrong_with_an_input_is_said_at_once_with_its_place() {
     let text = r#"
+[input.shut]
+type = "syslog"
+listen = "udp://127.0.0.1:1"
+strangers = "refuse"
+
 [input.none]
 listen = "udp://127.0.0.1:1"
 
@@ -286,36 +295,37 @@ clusters = ["home", "offsite"]
 busy_secs = 60
 "#;
     expect![[r#"
-        error: /etc/proxmox-mcp/config.toml:9: input.none.type: is missing; for example type = "syslog"
-        error: /etc/proxmox-mcp/config.toml:13: input.what.type: is "syslogg"; did you mean `syslog`?
-        error: /etc/proxmox-mcp/config.toml:17: input.log.listen: is not valid: `udp://localhost:5514` is no address to listen on: write udp://, tcp:// or tls://, an IP address and a port, such as udp://0.0.0.0:5514
-        error: /etc/proxmox-mcp/config.toml:18: input.log.server: means nothing with type = "syslog"; its keys are: type, listen, certificate_file, key_file, strangers, least, max_connections, receive_buffer_bytes
-        error: /etc/proxmox-mcp/config.toml:19: input.log.key_file: is set without certificate_file; TLS takes both
-        error: /etc/proxmox-mcp/config.toml:20: input.log.zone: means nothing with type = "syslog"; its keys are: type, listen, certificate_file, key_file, strangers, least, max_connections, receive_buffer_bytes
-        error: /etc/proxmox-mcp/config.toml:23: input.log.peer.one.addresses: is not valid: "pve1" is no IP address
-        error: /etc/proxmox-mcp/config.toml:24: input.log.peer.one.cluster: names "hom", which no cluster or server is called; did you mean `home`?
-        error: /etc/proxmox-mcp/config.toml:26: input.log.peer.two.hosts: names "attic", which no cluster or server is called; they are called: home
-        error: /etc/proxmox-mcp/config.toml:27: input.log.peer.two.addresses: lists 192.0.2.1, which peer one lists too; an address can be one peer's only
-        error: /etc/proxmox-mcp/config.toml:28: input.log.peer.two.hosts."a.lan": node name "pve 1" is not valid: use letters, digits, - and . only, at most 63 characters; write cluster or cluster/node
-        error: /etc/proxmox-mcp/config.toml:30: input.log.hook.x: means nothing with type = "syslog"; take it out, or change the type
-        error: /etc/proxmox-mcp/config.toml:36: input.hook.hook.a.secret: is missing; name a file with it in secret_file, or set it by the environment
-        error: /etc/proxmox-mcp/config.toml:38: input.hook.hook.b.mapping: means nothing with format = "auto"; take it out, or set format = "json"
-        error: /etc/proxmox-mcp/config.toml:39: input.hook.hook.b.secret_file: is shorter than 16 bytes; `openssl rand -hex 24` makes one
-        error: /etc/proxmox-mcp/config.toml:43: input.hook.hook.c.secret_file: names a file that is empty; put the secret into it
-        error: /etc/proxmox-mcp/config.toml:45: input.hook.hook.c.mapping.message: `x` is no place in a JSON document: write it as `/alarm/name`
-        error: /etc/proxmox-mcp/config.toml:45: input.hook.hook.c.mapping.titel: is no part of an event; did you mean `title`?
-        error: /etc/proxmox-mcp/config.toml:46: input.hook.hook.c.severities.red: `very` is not a severity: use debug, info, notice, warning, error or critical
-        error: /etc/proxmox-mcp/config.toml:49: input.hook.hook.d.secret: is set, and secret_file too; keep one of them
-        error: /etc/proxmox-mcp/config.toml:53: input.hook.hook.e.secret_file: names /etc/proxmox-mcp/missing, which does not exist
-        error: /etc/proxmox-mcp/config.toml:55: input.nothing: the input has no hook: nobody could post to it
-        error: /etc/proxmox-mcp/config.toml:60: input.mail.listen: is not valid: `tcp://127.0.0.1:25` is no address to listen on: write smtp:// or smtps://, an IP address and a port, such as smtp://0.0.0.0:2525
-        error: /etc/proxmox-mcp/config.toml:63: input.mail.recipient.x.address: is no address of mail; write it as home@events.lan
-        error: /etc/proxmox-mcp/config.toml:67: input.push.server: is no address of a server; write https://push.lan
-        error: /etc/proxmox-mcp/config.toml:70: input.push.fingerprint: is set, and insecure too; keep one of them
-        error: /etc/proxmox-mcp/config.toml:71: input.push.applications: is not valid: "ops" is no number
-        error: /etc/proxmox-mcp/config.toml:77: input.topic.ca_file: cannot be used: find a certificate in the CA file; the root certificate of a PVE cluster is /etc/pve/pve-root-ca.pem
-        error: /etc/proxmox-mcp/config.toml:79: input.box: `imap://mail.lan` is no address of a mail server: without TLS the password can be read on the way; write imaps://, a host and perhaps a port
-        error: /etc/proxmox-mcp/config.toml:87: input.look.clusters: names "offsite", which no cluster or server is called; they are called: home
-        error: /etc/proxmox-mcp/config.toml:88: input.look.busy_secs: is 60, and calm_secs 15; let it be the shorter one
+        error: /etc/proxmox-mcp/config.toml:12: input.shut.strangers: refuses everybody, since there is no peer; add a table [input.….peer.…] with its addresses
+        error: /etc/proxmox-mcp/config.toml:14: input.none.type: is missing; for example type = "syslog"
+        error: /etc/proxmox-mcp/config.toml:18: input.what.type: is "syslogg"; did you mean `syslog`?
+        error: /etc/proxmox-mcp/config.toml:22: input.log.listen: is not valid: `udp://localhost:5514` is no address to listen on: write udp://, tcp:// or tls://, an IP address and a port, such as udp://0.0.0.0:5514
+        error: /etc/proxmox-mcp/config.toml:23: input.log.server: means nothing with type = "syslog"; its keys are: type, listen, certificate_file, key_file, strangers, cluster, zone, labels, least, max_connections, receive_buffer_bytes
+        error: /etc/proxmox-mcp/config.toml:24: input.log.key_file: is set without certificate_file; TLS takes both
+        error: /etc/proxmox-mcp/config.toml:25: input.log.zone: is "Mars/Olympus", which is no time zone here; name a zone of the system's list, such as Europe/Vienna or UTC; the list is in the package tzdata
+        error: /etc/proxmox-mcp/config.toml:28: input.log.peer.one.addresses: is not valid: "pve1" is no IP address
+        error: /etc/proxmox-mcp/config.toml:29: input.log.peer.one.cluster: names "hom", which no cluster or server is called; did you mean `home`?
+        error: /etc/proxmox-mcp/config.toml:31: input.log.peer.two.hosts: names "attic", which no cluster or server is called; they are called: home
+        error: /etc/proxmox-mcp/config.toml:32: input.log.peer.two.addresses: lists 192.0.2.1, which peer one lists too; an address can be one peer's only
+        error: /etc/proxmox-mcp/config.toml:33: input.log.peer.two.hosts."a.lan": node name "pve 1" is not valid: use letters, digits, - and . only, at most 63 characters; write cluster or cluster/node
+        error: /etc/proxmox-mcp/config.toml:35: input.log.hook.x: means nothing with type = "syslog"; take it out, or change the type
+        error: /etc/proxmox-mcp/config.toml:41: input.hook.hook.a.secret: is missing; name a file with it in secret_file, or set it by the environment
+        error: /etc/proxmox-mcp/config.toml:43: input.hook.hook.b.mapping: means nothing with format = "auto"; take it out, or set format = "json"
+        error: /etc/proxmox-mcp/config.toml:44: input.hook.hook.b.secret_file: is shorter than 16 bytes; `openssl rand -hex 24` makes one
+        error: /etc/proxmox-mcp/config.toml:48: input.hook.hook.c.secret_file: names a file that is empty; put the secret into it
+        error: /etc/proxmox-mcp/config.toml:50: input.hook.hook.c.mapping.message: `x` is no place in a JSON document: write it as `/alarm/name`
+        error: /etc/proxmox-mcp/config.toml:50: input.hook.hook.c.mapping.titel: is no part of an event; did you mean `title`?
+        error: /etc/proxmox-mcp/config.toml:51: input.hook.hook.c.severities.red: `very` is not a severity: use debug, info, notice, warning, error or critical
+        error: /etc/proxmox-mcp/config.toml:54: input.hook.hook.d.secret: is set, and secret_file too; keep one of them
+        error: /etc/proxmox-mcp/config.toml:58: input.hook.hook.e.secret_file: names /etc/proxmox-mcp/missing, which does not exist
+        error: /etc/proxmox-mcp/config.toml:60: input.nothing: the input has no hook: nobody could post to it
+        error: /etc/proxmox-mcp/config.toml:65: input.mail.listen: is not valid: `tcp://127.0.0.1:25` is no address to listen on: write smtp:// or smtps://, an IP address and a port, such as smtp://0.0.0.0:2525
+        error: /etc/proxmox-mcp/config.toml:68: input.mail.recipient.x.address: is no address of mail; write it as home@events.lan
+        error: /etc/proxmox-mcp/config.toml:72: input.push.server: is no address of a server; write https://push.lan
+        error: /etc/proxmox-mcp/config.toml:75: input.push.fingerprint: is set, and insecure too; keep one of them
+        error: /etc/proxmox-mcp/config.toml:76: input.push.applications: is not valid: "ops" is no number
+        error: /etc/proxmox-mcp/config.toml:82: input.topic.ca_file: cannot be used: find a certificate in the CA file; the root certificate of a PVE cluster is /etc/pve/pve-root-ca.pem
+        error: /etc/proxmox-mcp/config.toml:84: input.box: `imap://mail.lan` is no address of a mail server: without TLS the password can be read on the way; write imaps://, a host and perhaps a port
+        error: /etc/proxmox-mcp/config.toml:92: input.look.clusters: names "offsite", which no cluster or server is called; they are called: home
+        error: /etc/proxmox-mcp/config.toml:93: input.look.busy_secs: is 60, and calm_secs 15; let it be the shorter one
     "#]].assert_eq(&setup(text).render());
 }
