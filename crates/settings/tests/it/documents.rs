@@ -1,6 +1,7 @@
 //! What is made from the table of keys stays as it is in the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use expect_test::expect_file;
 use settings::{Kind, SECTIONS, Section};
@@ -180,25 +181,50 @@ fn the_starter_file_loads_as_it_is_and_filled_in() {
     assert_eq!((loaded.settings.pve.len(), loaded.settings.pbs.len()), (1, 1));
 }
 
+/// What a page tells people to write, block by block.
+fn blocks(page: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(page).expect("pages are text");
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
 /// What the guides tell people to write is at least known: keys, kinds and sections.
 #[test]
 fn the_guides_name_settings_that_exist() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide");
-    let mut blocks = 0;
-    for page in std::fs::read_dir(folder).unwrap() {
-        let page = page.unwrap().path();
-        let text = std::fs::read_to_string(&page).unwrap();
-        for block in text.split("```toml\n").skip(1) {
-            let block = block.split("```").next().unwrap();
-            let Err(errors) = with_files(Setup::main(block)).load() else { continue };
-            for error in errors.errors {
-                let is_known = !error.reason.contains("known") && !error.reason.contains("TOML");
-                assert!(is_known, "{}: {error}", page.display());
+    let mut count = 0;
+    for folder in ["guide", "dev", "concepts"] {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        for page in std::fs::read_dir(docs.join(folder)).unwrap() {
+            let page = page.unwrap().path();
+            for block in blocks(&page) {
+                let Err(errors) = with_files(Setup::main(&block)).load() else { continue };
+                for error in errors.errors {
+                    let is_known =
+                        !error.reason.contains("known") && !error.reason.contains("TOML");
+                    assert!(is_known, "{}: {error}", page.display());
+                }
+                count += 1;
             }
-            blocks += 1;
         }
     }
-    assert!(blocks > 0);
+    assert!(count > 0);
+}
+
+/// The examples of the guide to events are whole: a home lab and a firm, as they stand there.
+#[test]
+fn the_guide_to_events_shows_settings_that_load() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/events.md");
+    let mut outputs = 0;
+    for block in blocks(Path::new(page)) {
+        let setup = with_files(Setup::main(&block))
+            .file("/etc/proxmox-mcp/discord.url", "https://discord.com/api/webhooks/1/x");
+        let loaded = setup.load().unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        let events = loaded.settings.events;
+        assert!(events.enabled);
+        assert!(loaded.settings.pve.is_empty() || !events.inputs.is_empty());
+        outputs += events.outputs.len();
+    }
+    assert_eq!(outputs, 7);
 }
 
 /// The table of keys and the clients' own types know the same keys and the same defaults.

@@ -338,13 +338,19 @@ proptest! {
         list in "((SYSLOG|EMAIL|NTFY|WEBSOCKET|DISCORD_OUT|x),){0,5}",
     ) {
         let mut all = format!("ENABLED_EVENT_LISTENERS={list}\nENABLED_NOTIFIERS={list}\n");
-        for name in ["EVENT_EMAIL", "EVENT_SYSLOG", "GOTIFY_IN", "NTFY", "DISCORD_OUT", "GOTIFY_OUT",
-            "NOTIFY_EMAIL"] {
-            for part in ["IMAP_SERVER", "IMAP_PORT", "USERNAME", "PASSWORD", "LISTEN_PORT", "SERVER_URL",
-                "CLIENT_TOKEN", "TOPIC", "WEBHOOK_URL", "APP_TOKEN", "SERVER", "FROM", "TO", "PORT"] {
-                writeln!(all, "{name}_{part}={text}").unwrap();
-            }
+        let switches = ["EVENT_EMAIL", "EVENT_SYSLOG", "EVENT_WS", "GOTIFY_IN", "NTFY", "DISCORD_OUT",
+            "GOTIFY_OUT", "NOTIFY_EMAIL"];
+        for name in switches {
             writeln!(all, "{name}_ENABLED={switch}").unwrap();
+        }
+        let values = ["EVENT_EMAIL_IMAP_SERVER", "EVENT_EMAIL_IMAP_PORT", "EVENT_EMAIL_USERNAME",
+            "EVENT_EMAIL_PASSWORD", "EVENT_EMAIL_FOLDER", "EVENT_EMAIL_POLL_INTERVAL",
+            "EVENT_SYSLOG_LISTEN_PORT", "GOTIFY_IN_SERVER_URL", "GOTIFY_IN_CLIENT_TOKEN", "NTFY_TOPIC",
+            "NTFY_SERVER_URL", "DISCORD_OUT_WEBHOOK_URL", "GOTIFY_OUT_SERVER_URL",
+            "GOTIFY_OUT_APP_TOKEN", "NOTIFY_EMAIL_SERVER", "NOTIFY_EMAIL_PORT", "NOTIFY_EMAIL_FROM",
+            "NOTIFY_EMAIL_TO", "NOTIFY_EMAIL_PASSWORD"];
+        for name in values {
+            writeln!(all, "{name}={text}").unwrap();
         }
         let import = import(Path::new(".env"), &all, &Secrets::Inline);
         let parsed: toml::Table = import.toml.parse().expect("settings are TOML");

@@ -1,7 +1,10 @@
 //! Every class of error: key, file and line or variable, and what to do.
 
+use std::fmt::Write as _;
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use settings::{Place, SECTIONS, Section};
 
 use crate::support::{HOME, Setup};
 
@@ -289,6 +292,57 @@ proptest! {
         let rendered = setup.render();
         prop_assert!(!rendered.is_empty());
     }
+
+    /// Every key of every table with anything in it, of its kind and of others.
+    #[test]
+    fn any_values_of_any_keys_are_read_without_a_panic(
+        place in 0..places().len(),
+        values in proptest::collection::vec(value(), 40),
+        skipped in proptest::collection::vec(any::<bool>(), 40),
+    ) {
+        let place = places()[place];
+        let mut text = String::from(HOME);
+        if let Some(of_type) = place.of_type {
+            let (section, name) = (place.section.name, of_type.example);
+            writeln!(text, "[{section}.{name}]\ntype = \"{}\"", of_type.name).unwrap();
+            let places = places().into_iter().filter(|it| it.section.name == section && it.nested.is_none());
+            let keys = places.filter(|it| it.of_type.is_none()).flat_map(|it| it.keys());
+            let mut pairs = keys.filter(|key| key.name != "type").zip(&values).zip(&skipped);
+            for ((key, value), _) in pairs.by_ref().filter(|(_, skipped)| **skipped) {
+                writeln!(text, "{} = {value}", key.name).unwrap();
+            }
+        }
+        if place.of_type.is_none() || place.nested.is_some() {
+            writeln!(text, "[{}]", place.header()).unwrap();
+        }
+        for ((key, value), skipped) in place.keys().iter().zip(values.iter().rev()).zip(&skipped) {
+            let example = place.fill(key.default.unwrap_or(key.example));
+            let shown = if *skipped { value } else { &example };
+            writeln!(text, "{} = {shown}", key.name).unwrap();
+        }
+        let rendered = Setup::main(&text).render();
+        prop_assert!(!rendered.contains("not valid TOML"), "{rendered}\n{text}");
+    }
+}
+
+/// The places of tables that the test can open; `[pve.home]` is there.
+fn places() -> Vec<Place> {
+    let all = SECTIONS.iter().flat_map(Section::places);
+    all.filter(|place| !["pve", "pbs"].contains(&place.section.name)).collect()
+}
+
+/// A value of any kind, as TOML.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9/:. @{}%*-]{0,24}".prop_map(|text| format!("{text:?}")),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<bool>().prop_map(|it| it.to_string()),
+        Just("[]".to_owned()),
+        "[a-z/:.0-9]{0,12}".prop_map(|text| format!("[\"{text}\", 5]")),
+        "[a-z/:.0-9]{0,12}".prop_map(|text| format!("{{ a = \"{text}\", \"b.c\" = 1 }}")),
+        Just("2026-11-29T20:00:00Z".to_owned()),
+        Just("\"/etc/proxmox-mcp/home.token\"".to_owned()),
+    ]
 }
 
 #[test]

@@ -154,12 +154,15 @@ async fn a_cluster() {
         endpoints = ["https://alder.lan:8006", "https://birch.lan:8006"]
         token_id = "mcp@pve!agent"
         token_file = "secrets/home_lab.token"
+
+        [input.syslog]
+        type = "syslog"
+        listen = ["udp://0.0.0.0:514", "tcp://0.0.0.0:514"]
+        cluster = "home_lab"
         ---
         etc/proxmox-mcp/config.toml
         etc/proxmox-mcp/secrets/home_lab.token
         warning: lab.env:7: PVE_CLUSTER_SUBNODES names cedar, of which there is no CEDAR_HOST; members are discovered through the primary; add the address to `endpoints` to be able to fail over to it
-        warning: lab.env:9: ENABLE_EVENT_LISTENERS (with ENABLED_EVENT_LISTENERS) listed the event listeners, which this release does not have; each will be a table [input.<name>], which is on when it is there
-        warning: lab.env:11: EVENT_SYSLOG_ENABLED set up listening for syslog, which this release does not do; it will be an [input.<name>] of type syslog, which tells the formats apart by itself; keep the port
         Next: proxmox-mcp test --config etc/proxmox-mcp/config.toml
     "#]]).await;
 }
