@@ -87,7 +87,7 @@ impl Loader<'_> {
         let around = Around { pve, pbs, zone, instance: instance.clone() };
         let inputs = self.inputs(merged, &around, polls);
         let outputs = self.outputs(merged, &around, &mut config.outputs);
-        let rules = self.rules(merged, &mut config);
+        let rules = self.rules(merged, &around, &mut config);
         if self.findings.errors.len() > before {
             return None;
         }

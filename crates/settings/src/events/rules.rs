@@ -1,5 +1,6 @@
 //! `[rule.<name>]`, `[maintenance.<name>]` and `[inhibit.<name>]`: into the types of `rules`.
 
+use api_core::endpoint::ExpectedOff;
 use condition::Condition;
 use event_core::Severity;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
@@ -9,6 +10,7 @@ use rules::{
 };
 use stdx::Hours;
 
+use super::client::Around;
 use super::fields::Fields;
 use crate::error::Complaint;
 use crate::keys::did_you_mean;
@@ -16,17 +18,32 @@ use crate::layer::KeyPath;
 use crate::layers::{self, Merged};
 use crate::load::Loader;
 
+/// The name of the line for the nodes that are meant to be off.
+const EXPECTED_OFF: &str = "expected_off";
+
 // === impl Loader ===
 
 impl Loader<'_> {
     /// Puts the tables into the config and checks the whole; `None` after errors that say why not.
-    pub(super) fn rules(&mut self, merged: &Merged, config: &mut Config) -> Option<Rules> {
+    pub(super) fn rules(
+        &mut self,
+        merged: &Merged,
+        around: &Around<'_>,
+        config: &mut Config,
+    ) -> Option<Rules> {
+        if let Some(rule) = expected_off(around) {
+            config.rules.insert(EXPECTED_OFF.to_owned(), rule);
+        }
         let outputs: Vec<String> = config.outputs.keys().cloned().collect();
         let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
         for (name, _) in merged.tables("rule") {
             let mut fields = Fields::open(self, merged, &["rule", name]);
             let rule = fields.rule(&outputs);
-            config.rules.insert(name.to_owned(), rule);
+            if config.rules.insert(name.to_owned(), rule).is_some() {
+                let hint =
+                    "it is that of the line for the nodes of `expected_off`; rename this one";
+                fields.wrong_table("has a name that is taken", hint);
+            }
         }
         for (name, _) in merged.tables("maintenance") {
             let mut fields = Fields::open(self, merged, &["maintenance", name]);
@@ -57,6 +74,27 @@ impl Loader<'_> {
         let origin = merged.origin(&path);
         self.findings.error(&origin, layers::name(&path), Complaint::new(reason, hint));
     }
+}
+
+/// A line for the nodes that are meant to be off: nobody is told that they are. What is said of
+/// guests goes to the input that asks for them.
+fn expected_off(around: &Around<'_>) -> Option<RuleConfig> {
+    let pve = around.pve.iter().map(|(key, options)| (key, &options.expected_off));
+    let pbs = around.pbs.iter().map(|(key, options)| (key, &options.expected_off));
+    let mut conditions = Vec::new();
+    for (key, off) in pve.chain(pbs) {
+        for node in off {
+            if let ExpectedOff::Node(node) = node {
+                // Neither name has a character that would end the text.
+                conditions.push(format!("event.cluster == '{key}' && event.node == '{node}'"));
+            }
+        }
+    }
+    if conditions.is_empty() {
+        return None;
+    }
+    let when = format!("event.kind == 'node.offline' && ({})", conditions.join(" || "));
+    Some(RuleConfig { when: Some(when), drop: true, ..RuleConfig::default() })
 }
 
 /// The settings that the rules mean by their own names.

@@ -141,6 +141,31 @@ equal = ["cluster", "node"]
 }
 
 #[test]
+fn nobody_is_told_of_nodes_that_are_meant_to_be_off() {
+    let text = format!("{HOME}expected_off = [104, \"pve2\", \"pve-3\"]\n");
+    let events = events(&Setup::main(&text));
+    expect!["event.kind == 'node.offline' && (event.cluster == 'home' && event.node == 'pve2' || event.cluster == 'home' && event.node == 'pve-3')"]
+        .assert_eq(events.config.rules["expected_off"].when.as_deref().unwrap());
+    let dropped = |node: &str, kind: event_core::Kind| {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let subject = event_core::Subject {
+            cluster: "home".parse().ok(),
+            node: node.parse().ok(),
+            ..event_core::Subject::default()
+        };
+        let source = "tasks_home".parse().unwrap();
+        let event = event_core::Event::builder(&source, "tasks", "1", kind, at).subject(subject);
+        events.rules.judge(&event.build(at).into()).1.dropped.is_some()
+    };
+    assert!(dropped("pve2", event_core::Kind::NodeOffline));
+    assert!(dropped("pve-3", event_core::Kind::NodeOffline));
+    assert!(!dropped("pve1", event_core::Kind::NodeOffline));
+    assert!(!dropped("pve2", event_core::Kind::DiskFailing));
+    let taken = Setup::main(&format!("{text}[rule.expected_off]\ndrop = true"));
+    assert!(taken.render().contains("rule.expected_off: has a name that is taken"));
+}
+
+#[test]
 fn what_is_wrong_is_said_at_once_with_its_place() {
     let text = r#"
 [events]
