@@ -36,6 +36,7 @@ mod events;
 mod guard;
 mod http;
 mod keys;
+mod kinds;
 mod layer;
 mod layers;
 mod load;

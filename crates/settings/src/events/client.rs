@@ -15,14 +15,14 @@ use super::fields::Fields;
 use crate::keys::did_you_mean;
 
 /// What inputs and outputs need to know of the other settings.
-pub(super) struct Around<'a> {
+pub(in crate::events) struct Around<'a> {
     /// The clusters and backup servers, by key.
-    pub(super) pve: &'a BTreeMap<ClusterKey, pve_client::config::ConnectOptions>,
-    pub(super) pbs: &'a BTreeMap<ClusterKey, pbs_client::config::ConnectOptions>,
+    pub(in crate::events) pve: &'a BTreeMap<ClusterKey, pve_client::config::ConnectOptions>,
+    pub(in crate::events) pbs: &'a BTreeMap<ClusterKey, pbs_client::config::ConnectOptions>,
     /// The operator's time zone.
-    pub(super) zone: TimeZone,
+    pub(in crate::events) zone: TimeZone,
     /// What this manager calls itself.
-    pub(super) instance: Option<String>,
+    pub(in crate::events) instance: Option<String>,
 }
 
 // === impl Around ===
@@ -40,7 +40,7 @@ impl Around<'_> {
 
 impl Fields<'_, '_> {
     /// Who sends, as `cluster`, `node`, `zone` and `labels` say.
-    pub(super) fn identity(&mut self, around: &Around<'_>) -> Identity {
+    pub(in crate::events) fn identity(&mut self, around: &Around<'_>) -> Identity {
         let cluster = self.text("cluster").and_then(|name| self.cluster("cluster", &name));
         let node = self.text("node").and_then(|name| match NodeName::try_new(&name) {
             Ok(node) => Some(node),
@@ -57,7 +57,7 @@ impl Fields<'_, '_> {
     }
 
     /// The identity of a cluster by its name: with its labels, and the zone of this table.
-    pub(super) fn identity_of(
+    pub(in crate::events) fn identity_of(
         &mut self,
         cluster: ClusterKey,
         node: Option<NodeName>,
@@ -71,7 +71,7 @@ impl Fields<'_, '_> {
     }
 
     /// A cluster or backup server that there is.
-    pub(super) fn cluster(&mut self, key: &str, name: &str) -> Option<ClusterKey> {
+    pub(in crate::events) fn cluster(&mut self, key: &str, name: &str) -> Option<ClusterKey> {
         let known: Vec<&str> = ["pve", "pbs"]
             .iter()
             .flat_map(|section| self.merged.tables(section).into_keys())
@@ -89,7 +89,7 @@ impl Fields<'_, '_> {
     }
 
     /// How a server proves itself: by the system's roots, a root of its own, or its fingerprint.
-    pub(super) fn tls(&mut self) -> TlsOptions {
+    pub(in crate::events) fn tls(&mut self) -> TlsOptions {
         let is_insecure = self.flag("insecure");
         let said = [("fingerprint", self.has("fingerprint")), ("ca_file", self.has("ca_file"))];
         let mut said: Vec<&str> = said.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
@@ -128,7 +128,7 @@ impl Fields<'_, '_> {
     }
 
     /// How an HTTP client gets to its server.
-    pub(super) fn http(&mut self) -> HttpOptions {
+    pub(in crate::events) fn http(&mut self) -> HttpOptions {
         let mut options = HttpOptions::with_tls(self.tls());
         options.proxy = match self.text("proxy").as_deref() {
             None | Some("none" | "") => Proxy::None,
@@ -147,7 +147,7 @@ impl Fields<'_, '_> {
     }
 
     /// The address of a server; a login has keys of its own.
-    pub(super) fn server(&mut self) -> String {
+    pub(in crate::events) fn server(&mut self) -> String {
         let Some(text) = self.text("server") else { return String::new() };
         let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         match url {
@@ -163,7 +163,7 @@ impl Fields<'_, '_> {
     }
 
     /// The certificate and the key of what listens.
-    pub(super) fn certificate(&mut self) -> Option<inputs::TlsPem> {
+    pub(in crate::events) fn certificate(&mut self) -> Option<inputs::TlsPem> {
         match (self.has("certificate_file"), self.has("key_file")) {
             (false, false) => None,
             (true, true) => {

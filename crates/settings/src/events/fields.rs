@@ -17,9 +17,9 @@ use crate::layers::{self, Merged};
 use crate::load::{Loader, unreadable};
 
 /// One table while it is read: values come out, complaints go to the loader's findings.
-pub(super) struct Fields<'a, 'l> {
-    pub(super) loader: &'a mut Loader<'l>,
-    pub(super) merged: &'a Merged,
+pub(in crate::events) struct Fields<'a, 'l> {
+    pub(in crate::events) loader: &'a mut Loader<'l>,
+    pub(in crate::events) merged: &'a Merged,
     path: KeyPath,
     keys: Vec<&'static Key>,
     before: usize,
@@ -29,13 +29,17 @@ pub(super) struct Fields<'a, 'l> {
 
 impl<'a, 'l> Fields<'a, 'l> {
     /// The table at that path, complaining about what it must have and has not.
-    pub(super) fn open(loader: &'a mut Loader<'l>, merged: &'a Merged, path: &[&str]) -> Self {
+    pub(in crate::events) fn open(
+        loader: &'a mut Loader<'l>,
+        merged: &'a Merged,
+        path: &[&str],
+    ) -> Self {
         let path: KeyPath = path.iter().map(|&segment| segment.to_owned()).collect();
         Self::at(loader, merged, path)
     }
 
     /// A table that nobody wrote, with the defaults of that type.
-    pub(super) fn open_unwritten(
+    pub(in crate::events) fn open_unwritten(
         loader: &'a mut Loader<'l>,
         merged: &'a Merged,
         section: &str,
@@ -70,40 +74,50 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The tables within that one, such as `peer`, by their names.
-    pub(super) fn names_below(&self, nested: &str) -> Vec<String> {
+    pub(in crate::events) fn names_below(&self, nested: &str) -> Vec<String> {
         self.merged.tables_below(&self.full(nested))
     }
 
     /// One of the tables within that one.
-    pub(super) fn below(&mut self, nested: &str, name: &str) -> Fields<'_, 'l> {
+    pub(in crate::events) fn below(&mut self, nested: &str, name: &str) -> Fields<'_, 'l> {
         let mut path = self.full(nested);
         path.push(name.to_owned());
         Fields::at(self.loader, self.merged, path)
     }
 
     /// Whether nothing was wrong with it so far, nor with the tables within it.
-    pub(super) fn is_good(&self) -> bool {
+    pub(in crate::events) fn is_good(&self) -> bool {
         let prefix = format!("{}.", layers::name(&self.path));
         let errors = &self.loader.findings.errors;
         errors.len() == self.before && !errors.iter().any(|error| error.key.starts_with(&prefix))
     }
 
     /// Complains about the value at that key.
-    pub(super) fn wrong(&mut self, key: &str, reason: impl Into<String>, hint: impl Into<String>) {
+    pub(in crate::events) fn wrong(
+        &mut self,
+        key: &str,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         let path = self.full(key);
         let origin = self.merged.origin(&path);
         self.loader.findings.error(&origin, layers::name(&path), Complaint::new(reason, hint));
     }
 
     /// Warns about the value at that key.
-    pub(super) fn warn(&mut self, key: &str, reason: impl Into<String>, hint: impl Into<String>) {
+    pub(in crate::events) fn warn(
+        &mut self,
+        key: &str,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         let path = self.full(key);
         let origin = self.merged.origin(&path);
         self.loader.findings.warn(&origin, layers::name(&path), Complaint::new(reason, hint));
     }
 
     /// Complains about one entry of the table at that key.
-    pub(super) fn wrong_entry(
+    pub(in crate::events) fn wrong_entry(
         &mut self,
         key: &str,
         entry: &str,
@@ -117,50 +131,54 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// Complains about the table as a whole.
-    pub(super) fn wrong_table(&mut self, reason: impl Into<String>, hint: impl Into<String>) {
+    pub(in crate::events) fn wrong_table(
+        &mut self,
+        reason: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         let origin = self.merged.origin(&self.path);
         let name = layers::name(&self.path);
         self.loader.findings.error(&origin, name, Complaint::new(reason, hint));
     }
 
     /// Whether anybody wrote something at that key.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::events) fn has(&self, key: &str) -> bool {
         let path = self.full(key);
         self.merged.value(&path).is_some() || !self.merged.paths_below(&path).is_empty()
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<String> {
+    pub(in crate::events) fn text(&self, key: &str) -> Option<String> {
         self.value(key)?.as_str().map(str::to_owned)
     }
 
     /// The text of a key that has one in any case; empty after the complaint about its absence.
-    pub(super) fn needed(&self, key: &str) -> String {
+    pub(in crate::events) fn needed(&self, key: &str) -> String {
         self.text(key).unwrap_or_default()
     }
 
-    pub(super) fn flag(&self, key: &str) -> bool {
+    pub(in crate::events) fn flag(&self, key: &str) -> bool {
         self.value(key).and_then(|value| value.as_bool()).unwrap_or_default()
     }
 
-    pub(super) fn number(&self, key: &str) -> Option<u64> {
+    pub(in crate::events) fn number(&self, key: &str) -> Option<u64> {
         self.value(key)?.as_integer().and_then(|number| number.try_into().ok())
     }
 
     /// The number of a key with a default.
-    pub(super) fn count(&self, key: &str) -> usize {
+    pub(in crate::events) fn count(&self, key: &str) -> usize {
         self.number(key).and_then(|number| number.try_into().ok()).unwrap_or_default()
     }
 
-    pub(super) fn duration(&self, key: &str) -> Option<Duration> {
+    pub(in crate::events) fn duration(&self, key: &str) -> Option<Duration> {
         self.number(key).map(Duration::from_secs)
     }
 
-    pub(super) fn span(&self, key: &str) -> Option<SignedDuration> {
+    pub(in crate::events) fn span(&self, key: &str) -> Option<SignedDuration> {
         self.value(key)?.as_integer().map(SignedDuration::from_secs)
     }
 
     /// The texts of a list, or of one text.
-    pub(super) fn list(&self, key: &str) -> Vec<String> {
+    pub(in crate::events) fn list(&self, key: &str) -> Vec<String> {
         match self.value(key) {
             Some(Value::Array(items)) => items
                 .iter()
@@ -172,7 +190,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// What stands at a moment's key, as text.
-    pub(super) fn time(&self, key: &str) -> Option<String> {
+    pub(in crate::events) fn time(&self, key: &str) -> Option<String> {
         match self.value(key)? {
             Value::String(text) => Some(text),
             Value::Datetime(datetime) => Some(datetime.to_string()),
@@ -181,7 +199,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The entries of a table of values, merged one by one over all layers.
-    pub(super) fn entries(&self, key: &str) -> BTreeMap<String, Value> {
+    pub(in crate::events) fn entries(&self, key: &str) -> BTreeMap<String, Value> {
         let path = self.full(key);
         let below = self.merged.paths_below(&path);
         let entry = |path: &KeyPath| Some((path.last()?.clone(), self.merged.value(path)?.clone()));
@@ -189,17 +207,17 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The entries of a table of texts.
-    pub(super) fn texts(&self, key: &str) -> BTreeMap<String, String> {
+    pub(in crate::events) fn texts(&self, key: &str) -> BTreeMap<String, String> {
         let entries = self.entries(key).into_iter();
         entries.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))).collect()
     }
 
-    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(in crate::events) fn path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
     }
 
     /// Each word of the key as something else, complaining about those that are not.
-    pub(super) fn parsed<T>(
+    pub(in crate::events) fn parsed<T>(
         &mut self,
         key: &str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -215,7 +233,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The secret of the key, or that in the file of `<key>_file`.
-    pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
+    pub(in crate::events) fn secret(&mut self, key: &str) -> Option<SecretString> {
         let secret = self.read_secret(key)?;
         self.loader.secrets.push(secret.clone());
         Some(secret)
@@ -239,7 +257,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The same where there has to be one.
-    pub(super) fn needed_secret(&mut self, key: &str) -> SecretString {
+    pub(in crate::events) fn needed_secret(&mut self, key: &str) -> SecretString {
         let is_said = self.has(key) || self.has(&format!("{key}_file"));
         let is_wrong = self.is_known_wrong(key) || self.is_known_wrong(&format!("{key}_file"));
         if !is_said && !is_wrong {
@@ -250,7 +268,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// The text of the file that the key names.
-    pub(super) fn contents(&mut self, key: &str) -> Option<String> {
+    pub(in crate::events) fn contents(&mut self, key: &str) -> Option<String> {
         let bytes = self.bytes(key)?;
         match String::from_utf8(bytes) {
             Ok(text) => Some(text),
@@ -262,7 +280,7 @@ impl<'a, 'l> Fields<'a, 'l> {
     }
 
     /// What is in the file that the key names.
-    pub(super) fn bytes(&mut self, key: &str) -> Option<Vec<u8>> {
+    pub(in crate::events) fn bytes(&mut self, key: &str) -> Option<Vec<u8>> {
         let path = self.path(key)?;
         match self.loader.files.read(&path) {
             Ok(content) => {

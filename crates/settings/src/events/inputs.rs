@@ -1,5 +1,7 @@
 //! `[input.<name>]`: into the settings of the sources.
 
+mod hook;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -7,14 +9,12 @@ use api_core::endpoint::ExpectedOff;
 use estate::{ClusterKey, NodeName};
 use event_core::{ComponentId, Severity};
 use inputs::email::{self, imap, smtp};
-use inputs::recognize::json::{Mapping, Pointer};
-use inputs::recognize::webhook::Format;
 use inputs::{Identity, gotify, ntfy, syslog, tasks, webhook};
-use secrecy::ExposeSecret as _;
 use stdx::Chain;
 
 use super::client::Around;
 use super::fields::Fields;
+use crate::error::Complaint;
 use crate::layers::Merged;
 use crate::load::Loader;
 
@@ -109,7 +109,21 @@ impl Loader<'_> {
             );
         }
         self.check_twice(merged, &inputs);
+        self.check_listener(merged, &inputs);
         inputs
+    }
+
+    /// A webhook input opens no port of its own.
+    fn check_listener(&mut self, merged: &Merged, inputs: &Inputs) {
+        if Fields::open(self, merged, &["manager"]).flag("http") {
+            return;
+        }
+        for (id, _) in inputs.iter().filter(|(_, it)| matches!(it, InputSettings::Webhook(_))) {
+            let origin = merged.origin(&["input".to_owned(), id.to_string()]);
+            let reason = "cannot be posted to: the manager has no HTTP listener (manager.http)";
+            let complaint = Complaint::new(reason, "set http = true in [manager]");
+            self.findings.warn(&origin, format!("input.{id}"), complaint);
+        }
     }
 
     /// Names that are made of two can meet another one.
@@ -119,7 +133,7 @@ impl Loader<'_> {
             if !seen.insert(id) {
                 let path = ["input".to_owned(), id.to_string()];
                 let hint = "rename it: it is also the name under which a cluster is asked";
-                let complaint = crate::error::Complaint::new("is the name of two inputs", hint);
+                let complaint = Complaint::new("is the name of two inputs", hint);
                 self.findings.error(&merged.origin(&path), format!("input.{id}"), complaint);
             }
         }
@@ -285,117 +299,6 @@ impl Fields<'_, '_> {
             hosts.insert(host, self.identity_of(cluster, node, around));
         }
         hosts
-    }
-
-    fn webhook(&mut self, around: &Around<'_>) -> webhook::Config {
-        let mut hooks = BTreeMap::new();
-        for name in self.names_below("hook") {
-            let mut hook = self.below("hook", &name);
-            let secret = hook.needed_secret("secret");
-            let length = secret.expose_secret().len();
-            if length > 0 && length < webhook::MIN_SECRET {
-                let key = if hook.has("secret") { "secret" } else { "secret_file" };
-                let reason = format!("is shorter than {} bytes", webhook::MIN_SECRET);
-                hook.wrong(key, reason, "`openssl rand -hex 24` makes one");
-            }
-            let identity = hook.identity(around);
-            let format = hook.format();
-            hooks.insert(name, webhook::Hook { secret, identity, format });
-        }
-        webhook::Config::new(hooks)
-    }
-
-    fn format(&mut self) -> Format {
-        let word = self.text("format").unwrap_or_default();
-        if word != "json" {
-            for key in ["mapping", "severities", "mapping_labels"] {
-                if self.has(key) {
-                    let reason = format!("means nothing with format = {word:?}");
-                    self.wrong(key, reason, "take it out, or set format = \"json\"");
-                }
-            }
-        }
-        match word.as_str() {
-            "proxmox" => Format::Proxmox,
-            "gotify" => Format::Gotify,
-            "discord" => Format::Discord,
-            "slack" => Format::Slack,
-            "alertmanager" => Format::Alertmanager,
-            "json" => Format::Json(Box::new(self.mapping())),
-            "text" => Format::Text,
-            _ => Format::Auto,
-        }
-    }
-
-    fn mapping(&mut self) -> Mapping {
-        let mut mapping = Mapping::default();
-        for (part, value) in self.entries("mapping") {
-            let places = match &value {
-                toml::Value::Array(items) => items.iter().filter_map(|it| it.as_str()).collect(),
-                other => other.as_str().into_iter().collect::<Vec<_>>(),
-            };
-            let mut pointers = Vec::new();
-            for place in places {
-                pointers.extend(self.pointer("mapping", &part, place));
-            }
-            let into = match part.as_str() {
-                "each" => {
-                    mapping.each = pointers.into_iter().next();
-                    continue;
-                }
-                "title" => &mut mapping.title,
-                "message" => &mut mapping.message,
-                "severity" => &mut mapping.severity,
-                "time" => &mut mapping.time,
-                "kind" => &mut mapping.kind,
-                "key" => &mut mapping.key,
-                "correlation" => &mut mapping.correlation,
-                "node" => &mut mapping.node,
-                "vmid" => &mut mapping.vmid,
-                "storage" => &mut mapping.storage,
-                _ => {
-                    let parts = [
-                        "each",
-                        "title",
-                        "message",
-                        "severity",
-                        "time",
-                        "kind",
-                        "key",
-                        "correlation",
-                        "node",
-                        "vmid",
-                        "storage",
-                    ];
-                    let hint = crate::keys::did_you_mean(&part, &parts, "the parts are");
-                    self.wrong_entry("mapping", &part, "is no part of an event", hint);
-                    continue;
-                }
-            };
-            *into = pointers;
-        }
-        for (word, severity) in self.texts("severities") {
-            match severity.parse::<Severity>() {
-                Ok(severity) => drop(mapping.severities.insert(word, severity)),
-                Err(error) => self.wrong_entry("severities", &word, error.to_string(), ""),
-            }
-        }
-        for (label, place) in self.texts("mapping_labels") {
-            if let Some(pointer) = self.pointer("mapping_labels", &label, &place) {
-                mapping.labels.insert(label, pointer);
-            }
-        }
-        mapping
-    }
-
-    fn pointer(&mut self, key: &str, entry: &str, place: &str) -> Option<Pointer> {
-        match place.parse() {
-            Ok(pointer) => Some(pointer),
-            Err(error) => {
-                self.wrong_entry(key, entry, error.to_string(), "");
-                None
-            }
-        }
     }
 
     fn smtp(&mut self, around: &Around<'_>) -> Option<smtp::Config> {

@@ -219,6 +219,7 @@ fn the_guide_to_events_shows_settings_that_load() {
         let setup = with_files(Setup::main(&block))
             .file("/etc/proxmox-mcp/discord.url", "https://discord.com/api/webhooks/1/x");
         let loaded = setup.load().unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        assert!(!loaded.warnings.iter().any(|it| it.key.starts_with("input")), "{block}");
         let events = loaded.settings.events;
         assert!(events.enabled);
         assert!(loaded.settings.pve.is_empty() || !events.inputs.is_empty());

@@ -206,6 +206,40 @@ node = "pve1"
 }
 
 #[test]
+fn what_works_and_should_not_stay_so_is_warned_about() {
+    let text = r#"
+[input.hook]
+type = "webhook"
+
+[input.hook.hook.home]
+secret_file = "hook.secret"
+
+[input.push]
+type = "gotify"
+server = "https://push.lan"
+token_file = "open"
+insecure = true
+"#;
+    let setup = setup(text).world_readable("/etc/proxmox-mcp/open", "C1");
+    let warnings = setup.load().unwrap().warnings;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    expect![[r#"
+        /etc/proxmox-mcp/config.toml:9: input.hook: cannot be posted to: the manager has no HTTP listener (manager.http); set http = true in [manager]
+        /etc/proxmox-mcp/config.toml:18: input.push.token_file: names a file that everybody on this machine can read; chmod 600 /etc/proxmox-mcp/open
+        /etc/proxmox-mcp/config.toml:19: input.push.insecure: any certificate is believed: whoever is on the way can read the secrets; use fingerprint or ca_file"#]].assert_eq(&warnings.join("\n"));
+    let served = setup.variable("PROXMOX_MCP_MANAGER__HTTP", "true").load().unwrap();
+    assert_eq!(served.warnings.len(), 2);
+}
+
+#[test]
+fn names_that_are_made_of_two_meet_no_other() {
+    let text = "[input.tasks_home]\ntype = 'syslog'\nlisten = 'udp://127.0.0.1:5514'";
+    expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:8: input.tasks_home: is the name of two inputs; rename it: it is also the name under which a cluster is asked
+    "#]].assert_eq(&setup(text).render());
+}
+
+#[test]
 fn what_is_wrong_with_an_input_is_said_at_once_with_its_place() {
     let text = r#"
 [input.shut]

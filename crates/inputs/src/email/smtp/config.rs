@@ -99,7 +99,9 @@ impl Config {
             ));
         }
         if self.peers.is_empty() && self.users.is_empty() {
-            return Err(invalid("nobody may send: name the nodes in `peer`, or users with a password in `login`"));
+            return Err(invalid(
+                "nobody may send: name the nodes in `peer`, or users with a password in `login`",
+            ));
         }
         if self.max_connections == 0 || self.max_bytes < 64 * 1024 {
             return Err(invalid(
