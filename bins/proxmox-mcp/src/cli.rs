@@ -8,8 +8,10 @@ use crate::actions::ActionsCommand;
 use crate::approve::ApproveArgs;
 use crate::approver::ApproverCommand;
 use crate::audit::AuditCommand;
+use crate::events::{EventsCommand, IncidentsCommand};
 use crate::freeze::FreezeArgs;
 use crate::policy::PolicyCommand;
+use crate::rules::RulesCommand;
 use crate::token::TokenCommand;
 
 /// Runs a Proxmox estate through the Model Context Protocol.
@@ -67,6 +69,15 @@ pub(crate) enum Command {
     Approver(ApproverCommand),
     /// Stop all changes, or let them run again.
     Freeze(FreezeArgs),
+    /// See what was heard, how inputs and outputs are doing, and tell people something.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// See what is wrong, and say that you have it or that it is over.
+    #[command(subcommand)]
+    Incidents(IncidentsCommand),
+    /// Try the rules: with cases of your own, and with what was heard.
+    #[command(subcommand)]
+    Rules(RulesCommand),
 }
 
 const SERVE_EXAMPLES: &str = "\

@@ -166,7 +166,8 @@ fn said(freeze: &Freeze) -> String {
 }
 
 /// Reads `30m`, `2h`, `1d`.
-fn length(text: &str) -> Result<SignedDuration, String> {
+/// A length of time as people write it: `30m`, `2h`, `1d`.
+pub(crate) fn length(text: &str) -> Result<SignedDuration, String> {
     let wrong = || "it takes a time such as 30m, 2h or 1d".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let length =

@@ -13,6 +13,7 @@ mod config;
 mod counter;
 mod demo;
 mod estate;
+mod events;
 mod freeze;
 mod http;
 mod kept;
@@ -21,6 +22,7 @@ mod policy;
 mod proof;
 #[cfg(test)]
 mod reference;
+mod rules;
 mod serve;
 mod test;
 mod token;
@@ -67,6 +69,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approve(args) => approve::run(args, log).await,
         Command::Approver(command) => approver::run(command),
         Command::Freeze(args) => freeze::run(args, log).await,
+        Command::Events(command) => events::run(command, log).await,
+        Command::Incidents(command) => events::run_incidents(command, log).await,
+        Command::Rules(command) => rules::run(command, log).await,
     }
 }
 

@@ -193,6 +193,7 @@ fn source(
             webhook
         }
         InputSettings::Smtp(config) => Arc::new(email::smtp::Smtp::try_new(id, *config)?),
+        InputSettings::Imap(config) => Arc::new(email::imap::Imap::try_new(id, *config)?),
         InputSettings::Gotify(config) => Arc::new(gotify::Gotify::try_new(id, *config)?),
         InputSettings::Ntfy(config) => Arc::new(ntfy::Ntfy::try_new(id, *config)?),
         _ => anyhow::bail!("this program does not know inputs of type {}", settings.kind()),

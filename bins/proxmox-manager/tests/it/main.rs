@@ -5,5 +5,6 @@
 
 mod consent;
 mod daemon;
+mod events;
 mod links;
 mod support;

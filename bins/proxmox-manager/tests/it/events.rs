@@ -1,0 +1,205 @@
+//! From a task of the estate, and from what is posted, to a message; through a kill and a new start.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+
+use event_core::desk::{EventQuery, IncidentQuery};
+use proxmox_sim::TaskSpec;
+use serde_json::{Value, json};
+use testkit::{Progress, wait_for};
+
+use crate::support::{Account, House, LONG, can_run_mcp, said};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Somebody who is told: bodies as they came.
+#[derive(Clone, Default)]
+struct Ops(Arc<Mutex<Vec<Value>>>);
+
+impl Ops {
+    /// Listens on a port of its own, for as long as the test runs.
+    fn listen() -> (Self, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let ops = Self::default();
+        let told = ops.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let told = told.clone();
+                std::thread::spawn(move || told.answer(stream.unwrap()));
+            }
+        });
+        (ops, port)
+    }
+
+    fn answer(&self, mut stream: TcpStream) {
+        loop {
+            let Some((head, body)) = read_request(&mut stream) else { return };
+            if head.starts_with("POST") {
+                self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            }
+            if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What was told, as `stand title`.
+    fn told(&self) -> Vec<String> {
+        let told = self.0.lock().unwrap();
+        let line = |it: &Value| {
+            let text = |key: &str| it[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {}", text("stand"), text("title"))
+        };
+        told.iter().map(line).collect()
+    }
+
+    async fn wait_for(&self, what: &str) {
+        wait_for(what, LONG, async || {
+            let told = self.told();
+            if told.iter().any(|line| line.contains(what)) {
+                Progress::Ready(())
+            } else {
+                Progress::Pending(format!("{told:?}"))
+            }
+        })
+        .await;
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            });
+            let whole = end + 4 + length.unwrap_or(0);
+            if bytes.len() >= whole {
+                return Some((head, bytes[end + 4..whole].to_vec()));
+            }
+        }
+        let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        bytes.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// Posts, and gives the status.
+fn post(port: u16, secret: &str, body: &Value) -> u16 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let body = body.to_string();
+    let head = format!(
+        "POST /hooks/hook/lab HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {secret}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn run(house: &House, args: &[&str]) -> (i32, String) {
+    let mut command = house.mcp(Account::Own, args);
+    let output: Output =
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    said(&output)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_a_failed_backup_to_a_message_and_through_a_kill() {
+    if !can_run_mcp() {
+        return;
+    }
+    let (ops, told_at) = Ops::listen();
+    let listen = free_port();
+    let house = House::new("http = true\n").await;
+    let secret = house.write_private(Account::Own, "hook.secret", SECRET);
+    house.add_settings(&format!(
+        "[http]\nlisten = \"127.0.0.1:{listen}\"\n\
+         [events]\nwait_secs = 1\nupdate_secs = 1\nzone = \"UTC\"\n\
+         [input.look]\ntype = \"tasks\"\nbusy_secs = 1\ncalm_secs = 1\n\
+         [input.hook]\ntype = \"webhook\"\n\
+         [input.hook.hook.lab]\nsecret_file = \"{}\"\ncluster = \"lab\"\n\
+         [output.ops]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{told_at}/\"\n",
+        secret.display()
+    ));
+    let (manager, client) = house.start().await;
+    // It has looked once: what happens from now on is news.
+    wait_for("the first look", LONG, async || {
+        let health = client.events_health().await.unwrap();
+        let looks = |it: &&event_core::desk::InputView| it.kind == "tasks";
+        match health.inputs.iter().filter(looks).all(|it| it.alive.is_some()) {
+            true => Progress::Ready(()),
+            false => Progress::Pending(format!("{health:?}")),
+        }
+    })
+    .await;
+    let levers = house.sim.levers();
+    levers.add_task("lab", "alder", &TaskSpec::finished("vzdump", "104", "job errors")).unwrap();
+    ops.wait_for("new vzdump of 104 failed").await;
+
+    let (code, text) = run(&house, &["incidents", "list"]).await;
+    assert!(code == 0 && text.contains("open") && text.contains("vzdump of 104 failed"), "{text}");
+    let query = IncidentQuery { open: Some(true), ..IncidentQuery::default() };
+    let open = client.incidents(query).await.unwrap();
+    let ours = open.iter().find(|it| it.title.contains("vzdump of 104 failed")).unwrap();
+    let (code, text) = run(&house, &["incidents", "ack", &ours.id[..8]]).await;
+    assert!(code == 0 && text.contains("is yours"), "{text}");
+    let (_, text) = run(&house, &["incidents", "show", &ours.id]).await;
+    assert!(text.contains("acknowledged") && text.contains("backup.failed"), "{text}");
+
+    // Posted: with the secret, and without.
+    let body = json!({
+        "title": "Package updates available (cedar)", "message": "3 of them", "severity": "info",
+        "timestamp": 1_796_000_000, "fields": {"type": "package-updates", "hostname": "cedar"},
+    });
+    let blocking = |secret: &'static str, body: Value| {
+        tokio::task::spawn_blocking(move || post(listen, secret, &body))
+    };
+    assert_eq!(blocking("a guess", body.clone()).await.unwrap(), 401);
+    assert_eq!(blocking(SECRET, body).await.unwrap(), 200);
+    let (code, text) = run(&house, &["events", "list", "--kind", "updates", "--limit", "5"]).await;
+    assert!(code == 0 && text.contains("updates.available"), "{text}");
+    let (code, text) = run(&house, &["events", "status"]).await;
+    assert!(code == 0 && text.contains("ops") && text.contains("tells"), "{text}");
+
+    // Killed and started again, it tells nobody twice, and hears what came meanwhile.
+    let before = ops.told();
+    manager.signal("KILL");
+    manager.ended().await;
+    levers.add_task("lab", "alder", &TaskSpec::finished("vzdump", "104", "OK")).unwrap();
+    let (manager, client) = house.start().await;
+    ops.wait_for("resolved Resolved: vzdump of 104 failed").await;
+    let news = |line: &&String| line.starts_with("new ");
+    assert_eq!(
+        ops.told().iter().filter(news).count(),
+        before.iter().filter(news).count(),
+        "{:?}",
+        ops.told()
+    );
+    let found = EventQuery { kinds: vec!["backup.failed".to_owned()], ..EventQuery::default() };
+    let found = client.find_events(found).await.unwrap().events;
+    let ours = |it: &&event_core::Logged| it.event.title.contains("vzdump of 104 failed");
+    assert_eq!(found.iter().filter(ours).count(), 1, "{found:?}");
+
+    // The rules are read anew, and what is told by hand goes out.
+    manager.signal("HUP");
+    let (code, text) = run(&house, &["events", "send", "maintenance at ten", "--to", "ops"]).await;
+    assert!(code == 0 && text.contains("in the outbox of ops"), "{text}");
+    ops.wait_for("new maintenance at ten").await;
+    let (code, text) = run(&house, &["rules", "replay", "--since", "1d"]).await;
+    assert!(code == 0 && text.contains("events:"), "{text}");
+    manager.signal("TERM");
+    let output = manager.ended().await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
