@@ -61,7 +61,7 @@ impl EventPlan {
         }
         let instance = settings.instance.clone().unwrap_or_else(machine);
         let (outputs, heartbeats) = outputs_of(settings, &instance)?;
-        let keep = SignedDuration::try_from(settings.keep).unwrap_or(SignedDuration::MAX);
+        let keep = settings.keep;
         let parts = EventParts {
             store,
             rules: settings.rules.clone(),

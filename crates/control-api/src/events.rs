@@ -1,13 +1,13 @@
 //! The part of the control API that is about events, in the plain data of [`event_core::desk`].
 
 use event_core::desk::{
-    DeadLetter, DeadQuery, EventQuery, EventsFound, EventsHealth, IncidentQuery, IncidentStory,
-    IncidentView, NewSilence, Notice, SilenceView,
+    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventQuery, EventsFound, EventsHealth,
+    IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use jsonrpsee::core::RpcResult;
 use jsonrpsee::proc_macros::rpc;
 
-use crate::{Client, Error};
+use crate::{Client, Error, ErrorKind};
 
 /// What a manager can be asked about events.
 ///
@@ -142,5 +142,35 @@ impl Client {
     /// Throws away what could not be told; how many that are.
     pub async fn purge_dead(&self, query: DeadQuery) -> Result<u64, Error> {
         Ok(EventsControlClient::purge(self.rpc(), query).await?)
+    }
+}
+
+impl From<DeskError> for Error {
+    fn from(error: DeskError) -> Self {
+        let kind = match error.kind() {
+            DeskErrorKind::NotFound => ErrorKind::NotFound,
+            DeskErrorKind::Invalid => ErrorKind::Invalid,
+            _ => ErrorKind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Error> for DeskError {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::NotFound => DeskErrorKind::NotFound,
+            ErrorKind::Invalid | ErrorKind::Conflict | ErrorKind::Forbidden => {
+                DeskErrorKind::Invalid
+            }
+            _ => DeskErrorKind::Unavailable,
+        };
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self::new(kind, text)
     }
 }

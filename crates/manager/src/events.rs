@@ -492,7 +492,7 @@ impl Events {
 
     async fn tell(&self, told: Told) -> Result<(), EventsError> {
         let (answer, kept) = oneshot::channel();
-        let order = Order::Tell(told, Some(answer));
+        let order = Order::Tell(Box::new(told), Some(answer));
         self.inner.orders.send(order).await.map_err(|_| EventsError::Ended)?;
         kept.await.map_err(|_| EventsError::Ended)
     }
@@ -585,7 +585,7 @@ fn courier(
     let outbox = StoreOutbox { store: Arc::clone(store), service: service.to_owned() };
     let say = move |word: Word| {
         let (teller, changes) = (Arc::clone(&teller), changes.clone());
-        keep::tell_of(word, fallback.clone(), teller, changes, time.now());
+        keep::tell_of(&word, fallback.clone(), teller, changes, time.now());
     };
     let courier = Courier::new(sink, Arc::new(outbox), Arc::clone(clock), pace, say);
     let waker = courier.waker();
@@ -633,7 +633,9 @@ fn start_wakers(
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {
-                    wakers.values().for_each(|waker| waker.notify_one());
+                    for waker in wakers.values() {
+                        waker.notify_one();
+                    }
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
@@ -663,7 +665,7 @@ async fn watch_estate(
             }
             _ => continue,
         };
-        if orders.send(Order::Tell(told, None)).await.is_err() {
+        if orders.send(Order::Tell(Box::new(told), None)).await.is_err() {
             return;
         }
     }

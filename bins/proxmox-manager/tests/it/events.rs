@@ -138,9 +138,10 @@ async fn from_a_failed_backup_to_a_message_and_through_a_kill() {
     wait_for("the first look", LONG, async || {
         let health = client.events_health().await.unwrap();
         let looks = |it: &&event_core::desk::InputView| it.kind == "tasks";
-        match health.inputs.iter().filter(looks).all(|it| it.alive.is_some()) {
-            true => Progress::Ready(()),
-            false => Progress::Pending(format!("{health:?}")),
+        if health.inputs.iter().filter(looks).all(|it| it.alive.is_some()) {
+            Progress::Ready(())
+        } else {
+            Progress::Pending(format!("{health:?}"))
         }
     })
     .await;

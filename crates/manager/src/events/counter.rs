@@ -5,8 +5,8 @@
 
 use control_api::{Error, ErrorKind, EventsControlServer};
 use event_core::desk::{
-    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventDesk, EventQuery, EventsFound,
-    EventsHealth, IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+    DeadLetter, DeadQuery, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
+    IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use jsonrpsee::Extensions;
 use jsonrpsee::core::{RpcResult, async_trait};
@@ -55,7 +55,7 @@ impl Counter {
 impl EventsControlServer for Counter {
     async fn find(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventsFound> {
         peer(extensions)?;
-        Ok(EventDesk::find(self.events()?, query).await.map_err(refused)?)
+        Ok(EventDesk::find(self.events()?, query).await.map_err(Error::from)?)
     }
 
     async fn incidents(
@@ -64,7 +64,7 @@ impl EventsControlServer for Counter {
         query: IncidentQuery,
     ) -> RpcResult<Vec<IncidentView>> {
         peer(extensions)?;
-        Ok(EventDesk::incidents(self.events()?, query).await.map_err(refused)?)
+        Ok(EventDesk::incidents(self.events()?, query).await.map_err(Error::from)?)
     }
 
     async fn incident(
@@ -74,12 +74,12 @@ impl EventsControlServer for Counter {
         reports: u32,
     ) -> RpcResult<IncidentStory> {
         peer(extensions)?;
-        Ok(EventDesk::incident(self.events()?, &name, reports).await.map_err(refused)?)
+        Ok(EventDesk::incident(self.events()?, &name, reports).await.map_err(Error::from)?)
     }
 
     async fn acknowledge(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
         let (events, by) = self.may(extensions, "acknowledge an incident")?;
-        let incident = EventDesk::acknowledge(&events, &name, &by).await.map_err(refused)?;
+        let incident = EventDesk::acknowledge(&events, &name, &by).await.map_err(Error::from)?;
         let payload = json!({"title": incident.title});
         self.note(extensions, "incident.acknowledge", &incident.id, payload).await?;
         Ok(incident)
@@ -87,7 +87,7 @@ impl EventsControlServer for Counter {
 
     async fn resolve(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
         let (events, by) = self.may(extensions, "resolve an incident")?;
-        let incident = EventDesk::resolve(&events, &name, &by).await.map_err(refused)?;
+        let incident = EventDesk::resolve(&events, &name, &by).await.map_err(Error::from)?;
         let payload = json!({"title": incident.title});
         self.note(extensions, "incident.resolve", &incident.id, payload).await?;
         Ok(incident)
@@ -99,7 +99,7 @@ impl EventsControlServer for Counter {
         silence: NewSilence,
     ) -> RpcResult<SilenceView> {
         let (events, by) = self.may(extensions, "silence events")?;
-        let made = EventDesk::silence(&events, silence, &by).await.map_err(refused)?;
+        let made = EventDesk::silence(&events, silence, &by).await.map_err(Error::from)?;
         let payload =
             json!({"when": made.when, "until": made.until.to_string(), "reason": made.reason});
         self.note(extensions, "silence.set", &made.name, payload).await?;
@@ -108,20 +108,20 @@ impl EventsControlServer for Counter {
 
     async fn unsilence(&self, extensions: &Extensions, name: String) -> RpcResult<()> {
         let (events, by) = self.may(extensions, "end a silence")?;
-        EventDesk::unsilence(&events, &name, &by).await.map_err(refused)?;
+        EventDesk::unsilence(&events, &name, &by).await.map_err(Error::from)?;
         self.note(extensions, "silence.end", &name, Value::Null).await?;
         Ok(())
     }
 
     async fn silences(&self, extensions: &Extensions) -> RpcResult<Vec<SilenceView>> {
         peer(extensions)?;
-        Ok(EventDesk::silences(self.events()?).await.map_err(refused)?)
+        Ok(EventDesk::silences(self.events()?).await.map_err(Error::from)?)
     }
 
     async fn send(&self, extensions: &Extensions, notice: Notice) -> RpcResult<Vec<String>> {
         let (events, by) = self.may(extensions, "send a message")?;
         let title = notice.title.clone();
-        let to = EventDesk::send(&events, notice, &by).await.map_err(refused)?;
+        let to = EventDesk::send(&events, notice, &by).await.map_err(Error::from)?;
         let payload = json!({"outputs": to, "title": title});
         self.note(extensions, "notification.send", &to.join(","), payload).await?;
         Ok(to)
@@ -130,41 +130,32 @@ impl EventsControlServer for Counter {
     async fn health(&self, extensions: &Extensions) -> RpcResult<EventsHealth> {
         peer(extensions)?;
         match &self.events {
-            Some(events) => Ok(EventDesk::health(events).await.map_err(refused)?),
+            Some(events) => Ok(EventDesk::health(events).await.map_err(Error::from)?),
             None => Ok(EventsHealth::default()),
         }
     }
 
     async fn changed(&self, extensions: &Extensions, at_most_secs: u64) -> RpcResult<()> {
         peer(extensions)?;
-        Ok(EventDesk::changed(self.events()?, at_most_secs).await.map_err(refused)?)
+        Ok(EventDesk::changed(self.events()?, at_most_secs).await.map_err(Error::from)?)
     }
 
     async fn dead(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<Vec<DeadLetter>> {
         peer(extensions)?;
-        Ok(self.events()?.dead(&query).await.map_err(refused)?)
+        Ok(self.events()?.dead(&query).await.map_err(Error::from)?)
     }
 
     async fn replay(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
         let (events, _) = self.may(extensions, "tell again what could not be told")?;
-        let count = events.replay(&query).await.map_err(refused)?;
+        let count = events.replay(&query).await.map_err(Error::from)?;
         self.note(extensions, "dead.replay", "outbox", json!({"count": count})).await?;
         Ok(count)
     }
 
     async fn purge(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
         let (events, _) = self.may(extensions, "throw away what could not be told")?;
-        let count = events.purge(&query).await.map_err(refused)?;
+        let count = events.purge(&query).await.map_err(Error::from)?;
         self.note(extensions, "dead.purge", "outbox", json!({"count": count})).await?;
         Ok(count)
     }
-}
-
-fn refused(error: DeskError) -> Error {
-    let kind = match error.kind() {
-        DeskErrorKind::NotFound => ErrorKind::NotFound,
-        DeskErrorKind::Invalid => ErrorKind::Invalid,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, error.to_string())
 }

@@ -28,7 +28,7 @@ impl EventDesk for Events {
         let cursor = query.cursor.as_deref().map(str::parse).transpose();
         let cursor = cursor.map_err(|error| invalid(format!("cursor: {error}")))?;
         let incident = match &query.incident {
-            Some(name) => Some(self.incident(name, 1).await.map_err(desk_error)?.0.id),
+            Some(name) => Some(self.incident(name, 1).await.map_err(DeskError::from)?.0.id),
             None => None,
         };
         for kind in &query.kinds {
@@ -49,7 +49,7 @@ impl EventDesk for Events {
             incident,
             text: query.text,
         };
-        let page = self.find(&filter, cursor, rows(query.limit)).await.map_err(desk_error)?;
+        let page = self.find(&filter, cursor, rows(query.limit)).await.map_err(DeskError::from)?;
         Ok(EventsFound { events: page.events, next: page.next.map(|next| next.to_string()) })
     }
 
@@ -62,21 +62,22 @@ impl EventDesk for Events {
             node: query.node,
             vmid: query.vmid,
         };
-        let found = self.incidents(&filter, rows(query.limit)).await.map_err(desk_error)?;
+        let found = self.incidents(&filter, rows(query.limit)).await.map_err(DeskError::from)?;
         Ok(found.into_iter().map(view).collect())
     }
 
     async fn incident(&self, name: &str, reports: u32) -> Result<IncidentStory, DeskError> {
-        let (incident, events) = self.incident(name, rows(reports)).await.map_err(desk_error)?;
+        let (incident, events) =
+            self.incident(name, rows(reports)).await.map_err(DeskError::from)?;
         Ok(IncidentStory { incident: view(incident), events })
     }
 
     async fn acknowledge(&self, name: &str, by: &str) -> Result<IncidentView, DeskError> {
-        self.acknowledge(name, by).await.map(view).map_err(desk_error)
+        self.acknowledge(name, by).await.map(view).map_err(DeskError::from)
     }
 
     async fn resolve(&self, name: &str, by: &str) -> Result<IncidentView, DeskError> {
-        self.resolve(name, by).await.map(view).map_err(desk_error)
+        self.resolve(name, by).await.map(view).map_err(DeskError::from)
     }
 
     async fn silence(&self, silence: NewSilence, by: &str) -> Result<SilenceView, DeskError> {
@@ -109,16 +110,16 @@ impl EventDesk for Events {
             author: silencing.author.clone(),
             reason: silencing.reason.clone(),
         };
-        self.silence(&name, silencing).await.map_err(desk_error)?;
+        self.silence(&name, silencing).await.map_err(DeskError::from)?;
         Ok(shown)
     }
 
     async fn unsilence(&self, name: &str, _by: &str) -> Result<(), DeskError> {
-        self.unsilence(name).await.map_err(desk_error)
+        self.unsilence(name).await.map_err(DeskError::from)
     }
 
     async fn silences(&self) -> Result<Vec<SilenceView>, DeskError> {
-        let found = self.silences().await.map_err(desk_error)?;
+        let found = self.silences().await.map_err(DeskError::from)?;
         Ok(found.into_iter().map(silence_view).collect())
     }
 
@@ -136,7 +137,7 @@ impl EventDesk for Events {
             Message::new(stand, format!("notice-{now}"), kind, severity, title.trim(), now);
         message.text = stdx::untrusted::text(&text, event_core::MAX_MESSAGE).into_owned();
         message.fields.push(("from".to_owned(), stdx::untrusted::line(by, 100).into_owned()));
-        let to = self.send(message, &outputs).await.map_err(desk_error)?;
+        let to = self.send(message, &outputs).await.map_err(DeskError::from)?;
         Ok(to.iter().map(ToString::to_string).collect())
     }
 
@@ -150,7 +151,7 @@ impl EventDesk for Events {
             alive: it.alive,
             error: it.error.map(|(at, error)| format!("{error} (at {at})")),
         });
-        let outputs = self.outputs().await.map_err(desk_error)?;
+        let outputs = self.outputs().await.map_err(DeskError::from)?;
         let outputs = outputs.into_iter().map(|(name, it)| OutputView {
             name,
             kind: it.kind,
@@ -162,7 +163,7 @@ impl EventDesk for Events {
             error: it.error,
         });
         let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
-        let open = self.incidents(&open, 10_000).await.map_err(desk_error)?.len() as u64;
+        let open = self.incidents(&open, 10_000).await.map_err(DeskError::from)?.len() as u64;
         Ok(EventsHealth { runs: true, inputs: inputs.collect(), outputs: outputs.collect(), open })
     }
 
@@ -184,7 +185,7 @@ impl Events {
     /// An output's name cannot be one, or the store cannot be read.
     pub async fn dead(&self, query: &DeadQuery) -> Result<Vec<DeadLetter>, DeskError> {
         let found = self.store().dead(&which(query)?, ROWS.1).await.map_err(EventsError::from);
-        let letters = found.map_err(desk_error)?.into_iter().map(|it| DeadLetter {
+        let letters = found.map_err(DeskError::from)?.into_iter().map(|it| DeadLetter {
             key: it.key.as_str().to_owned(),
             output: it.output.to_string(),
             incident: it.incident,
@@ -204,7 +205,7 @@ impl Events {
         let which = which(query)?;
         let count = self.store().replay(&which, self.now()).await.map_err(EventsError::from);
         self.wake(self.output_names().into_iter().collect());
-        count.map_err(desk_error)
+        count.map_err(DeskError::from)
     }
 
     /// Throws away what could not be told; how many that are.
@@ -213,7 +214,7 @@ impl Events {
     /// As [`dead`](Self::dead).
     pub async fn purge(&self, query: &DeadQuery) -> Result<u64, DeskError> {
         let purged = self.store().purge(&which(query)?).await.map_err(EventsError::from);
-        purged.map_err(desk_error)
+        purged.map_err(DeskError::from)
     }
 }
 
@@ -239,14 +240,16 @@ fn invalid(message: impl Into<String>) -> DeskError {
     DeskError::new(DeskErrorKind::Invalid, message)
 }
 
-/// The same for who asks from outside.
-pub(crate) fn desk_error(error: EventsError) -> DeskError {
-    let kind = match &error {
-        EventsError::NotFound(_) => DeskErrorKind::NotFound,
-        EventsError::Refused(_) => DeskErrorKind::Invalid,
-        _ => DeskErrorKind::Unavailable,
-    };
-    DeskError::new(kind, stdx::Chain(&error).to_string())
+impl From<EventsError> for DeskError {
+    /// The same for who asks from outside.
+    fn from(error: EventsError) -> Self {
+        let kind = match &error {
+            EventsError::NotFound(_) => DeskErrorKind::NotFound,
+            EventsError::Refused(_) => DeskErrorKind::Invalid,
+            _ => DeskErrorKind::Unavailable,
+        };
+        Self::new(kind, stdx::Chain(&error).to_string())
+    }
 }
 
 fn view(it: Incident) -> IncidentView {

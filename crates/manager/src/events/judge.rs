@@ -46,7 +46,7 @@ const MARK_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// What the judge is told.
 pub(crate) enum Order {
     /// Something for the rules; whoever waits for it is answered when it is kept.
-    Tell(Told, Option<oneshot::Sender<()>>),
+    Tell(Box<Told>, Option<oneshot::Sender<()>>),
     /// A source has told for the first time what is so already.
     Synced,
     /// The rules are these from now on.

@@ -66,13 +66,13 @@ pub(crate) async fn keep(
 
 /// Tells of an output over its fallback; without one it stands in the program's own log alone.
 pub(crate) fn tell_of(
-    word: Word,
+    word: &Word,
     fallback: Option<ComponentId>,
     store: Arc<dyn Store>,
     changes: broadcast::Sender<Change>,
     now: Timestamp,
 ) {
-    let (severity, title, text) = match &word {
+    let (severity, title, text) = match word {
         Word::Down { output, since, error } => (
             Severity::Error,
             format!("the output {output} has told nothing since {since}"),

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use control_api::{Client, Error, ErrorKind};
+use control_api::Client;
 use event_core::desk::{
-    DeskError, DeskErrorKind, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
-    IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+    DeskError, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery, IncidentStory,
+    IncidentView, NewSilence, Notice, SilenceView,
 };
 use tokio::sync::Mutex;
 
@@ -31,7 +31,7 @@ impl RemoteEvents {
         if let Some(client) = kept.as_ref().filter(|client| client.is_connected()) {
             return Ok(client.clone());
         }
-        let client = Client::connect(&self.socket, &self.version).await.map_err(said)?;
+        let client = Client::connect(&self.socket, &self.version).await.map_err(DeskError::from)?;
         *kept = Some(client.clone());
         Ok(client)
     }
@@ -41,55 +41,46 @@ impl RemoteEvents {
 #[async_trait]
 impl EventDesk for RemoteEvents {
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
-        self.client().await?.find_events(query).await.map_err(said)
+        self.client().await?.find_events(query).await.map_err(DeskError::from)
     }
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, DeskError> {
-        self.client().await?.incidents(query).await.map_err(said)
+        self.client().await?.incidents(query).await.map_err(DeskError::from)
     }
 
     async fn incident(&self, name: &str, reports: u32) -> Result<IncidentStory, DeskError> {
-        self.client().await?.incident(name, reports).await.map_err(said)
+        self.client().await?.incident(name, reports).await.map_err(DeskError::from)
     }
 
     async fn acknowledge(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
-        self.client().await?.acknowledge(name).await.map_err(said)
+        self.client().await?.acknowledge(name).await.map_err(DeskError::from)
     }
 
     async fn resolve(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
-        self.client().await?.resolve(name).await.map_err(said)
+        self.client().await?.resolve(name).await.map_err(DeskError::from)
     }
 
     async fn silence(&self, silence: NewSilence, _by: &str) -> Result<SilenceView, DeskError> {
-        self.client().await?.silence(silence).await.map_err(said)
+        self.client().await?.silence(silence).await.map_err(DeskError::from)
     }
 
     async fn unsilence(&self, name: &str, _by: &str) -> Result<(), DeskError> {
-        self.client().await?.unsilence(name).await.map_err(said)
+        self.client().await?.unsilence(name).await.map_err(DeskError::from)
     }
 
     async fn silences(&self) -> Result<Vec<SilenceView>, DeskError> {
-        self.client().await?.silences().await.map_err(said)
+        self.client().await?.silences().await.map_err(DeskError::from)
     }
 
     async fn send(&self, notice: Notice, _by: &str) -> Result<Vec<String>, DeskError> {
-        self.client().await?.send_notice(notice).await.map_err(said)
+        self.client().await?.send_notice(notice).await.map_err(DeskError::from)
     }
 
     async fn health(&self) -> Result<EventsHealth, DeskError> {
-        self.client().await?.events_health().await.map_err(said)
+        self.client().await?.events_health().await.map_err(DeskError::from)
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {
-        self.client().await?.events_changed(at_most_secs).await.map_err(said)
+        self.client().await?.events_changed(at_most_secs).await.map_err(DeskError::from)
     }
-}
-
-fn said(error: Error) -> DeskError {
-    let kind = match error.kind() {
-        ErrorKind::NotFound => DeskErrorKind::NotFound,
-        ErrorKind::Invalid | ErrorKind::Conflict | ErrorKind::Forbidden => DeskErrorKind::Invalid,
-        _ => DeskErrorKind::Unavailable,
-    };
-    DeskError::new(kind, stdx::Chain(&error).to_string())
 }

@@ -169,14 +169,14 @@ impl Site {
         Running { events, supervisor, say }
     }
 
-    fn event(&self, source: &str, key: &str, kind: Kind, vmid: &str) -> Event {
+    fn event(&self, source: &str, key: &str, kind: &Kind, vmid: &str) -> Event {
         let now = stdx::Clock::now(&*self.clock);
         let subject = Subject {
             cluster: Some("lab".parse().unwrap()),
             vmid: Some(vmid.parse().unwrap()),
             ..Subject::default()
         };
-        let is_good = kind == Kind::BackupFinished;
+        let is_good = *kind == Kind::BackupFinished;
         let severity = if is_good { Severity::Info } else { Severity::Error };
         Event::builder(&source.parse().unwrap(), "test", key, kind.clone(), now)
             .severity(severity)
@@ -213,7 +213,7 @@ async fn three_reports_of_one_fact_are_one_message_and_a_success_edits_it() {
     let site = Site::new();
     let running = site.run();
     for source in SOURCES {
-        running.hears(site.event(source, "1", Kind::BackupFailed, "104")).await;
+        running.hears(site.event(source, "1", &Kind::BackupFailed, "104")).await;
     }
     pass(30).await;
     assert_eq!(site.told(), [(Stand::New, "backup.failed of 104".to_owned())]);
@@ -223,7 +223,7 @@ async fn three_reports_of_one_fact_are_one_message_and_a_success_edits_it() {
     let (one, reports) = running.events.incident(&found[0].id[..8], 10).await.unwrap();
     assert_eq!((one.id.as_str(), reports.len()), (found[0].id.as_str(), 3));
 
-    running.hears(site.event("tasks", "2", Kind::BackupFinished, "104")).await;
+    running.hears(site.event("tasks", "2", &Kind::BackupFinished, "104")).await;
     pass(30).await;
     let told = site.told();
     assert_eq!(told.len(), 2, "{told:?}");
@@ -246,8 +246,8 @@ async fn three_reports_of_one_fact_are_one_message_and_a_success_edits_it() {
 async fn after_a_restart_nobody_is_told_twice_and_what_people_said_holds() {
     let site = Site::new();
     let running = site.run();
-    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
-    running.hears(site.event("hook", "2", Kind::BackupFailed, "105")).await;
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "2", &Kind::BackupFailed, "105")).await;
     pass(30).await;
     assert_eq!(site.told().len(), 2);
     let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
@@ -273,8 +273,8 @@ async fn after_a_restart_nobody_is_told_twice_and_what_people_said_holds() {
     let running = site.run();
     pass(120).await;
     assert_eq!(site.told(), told);
-    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
-    running.hears(site.event("hook", "3", Kind::BackupFailed, "106")).await;
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "3", &Kind::BackupFailed, "106")).await;
     pass(600).await;
     assert_eq!(site.told(), told, "one is a double, the other is silenced");
     let silences = running.events.silences().await.unwrap();
@@ -296,9 +296,9 @@ async fn after_a_restart_nobody_is_told_twice_and_what_people_said_holds() {
 async fn wherever_it_is_broken_off_it_goes_on_there() {
     // What is told with nothing going wrong.
     let script = |site: &Site, at: u32| match at % 3 {
-        0 => site.event("hook", &format!("h{at}"), Kind::BackupFailed, &(100 + at).to_string()),
-        1 => site.event("syslog", &format!("s{at}"), Kind::BackupFailed, &(99 + at).to_string()),
-        _ => site.event("tasks", &format!("t{at}"), Kind::BackupFinished, &(98 + at).to_string()),
+        0 => site.event("hook", &format!("h{at}"), &Kind::BackupFailed, &(100 + at).to_string()),
+        1 => site.event("syslog", &format!("s{at}"), &Kind::BackupFailed, &(99 + at).to_string()),
+        _ => site.event("tasks", &format!("t{at}"), &Kind::BackupFinished, &(98 + at).to_string()),
     };
     for broken in 0..24 {
         let site = Site::new();
@@ -348,7 +348,7 @@ impl Running {
 async fn what_was_so_at_the_first_start_is_told_once_in_one_message() {
     let mut site = Site::new();
     site.existing =
-        ["104", "105"].map(|vmid| site.event("tasks", vmid, Kind::GuestCrashed, vmid)).into();
+        ["104", "105"].map(|vmid| site.event("tasks", vmid, &Kind::GuestCrashed, vmid)).into();
     let running = site.run();
     pass(90).await;
     let told = site.told();
@@ -367,7 +367,7 @@ async fn an_output_that_is_down_is_announced_over_its_fallback_and_loses_nothing
     let site = Site::new();
     *site.ops.fails.lock().unwrap() = Some(Retry::Backoff);
     let running = site.run();
-    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
     pass(3600).await;
     assert!(site.told().is_empty());
     let mail = site.mail.told.lock().unwrap().clone();
@@ -408,7 +408,7 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
     let client = control_api::Client::connect(&door.socket, crate::support::VERSION).await.unwrap();
     let changed = client.clone();
     let changed = tokio::spawn(async move { changed.events_changed(30).await });
-    pipeline.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    pipeline.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
     changed.await.unwrap().unwrap();
     let query = EventQuery { kinds: vec!["backup".to_owned()], ..EventQuery::default() };
     let found = testkit::wait_for("the event", Duration::from_secs(20), async || {
@@ -470,7 +470,7 @@ async fn what_can_never_be_told_is_listed_replayed_and_purged() {
     let site = Site::new();
     *site.ops.fails.lock().unwrap() = Some(Retry::Never);
     let running = site.run();
-    running.hears(site.event("hook", "1", Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
     pass(60).await;
     let all = DeadQuery::default();
     let dead = running.events.dead(&all).await.unwrap();
