@@ -70,7 +70,8 @@ async fn what_is_refused_is_not_asked() {
     for (tool, args) in calls {
         let answer = house.call_as("n8n", tool, args).await;
         assert!(answer.failed, "{tool}: {}", answer.text);
-        said += &format!("{}\n", answer.text.lines().next().unwrap());
+        said += answer.text.lines().next().unwrap();
+        said.push('\n');
     }
     expect![[r#"
         guests_list: line `no_edge` refuses it: principal token:*, cluster edge, target edge; edge is a customer's
