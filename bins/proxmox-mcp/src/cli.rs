@@ -204,6 +204,9 @@ pub(crate) struct TestArgs {
     /// Only this cluster or server (repeatable)
     #[arg(long, value_name = "KEY")]
     pub(crate) only: Vec<String>,
+    /// Also send a marked test message through each output
+    #[arg(long)]
+    pub(crate) send: bool,
     /// How long one check may take
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) timeout: u64,

@@ -66,6 +66,8 @@ fn plan(args: &TestArgs, estate: &Estate) -> anyhow::Result<Plan> {
     plan.deadline = Duration::from_secs(args.timeout);
     // What concerns the whole is no business of a run over a part.
     if args.only.is_empty() {
+        plan.events = assembly::event_ways(estate)?;
+        plan.events.send = args.send;
         plan.topology = settings.server.declared_topology.and_then(topology);
         let program = std::env::current_exe().context("find this program's own file")?;
         plan.mcp = Some(McpTarget { program, args: serve(&args.surface) });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use checks::Ways;
 use event_core::{ComponentId, EventSink, EventSource};
 use gateway::Hooks;
 use inputs::tasks::{self, Api, Observed, Tasks};
@@ -130,6 +131,28 @@ impl EventPlan {
         }
         events
     }
+}
+
+/// Inputs and outputs for the tester: made, and not started.
+///
+/// # Errors
+/// What cannot be made of the settings.
+pub fn event_ways(estate: &Estate) -> anyhow::Result<Ways> {
+    let settings = &estate.loaded.settings.events;
+    let mut ways = Ways::default();
+    if !settings.enabled {
+        return Ok(ways);
+    }
+    let (watcher, _) = mpsc::channel(1);
+    for (id, input) in &settings.inputs {
+        let made = source(id, input, &estate.fleet, &watcher, &mut Hooks::new());
+        ways.inputs.push(made.with_context(|| format!("set up [input.{id}]"))?);
+    }
+    let instance = settings.instance.clone().unwrap_or_else(machine);
+    let (outputs, _) = outputs_of(settings, &instance)?;
+    ways.outputs.extend(outputs.into_iter().map(|output| output.sink));
+    ways.is_taken = manager::Lock::is_held(&estate.loaded.settings.server.state_dir);
+    Ok(ways)
 }
 
 /// The events of a demo, in this process; they end when it is dropped.

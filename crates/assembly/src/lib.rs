@@ -32,7 +32,7 @@ pub use crate::daemon::{Core, Daemon};
 pub use crate::estate::{
     DemoWanted, Estate, Wanted, change_log, load, local_principal, local_uid, start_log,
 };
-pub use crate::events::{DemoEvents, EventPlan, demo_events};
+pub use crate::events::{DemoEvents, EventPlan, demo_events, event_ways};
 pub use crate::journal::AuditJournal;
 pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};

@@ -11,7 +11,7 @@ pub struct Finding {
     /// What was looked at: `home https://pve1:8006`, `home`, `mcp stdio`.
     pub subject: String,
     /// What was asked: `reach`, `tls`, `auth`, `clock`, `version`, `cluster`, `members`, `server`,
-    /// `permissions`, `operate`, `topology`, `initialize` or `discover`.
+    /// `permissions`, `operate`, `topology`, `input`, `output`, `send`, `initialize` or `discover`.
     pub check: &'static str,
     /// The verdict.
     pub status: Status,

@@ -19,6 +19,7 @@
 //! an attack. No credential is sent to a server whose certificate was not believed.
 
 mod endpoint;
+mod events;
 mod finding;
 mod mcp;
 mod plan;
@@ -27,6 +28,7 @@ mod progress;
 mod table;
 mod topology;
 
+pub use events::Ways;
 pub use finding::{Finding, Status, Summary};
 pub use mcp::McpTarget;
 pub use plan::{Plan, run};

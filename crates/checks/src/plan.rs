@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use guard::Mode;
 use stdx::{Clock, SystemClock};
 
 use crate::{
+    events::{self, Ways},
     finding::Finding,
     mcp::{self, McpTarget},
     product::{Product, Table},
@@ -33,6 +34,8 @@ pub struct Plan {
     pub mode: Mode,
     /// The names of the tools that the server would offer; their needs are checked.
     pub tools: BTreeSet<String>,
+    /// Inputs and outputs of events.
+    pub events: Ways,
     /// The server to shake hands with, if any.
     pub mcp: Option<McpTarget>,
     /// How long one check may take.
@@ -61,6 +64,7 @@ impl Plan {
             topology: None,
             mode,
             tools: tools.into_iter().collect(),
+            events: Ways::default(),
             mcp: None,
             deadline: DEADLINE,
             clock: SystemClock::shared(),
@@ -74,12 +78,13 @@ impl Plan {
 }
 
 /// Checks everything side by side. The findings are in order: each table's endpoints as they stand
-/// in the settings, then what concerns the table as a whole; then the estate, then MCP.
+/// in the settings, then what concerns the table as a whole; then the estate, inputs and outputs, then MCP.
 pub async fn run(plan: Plan, on_progress: impl Fn(Progress) + Send + Sync) -> Vec<Finding> {
     let tables = plan.tables();
     let of_estate = topology::is_asked(plan.topology, &tables);
     let total = tables.iter().map(table::count).sum::<usize>()
         + usize::from(of_estate)
+        + events::count(&plan.events)
         + plan.mcp.as_ref().map_or(0, |_| mcp::COUNT);
     let cx = Cx {
         mode: plan.mode,
@@ -112,7 +117,9 @@ pub async fn run(plan: Plan, on_progress: impl Fn(Progress) + Send + Sync) -> Ve
             None => Vec::new(),
         }
     };
-    let (mut findings, handshake) = join(estate, handshake).await;
+    let ways = events::check(&cx, &plan.events);
+    let (mut findings, ways, handshake) = join3(estate, ways, handshake).await;
+    findings.extend(ways);
     findings.extend(handshake);
     findings
 }

@@ -207,9 +207,9 @@ async fn a_cluster_tells_pool_tags_and_protection() {
     .assert_eq(&said(&fleet, &all).await);
     let node = |name: &str| form(&[&format!("lab POST /nodes/{name}/status command=reboot")], &[]);
     let own = of_plan(&fleet, &node("birch")).await.unwrap();
-    assert_eq!(own[0].protection, Some(Protection::ThisServersNode));
+    assert_eq!(own.targets[0].protection, Some(Protection::ThisServersNode));
     let other = of_plan(&fleet, &node("alder")).await.unwrap();
-    assert_eq!(other[0].protection, None);
+    assert_eq!(other.targets[0].protection, None);
     // Found once: the configurations of all guests are not read again.
     script.take_calls();
     said(&fleet, &["lab/104"]).await;
