@@ -127,6 +127,7 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
         guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
+        events: None,
         exec_allow: Vec::new(),
     };
     Ok(mcp_tools::build_app(fleet, &options)?)

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     tokio::spawn(assembly::keep_times(&estate));
     // Reads nothing as long as the client watches nothing.
-    tokio::spawn(watch::watch(&app, watch::PERIOD));
+    tokio::spawn(watch::watch(&app, watch::PERIOD, estate.options.events.clone()));
     let served =
         mcp_protocol::serve_stdio(app, tokio::io::stdin(), tokio::io::stdout(), shutdown).await;
     estate.audit.finish().await;

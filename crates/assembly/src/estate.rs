@@ -128,6 +128,7 @@ impl Estate {
             guard,
             process: Process::in_folder(state.join("programs")),
             observer: None,
+            events: None,
             exec_allow: server.exec_allow.clone(),
         };
         let protecting = protecting(&loaded.settings.guard, demo.is_some());

@@ -244,7 +244,7 @@ impl Catalogue for Surface {
         let app = self.build(&grant.scope);
         // Reads nothing as long as nobody watches anything, and ends with the app, which sessions may hold for longer than
         // this map does.
-        tokio::spawn(watch::watch(&app, watch::PERIOD));
+        tokio::spawn(watch::watch(&app, watch::PERIOD, self.options.events.clone()));
         apps.insert(key, app.clone());
         app
     }

@@ -8,11 +8,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use estate::ClusterKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Logged;
+use crate::{Event, Logged};
 
 /// Which events, the newest first; what is left out lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct EventQuery {
     pub incident: Option<String>,
     /// Holds a word that begins so, for each word of this, in title, message or original.
     pub text: Option<String>,
+    /// Kept behind this place in the log, whenever it happened: what was heard since.
+    pub after: Option<u64>,
     /// Goes on behind what an earlier answer's `next` says.
     pub cursor: Option<String>,
     /// At most so many; 0 for as many as is usual.
@@ -53,7 +56,40 @@ pub struct EventsFound {
     pub events: Vec<Logged>,
     /// Where it goes on, if it does.
     pub next: Option<String>,
+    /// The last place of the log, read before the events were: who asks again for what is behind it
+    /// misses nothing. 0 where the log is empty.
+    #[serde(default)]
+    pub head: u64,
 }
+
+/// How many events there are of each sort.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    /// How many there are in all.
+    pub total: u64,
+    /// The sorts, in no order; at most [`MAX_SORTS`].
+    pub sorts: Vec<EventSort>,
+    /// Whether there are events that no sort counts, or that were not looked at.
+    pub is_cut: bool,
+}
+
+/// Events with everything in common that is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventSort {
+    /// The settings key of where they happened.
+    pub cluster: Option<String>,
+    /// What they are about.
+    pub kind: String,
+    /// How bad they are.
+    pub severity: String,
+    /// The input that heard them.
+    pub source: String,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// The most sorts that are told apart.
+pub const MAX_SORTS: usize = 500;
 
 /// Which incidents, the last that changed first; what is left out lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +138,9 @@ pub struct IncidentView {
     pub updated: Timestamp,
     /// When it was over.
     pub ended: Option<Timestamp>,
+    /// When people were told first; nothing while nobody was.
+    #[serde(default)]
+    pub told: Option<Timestamp>,
     /// How many reports there were.
     pub reports: u64,
     /// Who has it.
@@ -286,6 +325,18 @@ pub trait EventDesk: Send + Sync + 'static {
     /// The query cannot be meant, or they cannot be read.
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError>;
 
+    /// The event of this name: its id, or its place in the log in digits.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    async fn event(&self, name: &str) -> Result<Logged, DeskError>;
+
+    /// How many events the query lets through, whatever its `limit` and `cursor` are.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    async fn count(&self, query: EventQuery) -> Result<EventCounts, DeskError>;
+
     /// The incidents that were asked for.
     ///
     /// # Errors
@@ -347,6 +398,36 @@ pub trait EventDesk: Send + Sync + 'static {
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError>;
 }
 
+// === impl EventCounts ===
+
+impl EventCounts {
+    /// Counts one more.
+    pub fn add(&mut self, event: &Event) {
+        self.total += 1;
+        let cluster = event.subject.cluster.as_ref().map(ClusterKey::as_str);
+        let (kind, severity) = (event.kind.as_str(), event.severity.as_str());
+        let source = event.source.id.as_str();
+        let is_full = self.sorts.len() >= MAX_SORTS;
+        let known = self.sorts.iter_mut().find(|it| {
+            it.kind == kind
+                && it.severity == severity
+                && it.source == source
+                && it.cluster.as_deref() == cluster
+        });
+        match known {
+            Some(sort) => sort.count += 1,
+            None if is_full => self.is_cut = true,
+            None => self.sorts.push(EventSort {
+                cluster: cluster.map(str::to_owned),
+                kind: kind.to_owned(),
+                severity: severity.to_owned(),
+                source: source.to_owned(),
+                count: 1,
+            }),
+        }
+    }
+}
+
 // === impl DeskError ===
 
 impl DeskError {
@@ -368,5 +449,51 @@ impl fmt::Display for DeskErrorKind {
             Self::Invalid => "invalid",
             Self::Unavailable => "unavailable",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, Severity, Subject};
+
+    fn event(kind: &Kind, cluster: Option<&str>) -> Event {
+        let at = "2026-11-22T01:00:00Z".parse().unwrap();
+        let source = "tasks".parse().unwrap();
+        let cluster = cluster.map(|key| key.parse().unwrap());
+        Event::builder(&source, "tasks", "1", kind.clone(), at)
+            .severity(Severity::Error)
+            .subject(Subject { cluster, ..Subject::default() })
+            .build(at)
+    }
+
+    #[test]
+    fn what_differs_is_counted_apart() {
+        let mut counts = EventCounts::default();
+        for cluster in [Some("lab"), Some("lab"), Some("edge"), None] {
+            counts.add(&event(&Kind::BackupFailed, cluster));
+        }
+        counts.add(&event(&Kind::GcFailed, None));
+        let sorts: Vec<_> = counts
+            .sorts
+            .iter()
+            .map(|it| (it.cluster.as_deref(), it.kind.as_str(), it.count))
+            .collect();
+        let (failed, gc) = ("backup.failed", "gc.failed");
+        assert_eq!(
+            sorts,
+            [(Some("lab"), failed, 2), (Some("edge"), failed, 1), (None, failed, 1), (None, gc, 1)]
+        );
+        assert_eq!((counts.total, counts.is_cut), (5, false));
+    }
+
+    #[test]
+    fn beyond_the_last_sort_the_total_goes_on() {
+        let mut counts = EventCounts::default();
+        for at in 0..=MAX_SORTS {
+            counts.add(&event(&Kind::other(&format!("n{at}")), None));
+        }
+        assert_eq!((counts.sorts.len(), counts.is_cut), (MAX_SORTS, true));
+        assert_eq!(counts.total, MAX_SORTS as u64 + 1);
     }
 }

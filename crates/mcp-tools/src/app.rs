@@ -7,6 +7,7 @@ use std::{
 };
 
 use estate::Access;
+use event_core::desk::EventDesk;
 use mcp_protocol::{
     App, BuildError, CallContext, Caller, Changes, Implementation, JobStore, JsonObject, Notifier,
     Observer, Outcome, Tool,
@@ -62,6 +63,8 @@ pub struct Options {
     pub process: Process,
     /// Who is told of every call, for metrics.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The event pipeline; without it the toolset `events` says what is missing.
+    pub events: Option<Arc<dyn EventDesk>>,
 }
 
 /// Why no app could be built.

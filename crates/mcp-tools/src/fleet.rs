@@ -36,6 +36,7 @@ pub struct Fleet {
     deadline: Duration,
     library: Arc<Library>,
     protecting: Arc<Protecting>,
+    is_part: bool,
 }
 
 /// What the settings say of an endpoint beside how to reach it.
@@ -143,6 +144,7 @@ impl Fleet {
             deadline: GATHER_DEADLINE,
             library: Arc::default(),
             protecting: Arc::default(),
+            is_part: false,
         }
     }
 
@@ -201,7 +203,14 @@ impl Fleet {
             deadline: self.deadline,
             library: Arc::clone(&self.library),
             protecting: Arc::clone(&self.protecting),
+            is_part: true,
         }
+    }
+
+    /// Whether there is more of the estate than this: what a narrower scope or a line of the policy
+    /// leaves.
+    pub fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// Adds a PVE cluster or node.

@@ -54,7 +54,11 @@ impl Guides {
                 "proxmox_incident_response",
                 "Incident response",
                 "From a symptom to a cause, with the evidence.",
-                vec![cluster(), argument("symptom", "what was noticed", true)],
+                vec![
+                    cluster(),
+                    argument("symptom", "what was noticed", false),
+                    argument("incident", "id of an incident, instead of a symptom", false),
+                ],
             ),
         ];
         Self { specs }
@@ -133,17 +137,37 @@ fn text_of(name: &str, args: &BTreeMap<String, String>) -> Result<String, Prompt
             )
         }
         "proxmox_incident_response" => {
-            let symptom = given("symptom").ok_or_else(|| PromptError::InvalidArgument {
-                message: "symptom must say what was noticed, such as \"backups failed tonight\""
-                    .to_owned(),
-            })?;
+            let (symptom, incident) = (given("symptom"), given("incident"));
+            let (what, first) = match (symptom, incident) {
+                (None, None) => {
+                    return Err(PromptError::InvalidArgument {
+                        message: "symptom must say what was noticed, such as \"backups failed \
+                                  tonight\", or incident which one it is"
+                            .to_owned(),
+                    });
+                }
+                (symptom, Some(incident)) => {
+                    let incident = quoted(incident);
+                    let seen = symptom.map(|it| format!(", noticed as {}", quoted(it)));
+                    let first = format!(
+                        "incident_get with incident {incident}: its problems, timeline and reports; \
+                         events_search with `incident` or around its time for what else was heard."
+                    );
+                    (format!("incident {incident}{}", seen.unwrap_or_default()), first)
+                }
+                (Some(symptom), None) => (
+                    quoted(symptom),
+                    "incidents_list and incident_get, if there are such tools, for what was heard."
+                        .to_owned(),
+                ),
+            };
             format!(
-                "Something is wrong in {within}: {}.\n\
-                 1. State now: fleet_overview, cluster_status.\n\
-                 2. What happened: tasks_list (state=failed), task_get for the causes, log_recent around that time.\n\
-                 3. Build a timeline with times; separate what is known from what is guessed.\n\
-                 4. Name the likely cause, the evidence, what would confirm it, and the smallest safe next step.",
-                quoted(symptom)
+                "Something is wrong in {within}: {what}.\n\
+                 1. {first}\n\
+                 2. State now: fleet_overview, cluster_status.\n\
+                 3. What happened: tasks_list (state=failed), task_get for the causes, log_recent around that time.\n\
+                 4. Build a timeline with times; separate what is known from what is guessed.\n\
+                 5. Name the likely cause, the evidence, what would confirm it, and the smallest safe next step."
             )
         }
         other => {

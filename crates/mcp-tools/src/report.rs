@@ -228,4 +228,10 @@ impl Table {
         debug_assert_eq!(row.len(), self.columns.len(), "a row of {} fits its header", self.name);
         self.rows.push(row);
     }
+
+    /// How many of its rows an answer of `room` bytes holds: for lists whose next page begins behind
+    /// a row and not at a number.
+    pub(crate) fn rows_within(&self, room: usize) -> usize {
+        render::fitting(self, room)
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     needs::{self, Product},
     offer::Offer,
     reading,
+    tools::events,
 };
 
 const JSON: &str = "application/json";
@@ -36,7 +37,7 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
         "Versions, what each token cannot see, and which tools are not listed for that.",
     ),
     ("proxmox://status", "status", "Status", "The estate in a few lines, worst first."),
-    ("proxmox://incidents", "incidents", "Incidents", "Open incidents."),
+    ("proxmox://incidents", "incidents", "Incidents", "Open incidents, worst first."),
 ];
 
 /// The families: URI template, name, title, description, the tool that answers.
@@ -54,6 +55,13 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
         "Storage",
         "One storage: use and contents.",
     ),
+    (
+        "proxmox://incident/{id}",
+        "incident",
+        "Incident",
+        "One incident: what is wrong, its timeline, all reports.",
+    ),
+    ("proxmox://events/{id}", "event", "Event", "One event with its message and original."),
 ];
 
 /// Serves the documents.
@@ -196,10 +204,14 @@ impl Resources for Documents {
             ["nodes"] => self.by_tool(cx, uri, "nodes_list", json!({})).await?,
             ["status"] => self.by_tool(cx, uri, "fleet_overview", json!({})).await?,
             // Said rather than left out: an empty list would mean that all is well.
-            ["incidents"] => json!({
-                "incidents": null,
-                "note": "this server hears no events, so it knows no incidents; proxmox://status shows the present state",
+            ["incidents"] if self.options.events.is_none() => json!({
+                "incidents": null, "note": events::NO_PIPELINE, "next": events::HOW,
             }),
+            ["incidents"] => self.by_tool(cx, uri, "incidents_list", json!({"limit": 100})).await?,
+            ["incident", id] => {
+                self.by_tool(cx, uri, "incident_get", json!({"incident": id})).await?
+            }
+            ["events", id] => self.by_tool(cx, uri, "events_search", json!({"event": id})).await?,
             ["guest", cluster, vmid] => {
                 let args = json!({"guest": format!("{cluster}/{vmid}")});
                 self.by_tool(cx, uri, "guest_get", args).await?

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use estate::Access;
+use event_core::desk::EventDesk;
 use guard::{Mode, Principal, Refusal, breaker::Call};
 use mcp_protocol::{
     Annotations, Answer, CallContext, ClientCapabilities, JobHandle, JobId, JsonObject, Notifier,
@@ -93,6 +94,8 @@ pub struct Cx {
     pub exec_allow: Arc<[String]>,
     /// Who calls.
     pub principal: Principal,
+    /// The event pipeline, where there is one.
+    pub events: Option<Arc<dyn EventDesk>>,
     /// The action that this call is, once it was let through.
     pub(crate) work: Option<Arc<Work>>,
     options: Option<Arc<Options>>,
@@ -139,6 +142,7 @@ impl Cx {
             jobs: None,
             exec_allow: Arc::from([]),
             principal: Principal::local(0),
+            events: None,
             work: None,
             options: None,
         }
@@ -157,6 +161,7 @@ impl Cx {
             task_wait: options.task_wait,
             exec_allow: options.exec_allow.as_slice().into(),
             principal,
+            events: options.events.clone(),
             options: Some(Arc::clone(options)),
             ..Self::new(fleet, call)
         }
@@ -171,6 +176,14 @@ impl Cx {
     /// Now.
     pub fn now(&self) -> jiff::Timestamp {
         self.fleet.now()
+    }
+
+    /// Takes secrets out of what leaves by another way than the answer.
+    pub(crate) fn clean(&self, text: &mut String) {
+        match &self.options {
+            Some(options) => options.redaction.text(text),
+            None => Redaction::default().text(text),
+        }
     }
 
     /// Tells how far it is, in seconds and in a line that others may have written.

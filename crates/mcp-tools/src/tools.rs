@@ -6,6 +6,7 @@ pub mod backups;
 pub mod classic;
 pub mod cluster;
 pub mod compute;
+pub mod events;
 pub mod guarding;
 pub mod guest;
 pub mod guests;
@@ -99,6 +100,11 @@ pub static TOOLSETS: &[Toolset] = &[
         name: "cluster",
         about: "HA, replication, Ceph, pools, access, certificates, updates, disks, services, logs",
         tools: admin::TOOLS,
+    },
+    Toolset {
+        name: "events",
+        about: "what was heard, incidents with their timelines, silences, messages to people",
+        tools: events::TOOLS,
     },
     Toolset { name: "api", about: "the whole API: find, describe, read, call", tools: api::TOOLS },
     Toolset {

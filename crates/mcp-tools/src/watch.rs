@@ -1,18 +1,28 @@
 //! Looks after the resources that clients watch, and tells them when one has changed.
 //!
 //! Proxmox sends no events over its API, so a watched document is read again and again; what nobody
-//! watches is not read at all. Figures that move all the time (loads, rates, ages) do not count as a
-//! change: a client that is told every few seconds that something changed learns nothing.
+//! watches is not read at all. Documents about events are read as soon as the pipeline says that it
+//! has something new. Figures that move all the time (loads, rates, ages) do not count as a change: a
+//! client that is told every few seconds that something changed learns nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use event_core::desk::EventDesk;
+use futures::poll;
 use mcp_protocol::{App, CallContext, Notifier, ResourceBody, WeakApp};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 /// How often a watched document is read.
 pub const PERIOD: Duration = Duration::from_secs(10);
+
+/// The least time between two readings for the pipeline's sake, however much it hears.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// For how long the pipeline is listened to at a time, in seconds.
+const LISTEN: u64 = 60;
 
 /// Keys and columns whose values move without anything having happened.
 const RESTLESS: &[&str] = &[
@@ -41,21 +51,31 @@ const RESTLESS: &[&str] = &[
     "wait",
 ];
 
-/// Watches for as long as anybody else has the app.
+/// Watches for as long as anybody else has the app; `desk` is the pipeline, where there is one.
 ///
 /// Costs nothing while no client watches anything.
-pub fn watch(app: &App, period: Duration) -> impl Future<Output = ()> + Send + use<> {
+pub fn watch(
+    app: &App,
+    period: Duration,
+    desk: Option<Arc<dyn EventDesk>>,
+) -> impl Future<Output = ()> + Send + use<> {
     let (notifier, weak) = (app.notifier(), app.downgrade());
     async move {
         tokio::select! {
-            () = look_after(&weak, &notifier, period) => {}
+            () = look_after(&weak, &notifier, period, desk.as_ref()) => {}
             () = weak.gone() => {}
         }
     }
 }
 
-async fn look_after(app: &WeakApp, notifier: &Notifier, period: Duration) {
+async fn look_after(
+    app: &WeakApp,
+    notifier: &Notifier,
+    period: Duration,
+    desk: Option<&Arc<dyn EventDesk>>,
+) {
     let mut known: BTreeMap<String, [u8; 32]> = BTreeMap::new();
+    let mut due = Instant::now();
     loop {
         let watched = notifier.watched();
         if watched.is_empty() {
@@ -64,38 +84,83 @@ async fn look_after(app: &WeakApp, notifier: &Notifier, period: Duration) {
             continue;
         }
         known.retain(|uri, _| watched.contains(uri));
-        // Kept for the time of the reading only.
-        let Some(app) = app.upgrade() else { return };
-        let Some(resources) = app.resources() else { return };
-        for uri in &watched {
-            let cx = CallContext::detached(app.caller().clone());
-            // A document that cannot be read is neither changed nor unchanged.
-            let contents = match resources.read(&cx, uri).await {
-                Ok(contents) => contents,
-                Err(error) => {
-                    debug!(uri, %error, "watched resource cannot be read");
-                    continue;
-                }
-            };
-            let mut hasher = Sha256::new();
-            for part in &contents {
-                match &part.body {
-                    ResourceBody::Text(text) => hasher.update(settled(text).as_bytes()),
-                    ResourceBody::Blob(bytes) => hasher.update(bytes),
-                }
-            }
-            let now: [u8; 32] = hasher.finalize().into();
-            if known.insert(uri.clone(), now).is_some_and(|before| before != now) {
-                notifier.resource_updated(uri);
-            }
+        let listens = watched.iter().any(|uri| is_of_events(uri));
+        // Listened for before the reading: what comes meanwhile is read at once.
+        let mut heard = desk.filter(|_| listens).map(|desk| desk.changed(LISTEN));
+        let is_heard = match &mut heard {
+            Some(heard) => poll!(heard.as_mut()).is_ready(),
+            None => false,
+        };
+        let is_due = Instant::now() >= due;
+        // What is watched anew needs its first reading; the rest of the estate has its time.
+        let wanted = |uri: &&String| is_due || !known.contains_key(*uri) || is_of_events(uri);
+        let wanted: Vec<&String> = watched.iter().filter(wanted).collect();
+        if is_due {
+            due = Instant::now() + period;
         }
-        drop(app);
+        if !read(app, notifier, &wanted, &mut known).await {
+            return;
+        }
+        let changed = async {
+            match heard {
+                Some(heard) if !is_heard => {
+                    sleep(PAUSE).await;
+                    if let Err(error) = heard.await {
+                        debug!(%error, "the pipeline tells of no change");
+                        std::future::pending::<()>().await;
+                    }
+                }
+                Some(_) => sleep(PAUSE).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(period) => {}
+            () = sleep_until(due) => {}
+            () = changed => {}
             // What is watched from now on needs its first reading at once.
             () = notifier.watched_changed() => {}
         }
     }
+}
+
+/// Whether the pipeline knows when this document changes.
+fn is_of_events(uri: &str) -> bool {
+    ["proxmox://incident", "proxmox://events/"].iter().any(|family| uri.starts_with(family))
+}
+
+/// Reads these documents, and tells of those that have changed. Whether there is still an app.
+async fn read(
+    app: &WeakApp,
+    notifier: &Notifier,
+    wanted: &[&String],
+    known: &mut BTreeMap<String, [u8; 32]>,
+) -> bool {
+    // Kept for the time of the reading only.
+    let Some(app) = app.upgrade() else { return false };
+    let Some(resources) = app.resources() else { return false };
+    for uri in wanted {
+        let cx = CallContext::detached(app.caller().clone());
+        // A document that cannot be read is neither changed nor unchanged.
+        let contents = match resources.read(&cx, uri).await {
+            Ok(contents) => contents,
+            Err(error) => {
+                debug!(uri, %error, "watched resource cannot be read");
+                continue;
+            }
+        };
+        let mut hasher = Sha256::new();
+        for part in &contents {
+            match &part.body {
+                ResourceBody::Text(text) => hasher.update(settled(text).as_bytes()),
+                ResourceBody::Blob(bytes) => hasher.update(bytes),
+            }
+        }
+        let now: [u8; 32] = hasher.finalize().into();
+        if known.insert((*uri).clone(), now).is_some_and(|before| before != now) {
+            notifier.resource_updated(uri);
+        }
+    }
+    true
 }
 
 /// A document without what moves all the time.

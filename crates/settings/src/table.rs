@@ -226,10 +226,11 @@ const SERVER: &[Key] = &[
         example: "",
         required: false,
         doc: "The sets of tools that clients are offered: `default` (daily work), `guests`, `backup`, \
-              `storage`, `network`, `cluster` (all that changes and looks deeper, by domain), `api` \
-              (any call of either product), `compact` (the overview and `api`: the smallest), \
-              `classic` (the names of the earlier server), `all`. `guard` (consent) comes with every \
-              other. The flag is `--toolsets`.",
+              `storage`, `network`, `cluster` (all that changes and looks deeper, by domain), \
+              `events` (what was heard, incidents, messages to people), `api` (any call of either \
+              product), `compact` (the overview and `api`: the smallest), `classic` (the names of \
+              the earlier server), `all`. `guard` (consent) comes with every other. The flag is \
+              `--toolsets`.",
     },
     Key {
         name: "state_dir",

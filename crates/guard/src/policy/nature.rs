@@ -39,6 +39,11 @@ const ADDITIVE: &[(&str, &[&str])] = &[
         ],
     ),
     ("/admin/verify/*/run", &[]),
+    // Of the event pipeline: they hide nothing. Whoever takes the worst incident, or ends somebody
+    // else's silence, says so in a parameter, and that is asked about.
+    ("/event-pipeline/incidents/*/acknowledge", &[]),
+    ("/event-pipeline/silences/*/end", &[]),
+    ("/event-pipeline/notices", &["title", "text", "severity", "outputs"]),
 ];
 
 /// Calls that take the power away.
@@ -142,6 +147,13 @@ mod tests {
             "POST /admin/datastore/main/verify",
             "POST /admin/datastore/main/gc",
             "PUT /nodes/alder/qemu/104/status/start",
+            "POST /event-pipeline/incidents/0f1e/acknowledge",
+            "POST /event-pipeline/incidents/0f1e/acknowledge critical=1",
+            "POST /event-pipeline/incidents/0f1e/resolve",
+            "POST /event-pipeline/silences/disk",
+            "POST /event-pipeline/silences/disk/end",
+            "POST /event-pipeline/silences/disk/end author=ann",
+            "POST /event-pipeline/notices title=a text=b severity=info",
             "POST /nodes/alder/qemu/104/status/start;POST /nodes/alder/qemu/105/status/start",
             "POST /nodes/alder/qemu/104/status/start;POST /nodes/alder/qemu/105/status/stop",
             "POST /nodes/alder/qemu/104/status/start;PUT /nodes/alder/qemu/104/config cores=2",
@@ -168,6 +180,13 @@ mod tests {
             additive POST /admin/datastore/main/verify
             ordinary POST /admin/datastore/main/gc
             ordinary PUT /nodes/alder/qemu/104/status/start
+            additive POST /event-pipeline/incidents/0f1e/acknowledge
+            ordinary POST /event-pipeline/incidents/0f1e/acknowledge critical=1
+            ordinary POST /event-pipeline/incidents/0f1e/resolve
+            ordinary POST /event-pipeline/silences/disk
+            additive POST /event-pipeline/silences/disk/end
+            ordinary POST /event-pipeline/silences/disk/end author=ann
+            additive POST /event-pipeline/notices title=a text=b severity=info
             additive POST /nodes/alder/qemu/104/status/start;POST /nodes/alder/qemu/105/status/start
             cuts     POST /nodes/alder/qemu/104/status/start;POST /nodes/alder/qemu/105/status/stop
             ordinary POST /nodes/alder/qemu/104/status/start;PUT /nodes/alder/qemu/104/config cores=2

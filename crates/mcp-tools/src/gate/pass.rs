@@ -626,7 +626,18 @@ pub(crate) fn told(report: Report, decided: &Decided) -> Report {
 /// What a call is about, for the audit log: its addresses as they were given, or what its plan
 /// touches.
 fn target_of(args: &JsonObject, form: &PlanForm) -> String {
-    let names = ["cluster", "node", "guest", "vmid", "storage", "datastore", "path", "upid"];
+    let names = [
+        "cluster",
+        "node",
+        "guest",
+        "vmid",
+        "storage",
+        "datastore",
+        "path",
+        "upid",
+        "incident",
+        "silence",
+    ];
     let parts = names.iter().filter_map(|name| {
         let value = args.get(*name)?;
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))

@@ -105,6 +105,11 @@ fn rows_that_fit(table: &Table, room: usize) -> (usize, usize, String) {
     (table.rows.len(), used, lines)
 }
 
+/// How many of the table's rows an answer of `room` bytes holds.
+pub(super) fn fitting(table: &Table, room: usize) -> usize {
+    rows_that_fit(table, room).0
+}
+
 fn values_of(rows: Vec<Vec<Cell>>) -> Vec<Value> {
     let values = |row: Vec<Cell>| row.into_iter().map(Cell::into_value).collect();
     rows.into_iter().map(|row| Value::Array(values(row))).collect()

@@ -6,6 +6,7 @@
 
 mod command;
 mod health;
+mod notification;
 
 use async_trait::async_trait;
 use estate::{Access, GuestKind};
@@ -26,7 +27,7 @@ use crate::{
     view::kind_word,
 };
 
-pub use self::command::Command;
+pub use self::{command::Command, notification::Notification};
 
 /// Workflows expect whole lists; the ceiling of an answer still holds.
 const ALL: u64 = 1000;
@@ -45,7 +46,6 @@ enum Name {
     BackupInfo,
     NetworkInfo,
     NodeHealth,
-    Notification,
 }
 
 /// `get_cluster_status`
@@ -73,7 +73,7 @@ pub static GET_NETWORK_INFO: Classic = Classic(Name::NetworkInfo);
 /// `check_node_health`
 pub static CHECK_NODE_HEALTH: Classic = Classic(Name::NodeHealth);
 /// `send_notification`
-pub static SEND_NOTIFICATION: Classic = Classic(Name::Notification);
+pub static SEND_NOTIFICATION: Notification = Notification;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -100,20 +100,16 @@ impl EstateTool for Classic {
             description,
             input: self.input(),
             output: self.output(),
-            access: self.most(),
-            idempotent: self.most() == Access::Read,
+            access: Access::Read,
+            idempotent: true,
         }
     }
 
-    /// Until there is an output a notification can do nothing, and says so in every mode.
     fn access(&self, _args: &JsonObject) -> Access {
         Access::Read
     }
 
     async fn call(&self, cx: &Cx, args: JsonObject) -> Result<Report, ToolError> {
-        if self.0 == Name::Notification {
-            return Err(nothing_to_send_to());
-        }
         let args: Args = cx.args(args)?;
         match self.0 {
             Name::ClusterStatus => run(cx, &ClusterStatusTool, json!({})).await,
@@ -128,7 +124,6 @@ impl EstateTool for Classic {
             Name::BackupInfo => backups(cx, &args).await,
             Name::NetworkInfo => networks(cx, &args).await,
             Name::NodeHealth => health::check(cx, args.cluster(), args.node.as_deref()).await,
-            Name::Notification => Err(nothing_to_send_to()),
         }
     }
 }
@@ -169,11 +164,6 @@ impl Classic {
                 "Check node health",
                 "A verdict per node: ok, warning or critical, with reasons.",
             ),
-            Name::Notification => (
-                "send_notification",
-                "Send a notification",
-                "Sends a message to configured outputs.",
-            ),
         }
     }
 
@@ -181,13 +171,6 @@ impl Classic {
         match self.0 {
             Name::ClusterStatus | Name::Nodes => Input::new(),
             Name::NodeTasks => Input::new().node().cluster().integer("limit", 1..=1000, ""),
-            Name::Notification => {
-                Input::new().text("message", "").required("message").text("title", "").choice(
-                    "severity",
-                    &["debug", "info", "notice", "warning", "error", "critical"],
-                    "",
-                )
-            }
             _ => Input::new().node().cluster(),
         }
     }
@@ -202,15 +185,7 @@ impl Classic {
             Name::BackupInfo => BackupStatus.definition().output,
             Name::NodeHealth => Output::new().table("nodes").fact("verdict", "string"),
             // Whichever tool answers, its facts are its own.
-            Name::NodeStatus | Name::NetworkInfo | Name::Notification => Output::new(),
-        }
-    }
-
-    /// The most that it can do.
-    fn most(&self) -> Access {
-        match self.0 {
-            Name::Notification => Access::Operate,
-            _ => Access::Read,
+            Name::NodeStatus | Name::NetworkInfo => Output::new(),
         }
     }
 }
@@ -275,11 +250,4 @@ async fn networks(cx: &Cx, args: &Args) -> Result<Report, ToolError> {
         return run_for(cx, &NetworkList, args, json!({})).await;
     }
     super::network::of_all(cx, args.cluster()).await
-}
-
-fn nothing_to_send_to() -> ToolError {
-    ToolError::from_report(
-        Report::new("nothing was sent: no output is configured").fact("sent", false),
-    )
-    .hint("this release has no outputs yet; tell the person in the conversation instead")
 }

@@ -177,6 +177,7 @@ async fn modes_hold_by_argument_and_name_their_flag() {
         guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
+        events: None,
         exec_allow: Vec::new(),
     };
     let call = async |mode, tool: &str, args: Value| {
@@ -205,8 +206,8 @@ async fn modes_hold_by_argument_and_name_their_flag() {
     let outcome = call(guarded, "send_notification", json!({"message": "hello"})).await;
     let text = outcome.answer().unwrap().plain_text();
     expect![[r"
-        nothing was sent: no output is configured
-        note: this release has no outputs yet; tell the person in the conversation instead"]]
+        nothing was sent: no events are heard here: no manager runs, and this server has no pipeline of its own
+        note: start `proxmox-manager`, or this server as `proxmox-mcp serve --http --with-events`; fleet_overview shows the present state"]]
     .assert_eq(&text);
     assert!(outcome.is_failure());
     // Every answer that is sent is one that the output schema allows: debug builds check it.

@@ -16,6 +16,8 @@ use proxmox_sim::{Product, Sim, SimConfig};
 use serde_json::{Value, json};
 use stdx::{Clock, SystemClock};
 
+use crate::fake_desk::FakeDesk;
+
 /// A simulator and the fleet over it.
 pub(crate) struct Estate {
     pub(crate) sim: Sim,
@@ -78,6 +80,7 @@ impl Estate {
         let mut cx = Cx::new(Arc::new(fleet), call);
         cx.mode = guard::Mode::Trusted;
         cx.ceiling = ceiling;
+        cx.events = Some(FakeDesk::sample(clock.now()));
         Self { sim, cx }
     }
 

@@ -27,6 +27,7 @@ fn app(estate: &Estate, toolset: &str, mode: guard::Mode) -> App {
         guard: mcp_tools::gate::Guard::default(),
         process: mcp_tools::process::Process::new(),
         observer: None,
+        events: None,
         exec_allow: Vec::new(),
     };
     build_app(Arc::clone(&estate.cx.fleet), &options).expect("an app")

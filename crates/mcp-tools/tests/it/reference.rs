@@ -24,6 +24,7 @@ fn guides_name_every_tool_of_their_toolset() {
         ("backup", "guide/backup.md"),
         ("cluster", "guide/cluster.md"),
         ("guests", "guide/guests.md"),
+        ("events", "guide/incidents.md"),
         ("storage", "guide/storage-and-network.md"),
         ("network", "guide/storage-and-network.md"),
         ("api", "guide/api-tools.md"),

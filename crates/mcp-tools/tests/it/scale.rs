@@ -96,6 +96,13 @@ const OF_ONE: &[&str] = &[
     "approvals_list",
     "freeze",
     "change_confirm",
+    // What they tell is as long as what was heard, whatever the estate is: see `events_look`.
+    "events_search",
+    "events_wait",
+    "events_stats",
+    "incidents_list",
+    "incident_get",
+    "silences_list",
 ];
 
 /// The longer of an answer's two forms, for each question.

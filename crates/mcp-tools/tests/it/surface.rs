@@ -25,6 +25,7 @@ pub(crate) fn options(toolset: &str) -> Options {
         guard: permissive(),
         process: mcp_tools::process::Process::new(),
         observer: None,
+        events: None,
         exec_allow: Vec::new(),
     }
 }

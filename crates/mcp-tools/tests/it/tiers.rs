@@ -8,7 +8,10 @@ use guard::risk;
 use mcp_tools::tools::TOOLSETS;
 use serde_json::{Value, json};
 
-use crate::estate::{Estate, tool};
+use crate::{
+    estate::{Estate, tool},
+    fake_desk::{BACKUP, NODE},
+};
 
 /// For each tool that changes something, calls of each kind that it has.
 pub(crate) fn calls() -> Vec<(&'static str, Value)> {
@@ -158,6 +161,16 @@ pub(crate) fn calls() -> Vec<(&'static str, Value)> {
         ("service_restart", json!({"node": "birch", "service": "pve-cluster", "action": "reload"})),
         ("service_restart", json!({"cluster": "vault", "service": "ssh", "action": "reload"})),
         ("updates_refresh", json!({"node": "cedar"})),
+        ("incident_acknowledge", json!({"incident": BACKUP})),
+        ("incident_acknowledge", json!({"incident": NODE})),
+        ("incident_resolve", json!({"incident": BACKUP})),
+        (
+            "silence_set",
+            json!({"silence": "gc", "reason": "x", "until": "1h", "cluster": "lab", "kinds": ["gc"]}),
+        ),
+        ("silence_end", json!({"silence": "disk_swap"})),
+        ("notification_send", json!({"text": "hello"})),
+        ("send_notification", json!({"message": "hello"})),
     ]
 }
 

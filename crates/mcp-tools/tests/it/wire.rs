@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{estate::Estate, lost::lab, surface::options};
 
 /// A client of the revision 2025-11-25, initialized.
-struct Wire {
+pub(crate) struct Wire {
     write: WriteHalf<DuplexStream>,
     lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
     last: u64,
@@ -25,7 +25,7 @@ struct Wire {
 }
 
 impl Wire {
-    async fn connect(app: App) -> Self {
+    pub(crate) async fn connect(app: App) -> Self {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (input, output) = tokio::io::split(theirs);
         tokio::spawn(mcp_protocol::serve_stdio(app, input, output, CancellationToken::new()));
@@ -50,7 +50,7 @@ impl Wire {
         serde_json::from_str(&line).unwrap()
     }
 
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> Value {
         self.last += 1;
         let id = self.last;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
@@ -64,7 +64,7 @@ impl Wire {
     }
 
     /// The next notification of that kind, now or earlier.
-    async fn hear(&mut self, method: &str) -> Value {
+    pub(crate) async fn hear(&mut self, method: &str) -> Value {
         if let Some(at) = self.heard.iter().position(|message| message["method"] == method) {
             return self.heard.remove(at)["params"].clone();
         }
@@ -88,7 +88,7 @@ impl Wire {
 async fn a_watched_guest_that_starts_is_told() {
     let estate = Estate::start("agent").await;
     let app = build_app(Arc::clone(&estate.cx.fleet), &options("default")).unwrap();
-    tokio::spawn(watch::watch(&app, Duration::from_millis(50)));
+    tokio::spawn(watch::watch(&app, Duration::from_millis(50), None));
     let mut client = Wire::connect(app).await;
     let guest = "proxmox://guest/lab/125";
     client.ask("resources/subscribe", json!({"uri": guest})).await;
@@ -111,7 +111,7 @@ async fn a_watched_guest_that_starts_is_told() {
 async fn the_watch_ends_with_the_app() {
     let estate = Estate::start("agent").await;
     let app = build_app(Arc::clone(&estate.cx.fleet), &options("default")).unwrap();
-    let watching = tokio::spawn(watch::watch(&app, Duration::from_hours(1)));
+    let watching = tokio::spawn(watch::watch(&app, Duration::from_hours(1), None));
     let kept = app.clone();
     drop(app);
     assert!(!watching.is_finished());

@@ -1,13 +1,18 @@
 //! Everything that can be read, asked once.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use event_core::{
+    Event, Kind, Severity, Subject,
+    desk::{SaidBy, SilenceView},
+};
+use jiff::Timestamp;
 use mcp_protocol::{App, CallContext, JsonObject, Outcome, ResourceBody};
 use mcp_tools::{build_app, tools::TOOLSETS};
 use proxmox_sim::TaskSpec;
 use serde_json::{Value, json};
 
-use crate::{estate::Estate, surface::options};
+use crate::{estate::Estate, fake_desk::FakeDesk, surface::options};
 
 /// An answer as it leaves.
 pub(super) struct Said {
@@ -47,6 +52,11 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("backup_overdue", r#"{"all": true}"#),
     ("ceph_health", r#"{"all": true}"#),
     ("check_node_health", r#"{"node": "lab/alder"}"#),
+    ("events_search", r#"{"event": "1"}"#),
+    ("events_search", r#"{"event": "3"}"#),
+    ("events_search", r#"{"limit": 200}"#),
+    ("events_wait", r#"{"cursor": "0"}"#),
+    ("incident_get", r#"{"incident": "0f1e2d3c"}"#),
     ("disks_list", r#"{"node": "lab/alder", "disk": "/dev/nvme0n1"}"#),
     ("firewall_get", r#"{"cluster": "lab", "guest": "lab/104"}"#),
     ("firewall_get", r#"{"cluster": "lab"}"#),
@@ -108,12 +118,62 @@ const QUERIES: &[(&str, &str)] = &[
     ("/group-notes", r#"{"backup-type": "vm", "backup-id": "104", "ns": "lab"}"#),
 ];
 
+/// A pipeline that has heard every attack there is, in every field that others write.
+fn hostile(now: Timestamp) -> Arc<FakeDesk> {
+    let desk = FakeDesk::sample(now);
+    let mut members = vec![1];
+    for attack in testkit::hostile::attacks() {
+        let text = attack.text.as_str();
+        let subject = Subject {
+            cluster: Some("lab".parse().expect("a key")),
+            vmid: Some("104".parse().expect("an id")),
+            guest_name: Some(text.to_owned()),
+            job: Some(text.to_owned()),
+            user: Some(text.to_owned()),
+            namespace: Some(text.to_owned()),
+            ..Subject::default()
+        };
+        let source = "syslog".parse().expect("a name");
+        let event = Event::builder(&source, "syslog", text, Kind::TaskFailed, now)
+            .severity(Severity::Error)
+            .subject(subject)
+            .title(text)
+            .message(text)
+            .raw(text.as_bytes())
+            .label("said", text)
+            .build(now);
+        members.push(desk.keep(event));
+        let mut books = desk.books();
+        books.silences.push(SilenceView {
+            name: text.to_owned(),
+            when: Some(text.to_owned()),
+            until: now,
+            author: text.to_owned(),
+            reason: text.to_owned(),
+        });
+        let view = &mut books.incidents[0].0;
+        let said = SaidBy { by: text.to_owned(), at: now };
+        (view.title, view.acknowledged, view.closed) =
+            (text.to_owned(), Some(said.clone()), Some(said));
+        view.held = json!({"discord": text, "mail": text});
+        view.problems.push(json!({
+            "title": text, "kind": "task.failed", "severity": "error", "where": text,
+            "began": now.to_string(), "last": text, "times": 1, "over": null,
+        }));
+    }
+    desk.books().incidents[0].1 = members;
+    desk
+}
+
 // === impl Reader ===
 
 impl Reader {
     pub(super) async fn start() -> Self {
         let estate = Estate::start("operator").await;
         let mut options = options("all");
+        options.events = Some(hostile(estate.cx.now()));
+        // Nothing comes that could be waited for.
+        options.task_wait = Duration::from_secs(1);
         // Asking for everything fails now and then; nobody runs away here.
         let limits = guard::breaker::Limits { failing: u32::MAX, ..Default::default() };
         options.guard = options.guard.with_limits(limits);
@@ -221,7 +281,14 @@ impl Reader {
         let resources = self.app.resources().expect("there are resources");
         let listed = resources.list(&cx).await.expect("a list");
         let mut uris: Vec<String> = listed.into_iter().map(|resource| resource.uri).collect();
-        for uri in ["guest/lab/104", "guest/lab/121", "node/lab/alder", "storage/lab/nas"] {
+        for uri in [
+            "guest/lab/104",
+            "guest/lab/121",
+            "node/lab/alder",
+            "storage/lab/nas",
+            "incident/0f1e2d3c",
+            "events/1",
+        ] {
             uris.push(format!("proxmox://{uri}"));
         }
         let mut out = Vec::new();
