@@ -1,8 +1,9 @@
 //! The part of the control API that is about events, in the plain data of [`event_core::desk`].
 
+use event_core::Logged;
 use event_core::desk::{
-    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventQuery, EventsFound, EventsHealth,
-    IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventCounts, EventQuery, EventsFound,
+    EventsHealth, IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use jsonrpsee::core::RpcResult;
 use jsonrpsee::proc_macros::rpc;
@@ -18,6 +19,14 @@ pub trait EventsControl {
     /// The events that were asked for.
     #[method(name = "find", with_extensions)]
     async fn find(&self, query: EventQuery) -> RpcResult<EventsFound>;
+
+    /// One event, by its id or its place in the log.
+    #[method(name = "event", with_extensions)]
+    async fn event(&self, name: String) -> RpcResult<Logged>;
+
+    /// How many events of each sort there are.
+    #[method(name = "count", with_extensions)]
+    async fn count(&self, query: EventQuery) -> RpcResult<EventCounts>;
 
     /// The incidents that were asked for.
     #[method(name = "incidents", with_extensions)]
@@ -77,6 +86,16 @@ impl Client {
     /// The events that were asked for.
     pub async fn find_events(&self, query: EventQuery) -> Result<EventsFound, Error> {
         Ok(EventsControlClient::find(self.rpc(), query).await?)
+    }
+
+    /// One event, by its id or its place in the log.
+    pub async fn event(&self, name: &str) -> Result<Logged, Error> {
+        Ok(EventsControlClient::event(self.rpc(), name.to_owned()).await?)
+    }
+
+    /// How many events of each sort there are.
+    pub async fn count_events(&self, query: EventQuery) -> Result<EventCounts, Error> {
+        Ok(EventsControlClient::count(self.rpc(), query).await?)
     }
 
     /// The incidents that were asked for.

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use event_core::{EventId, Logged, Severity};
+use event_core::{EventId, Logged, Seq, Severity};
 use jiff::Timestamp;
 
 use crate::Error;
@@ -38,6 +38,8 @@ pub struct EventFilter {
     pub job: Option<String>,
     /// Heard by the input of this name.
     pub source: Option<String>,
+    /// Kept behind this place in the log.
+    pub after: Option<Seq>,
     /// Belongs to the incident of this id.
     pub incident: Option<String>,
     /// Holds a word that begins so, for each word of this. Words are runs of letters and digits, of

@@ -221,6 +221,9 @@ macro_rules! impl_events {
                 if let Some(least) = filter.min_severity {
                     query.push(" AND severity >= ").push_bind(rows::severity(least));
                 }
+                if let Some(after) = filter.after {
+                    query.push(" AND seq > ").push_bind(crate::rows::to_i64(after.0));
+                }
                 if let Some(vmid) = filter.vmid {
                     query.push(" AND vmid = ").push_bind(i64::from(vmid));
                 }

@@ -99,7 +99,8 @@ async fn each_is_asked_and_nobody_is_told_unless_that_is_wanted() {
         ok output ops output: answers
         FAILED output old output: the webhook is gone
             set it right in its table of the settings: trying again does not help
-    "#]].assert_eq(&found(ways.clone()).await);
+    "#]]
+    .assert_eq(&found(ways.clone()).await);
     assert!(good.told.lock().unwrap().is_empty());
 
     ways.send = true;
@@ -115,7 +116,8 @@ async fn each_is_asked_and_nobody_is_told_unless_that_is_wanted() {
         FAILED output old output: the webhook is gone
             set it right in its table of the settings: trying again does not help
         skipped output old send: not sent, since the output does not work
-    "#]].assert_eq(&found(ways).await);
+    "#]]
+    .assert_eq(&found(ways).await);
     assert_eq!(*good.told.lock().unwrap(), [Stand::Test]);
     assert!(gone.told.lock().unwrap().is_empty(), "what does not work is not tried");
 }

@@ -4,9 +4,10 @@
 //! approvers, and written into the audit log.
 
 use control_api::{Error, ErrorKind, EventsControlServer};
+use event_core::Logged;
 use event_core::desk::{
-    DeadLetter, DeadQuery, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
-    IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
+    DeadLetter, DeadQuery, EventCounts, EventDesk, EventQuery, EventsFound, EventsHealth,
+    IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use jsonrpsee::Extensions;
 use jsonrpsee::core::{RpcResult, async_trait};
@@ -56,6 +57,16 @@ impl EventsControlServer for Counter {
     async fn find(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventsFound> {
         peer(extensions)?;
         Ok(EventDesk::find(self.events()?, query).await.map_err(Error::from)?)
+    }
+
+    async fn event(&self, extensions: &Extensions, name: String) -> RpcResult<Logged> {
+        peer(extensions)?;
+        Ok(EventDesk::event(self.events()?, &name).await.map_err(Error::from)?)
+    }
+
+    async fn count(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventCounts> {
+        peer(extensions)?;
+        Ok(EventDesk::count(self.events()?, query).await.map_err(Error::from)?)
     }
 
     async fn incidents(

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_core::desk::{
-    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventDesk, EventQuery, EventsFound,
-    EventsHealth, IncidentQuery, IncidentStory, IncidentView, InputView, NewSilence, Notice,
-    OutputView, SaidBy, SilenceView,
+    DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventCounts, EventDesk, EventQuery,
+    EventsFound, EventsHealth, IncidentQuery, IncidentStory, IncidentView, InputView, NewSilence,
+    Notice, OutputView, SaidBy, SilenceView,
 };
-use event_core::{ComponentId, DeliveryKey, Kind, Message, Severity, Stand};
+use event_core::{ComponentId, DeliveryKey, Kind, Logged, Message, Seq, Severity, Stand};
 use jiff::SignedDuration;
 use serde_json::Value;
 use store::{Dead, EventFilter, Incident, IncidentFilter, Said, Silence};
@@ -17,6 +17,8 @@ use super::{Events, EventsError, Silencing};
 
 /// How many rows an answer has where nothing is said, and at most.
 const ROWS: (u32, u32) = (50, 500);
+/// How many events are counted at most.
+const COUNTED: u64 = 20_000;
 /// The longest silence: what is longer is a line of the settings.
 const LONGEST_SILENCE: u64 = 14 * 24 * 3600;
 /// The longest wait of one call.
@@ -27,30 +29,45 @@ impl EventDesk for Events {
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
         let cursor = query.cursor.as_deref().map(str::parse).transpose();
         let cursor = cursor.map_err(|error| invalid(format!("cursor: {error}")))?;
-        let incident = match &query.incident {
-            Some(name) => Some(self.incident(name, 1).await.map_err(DeskError::from)?.0.id),
-            None => None,
+        let limit = rows(query.limit);
+        let filter = self.filter(query).await?;
+        // Before the events are: what comes meanwhile is behind it.
+        let head = self.store().head().await.map_err(EventsError::from).map_err(DeskError::from)?;
+        let page = self.find(&filter, cursor, limit).await.map_err(DeskError::from)?;
+        let next = page.next.map(|next| next.to_string());
+        Ok(EventsFound { events: page.events, next, head: head.0 })
+    }
+
+    async fn event(&self, name: &str) -> Result<Logged, DeskError> {
+        let unknown = || {
+            let name = stdx::untrusted::line(name, 60);
+            let message =
+                format!("no event is called {name}: give its id, or its place in the log");
+            DeskError::new(DeskErrorKind::NotFound, message)
         };
-        for kind in &query.kinds {
-            if kind.contains('.') {
-                kind.parse::<Kind>().map_err(|error| invalid(format!("kinds: {error}")))?;
+        if let Ok(place) = name.parse::<u64>() {
+            let before = Seq(place.checked_sub(1).ok_or_else(unknown)?);
+            let found = self.store().after(before, 1).await.map_err(EventsError::from);
+            let found = found.map_err(DeskError::from)?.into_iter().next();
+            return found.filter(|logged| logged.seq.0 == place).ok_or_else(unknown);
+        }
+        let id = name.parse().map_err(|_| unknown())?;
+        self.event(id).await.map_err(DeskError::from)?.ok_or_else(unknown)
+    }
+
+    async fn count(&self, query: EventQuery) -> Result<EventCounts, DeskError> {
+        let filter = self.filter(query).await?;
+        let mut counts = EventCounts::default();
+        let mut cursor = None;
+        loop {
+            let page = self.find(&filter, cursor, ROWS.1).await.map_err(DeskError::from)?;
+            page.events.iter().for_each(|logged| counts.add(&logged.event));
+            cursor = page.next;
+            if cursor.is_none() || counts.total >= COUNTED {
+                counts.is_cut |= cursor.is_some();
+                return Ok(counts);
             }
         }
-        let filter = EventFilter {
-            since: query.since,
-            until: query.until,
-            kinds: query.kinds,
-            min_severity: severity(query.min_severity.as_deref())?,
-            cluster: query.cluster,
-            node: query.node,
-            vmid: query.vmid,
-            job: query.job,
-            source: query.source,
-            incident,
-            text: query.text,
-        };
-        let page = self.find(&filter, cursor, rows(query.limit)).await.map_err(DeskError::from)?;
-        Ok(EventsFound { events: page.events, next: page.next.map(|next| next.to_string()) })
     }
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, DeskError> {
@@ -179,6 +196,33 @@ impl EventDesk for Events {
 // === impl Events ===
 
 impl Events {
+    /// What a query lets through.
+    async fn filter(&self, query: EventQuery) -> Result<EventFilter, DeskError> {
+        let incident = match &query.incident {
+            Some(name) => Some(self.incident(name, 1).await.map_err(DeskError::from)?.0.id),
+            None => None,
+        };
+        for kind in &query.kinds {
+            if kind.contains('.') {
+                kind.parse::<Kind>().map_err(|error| invalid(format!("kinds: {error}")))?;
+            }
+        }
+        Ok(EventFilter {
+            since: query.since,
+            until: query.until,
+            kinds: query.kinds,
+            min_severity: severity(query.min_severity.as_deref())?,
+            cluster: query.cluster,
+            node: query.node,
+            vmid: query.vmid,
+            job: query.job,
+            source: query.source,
+            after: query.after.map(Seq),
+            incident,
+            text: query.text,
+        })
+    }
+
     /// What could not be told, the oldest first.
     ///
     /// # Errors
@@ -259,6 +303,7 @@ fn view(it: Incident) -> IncidentView {
         Value::Array(problems) => problems,
         _ => Vec::new(),
     };
+    let told = doc["told"].as_str().and_then(|at| at.parse().ok());
     IncidentView {
         id: it.id,
         status: it.status,
@@ -272,6 +317,7 @@ fn view(it: Incident) -> IncidentView {
         opened: it.opened,
         updated: it.updated,
         ended: it.ended,
+        told,
         reports: it.reports,
         acknowledged: it.acknowledged.map(said),
         closed: it.closed.map(said),

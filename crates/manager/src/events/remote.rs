@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use control_api::Client;
+use event_core::Logged;
 use event_core::desk::{
-    DeskError, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery, IncidentStory,
-    IncidentView, NewSilence, Notice, SilenceView,
+    DeskError, EventCounts, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
+    IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use tokio::sync::Mutex;
 
@@ -42,6 +43,14 @@ impl RemoteEvents {
 impl EventDesk for RemoteEvents {
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
         self.client().await?.find_events(query).await.map_err(DeskError::from)
+    }
+
+    async fn event(&self, name: &str) -> Result<Logged, DeskError> {
+        self.client().await?.event(name).await.map_err(DeskError::from)
+    }
+
+    async fn count(&self, query: EventQuery) -> Result<EventCounts, DeskError> {
+        self.client().await?.count_events(query).await.map_err(DeskError::from)
     }
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, DeskError> {

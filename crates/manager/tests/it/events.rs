@@ -424,6 +424,22 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
 
     // A `serve` that is attached asks the same.
     let desk = RemoteEvents::new(door.socket.clone(), crate::support::VERSION);
+    let place = found.events[0].seq.0;
+    assert!(found.head >= place);
+    let before = EventQuery { after: Some(place - 1), ..query.clone() };
+    assert_eq!(desk.find(before).await.unwrap().events, found.events);
+    let behind = EventQuery { after: Some(place), ..query.clone() };
+    assert_eq!(desk.count(behind).await.unwrap().total, 0);
+    let counts = desk.count(query.clone()).await.unwrap();
+    assert_eq!((counts.total, counts.sorts.len(), counts.is_cut), (1, 1, false));
+    assert_eq!(counts.sorts[0].kind, "backup.failed");
+    for name in [place.to_string(), found.events[0].event.id.to_string()] {
+        assert_eq!(desk.event(&name).await.unwrap(), found.events[0]);
+    }
+    for name in ["0", "18446744073709551615", "nothing"] {
+        let why = desk.event(name).await.unwrap_err();
+        assert_eq!(why.kind(), DeskErrorKind::NotFound, "{name}: {why}");
+    }
     let open = IncidentQuery { open: Some(true), ..IncidentQuery::default() };
     let incidents = desk.incidents(open).await.unwrap();
     assert_eq!(incidents.len(), 1);

@@ -90,6 +90,18 @@ async fn what_is_heard_late_is_heard_all_the_same() {
     assert!(next(&answer).get("since").is_none());
 }
 
+/// Words are findable only some time after they are heard, so they are looked for in what is heard.
+#[tokio::test(start_paused = true)]
+async fn words_are_looked_for_in_what_was_just_heard() {
+    let waiter = Waiter::start();
+    waiter.hear(Kind::NodeOnline);
+    let failed = waiter.hear(Kind::GcFailed);
+    let args = json!({"cursor": "6", "timeout_s": 1, "text": "RAW faile"});
+    assert_eq!(places(&waiter.wait(args).await), [failed]);
+    let args = json!({"cursor": "6", "timeout_s": 1, "text": "ailed"});
+    assert!(places(&waiter.wait(args).await).is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_ends_the_wait() {
     let waiter = Waiter::start();

@@ -85,6 +85,7 @@ impl EventState {
             && filter.vmid.is_none_or(|vmid| subject.vmid.is_some_and(|it| it.get() == vmid))
             && is(&filter.job, subject.job.as_deref())
             && is(&filter.source, Some(event.source.id.as_str()))
+            && filter.after.is_none_or(|after| seq > after.0)
             && filter
                 .incident
                 .as_ref()

@@ -123,6 +123,10 @@ pub async fn search(store: &dyn Store) {
     assert_eq!(found(EventFilter { node: Some("alder".into()), ..of() }).await.len(), 10);
     assert_eq!(found(EventFilter { source: Some("tasks".into()), ..of() }).await, ["c", "b", "a"]);
     assert_eq!(found(EventFilter { vmid: Some(104), ..of() }).await.len(), 11);
+    // A place is no time: what happened first was heard nearly last.
+    let heard = |place: usize| Some(appended[appended.len() - place].seq());
+    assert_eq!(found(EventFilter { after: heard(4), ..of() }).await, ["c", "b", "a"]);
+    assert!(found(EventFilter { after: heard(1), ..of() }).await.is_empty());
     let guest = EventFilter { vmid: Some(104), node: Some("birch".into()), ..of() };
     assert_eq!(found(guest).await, ["b"]);
     assert_eq!(found(EventFilter { job: Some("nightly".into()), ..of() }).await.len(), 0);

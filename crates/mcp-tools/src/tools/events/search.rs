@@ -60,7 +60,7 @@ impl EstateTool for EventsSearch {
             title: "Search events",
             description: "What nodes, backups and inputs reported, newest first; with event: that one \
                           whole, with its original.",
-            input: Filter::input().text("until", "").text("event", "").paged(),
+            input: Filter::input().text("until", "").text("incident", "").text("event", "").paged(),
             output: Output::new().table("events").fact("event", "object"),
             access: Access::Read,
             idempotent: true,

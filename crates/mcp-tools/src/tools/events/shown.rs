@@ -57,7 +57,6 @@ impl Filter {
             .text("guest", "cluster/vmid or vmid")
             .text("job", "")
             .text("source", "input that heard it")
-            .text("incident", "")
             .text("since", "RFC 3339, or age: 2h, 3d")
     }
 

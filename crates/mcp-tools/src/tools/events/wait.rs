@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use estate::Access;
 use event_core::{
-    Logged,
+    Event, Logged,
     desk::{EventDesk, EventQuery},
 };
 use futures::poll;
@@ -94,6 +94,10 @@ impl EstateTool for EventsWait {
         let desk = desk(cx)?;
         let sight = Sight::of(cx);
         let mut query = args.filter.query(cx)?;
+        // Words become findable, and reports belong to an incident, only some time after they are
+        // heard: by then their place may be behind the cursor.
+        let words = query.text.take().map_or_else(Vec::new, |text| words(&text).collect());
+        query.incident = None;
         query.cluster = sight.only(query.cluster.as_deref());
         let until = Until::within(cx, Some(args.timeout_s.unwrap_or(LONGEST).min(LONGEST)));
         let mut after = match (&args.cursor, query.since) {
@@ -109,7 +113,7 @@ impl EstateTool for EventsWait {
             // Listened for before the looking: what comes meanwhile ends the wait at once.
             let mut changed = desk.changed(LOOK.min(until.left().as_secs().max(1)));
             let is_changed = poll!(changed.as_mut()).is_ready();
-            let look = look(desk, &sight, &query, after).await?;
+            let look = look(desk, (&sight, &words), &query, after).await?;
             if !look.events.is_empty() || until.is_over() {
                 return Ok(sight.tell(told(cx, &look, given)));
             }
@@ -164,7 +168,7 @@ fn told(cx: &Cx, look: &Look, mut args: JsonObject) -> Report {
 /// Everything that fits and was heard behind that place.
 async fn look(
     desk: &Arc<dyn EventDesk>,
-    sight: &Sight,
+    (sight, words): (&Sight, &[String]),
     query: &EventQuery,
     after: u64,
 ) -> Result<Look, ToolError> {
@@ -178,7 +182,8 @@ async fn look(
         }
         let new: Vec<_> = found.events.into_iter().filter(|it| it.seq.0 > after).collect();
         let is_old = new.is_empty();
-        look.events.extend(new.into_iter().filter(|it| sight.sees_event(it)));
+        let fits = |it: &Logged| sight.sees_event(it) && holds(&it.event, words);
+        look.events.extend(new.into_iter().filter(fits));
         query.cursor = found.next;
         if query.cursor.is_none() || is_old {
             break;
@@ -189,6 +194,23 @@ async fn look(
     let last = look.events.last().map_or(0, |logged| logged.seq.0);
     look.head = look.head.max(last);
     Ok(look)
+}
+
+/// The words of a text, in small letters.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let runs = text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
+    runs.map(str::to_lowercase)
+}
+
+/// Whether title, message or original hold a word that begins so, for each of these.
+fn holds(event: &Event, wanted: &[String]) -> bool {
+    if wanted.is_empty() {
+        return true;
+    }
+    let raw = event.raw.as_ref().map_or("", |raw| raw.text.as_str());
+    let known: Vec<String> =
+        [event.title.as_str(), &event.message, raw].into_iter().flat_map(words).collect();
+    wanted.iter().all(|wanted| known.iter().any(|word| word.starts_with(wanted)))
 }
 
 /// The place of the newest event.
