@@ -19,7 +19,7 @@ const LEFT: u8 = 1;
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let wanted = wanted(&cli);
     let service = Service::from_variables(&wanted.sources.environment, std::process::id());
-    let estate = Estate::prepare(wanted.clone()).await?;
+    let mut estate = Estate::prepare(wanted.clone()).await?;
     anyhow::ensure!(
         estate.memory.is_some(),
         "the state folder {} cannot be used; see the warning above",
@@ -31,6 +31,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let plan = EventPlan::of(&estate).await?;
     let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
     let daemon = Daemon::bind(&estate, plan)?;
+    if let Some(events) = daemon.events() {
+        estate.ask_events(events);
+    }
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
     let (memory, events) = (daemon.core().memory().clone(), daemon.events().cloned());

@@ -31,8 +31,11 @@ pub(crate) fn is_wanted(args: &HttpArgs) -> anyhow::Result<bool> {
 }
 
 /// Serves until a signal comes.
-pub(crate) async fn run(estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(mut estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitCode> {
     let (daemon, hooks) = manager_of(&estate, args).await?;
+    if let Some(events) = daemon.as_ref().and_then(Daemon::events) {
+        estate.ask_events(events);
+    }
     let wanted = web::Wanted {
         address: args.http.map(|address| address.unwrap_or(estate.loaded.settings.http.listen)),
         unix: args.unix.clone(),

@@ -23,9 +23,12 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     if args.http.with_events {
         wanted.holds = Holds::Codes;
     }
-    let estate = Estate::prepare(wanted).await?;
+    let mut estate = Estate::prepare(wanted).await?;
     // Lives as long as what is served.
-    let _events = assembly::demo_events(&estate).await?;
+    let demo = assembly::demo_events(&estate).await?;
+    if let Some(demo) = &demo {
+        estate.ask_events(&demo.events);
+    }
     tell_of_consent(&estate);
     if over_http {
         return http::run(estate, &args.http).await;

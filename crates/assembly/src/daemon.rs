@@ -118,7 +118,11 @@ impl Daemon {
         };
         let supervisor = Supervisor::new(clock);
         let events = plan.map(|plan| plan.start(&supervisor));
-        let apps = apps(estate)?;
+        let mut options = estate.options.clone();
+        if let Some(events) = &events {
+            options.events = Some(Arc::new(events.clone()));
+        }
+        let apps = apps(estate, options)?;
         let books = Books {
             events: events.clone(),
             engine: core.engine.clone(),
@@ -199,9 +203,10 @@ impl Daemon {
 
 /// The tools of every caller. Some are there only where somebody can be asked, which changes when approvers are read
 /// anew.
-fn apps(estate: &Estate) -> anyhow::Result<Apps> {
-    let (fleet, options) = (Arc::clone(&estate.fleet), estate.options.clone());
-    let made = Mutex::new((options.guard.can_ask(), estate.app()?));
+fn apps(estate: &Estate, options: mcp_tools::Options) -> anyhow::Result<Apps> {
+    let fleet = Arc::clone(&estate.fleet);
+    let app = mcp_tools::build_app(Arc::clone(&fleet), &options).context("build the tools")?;
+    let made = Mutex::new((options.guard.can_ask(), app));
     Ok(Arc::new(move |_: &Grant| -> App {
         let can_ask = options.guard.can_ask();
         // Replaced as a whole: a panic elsewhere leaves one or the other.

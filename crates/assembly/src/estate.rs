@@ -4,10 +4,12 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use api_core::endpoint::ExpectedOff;
+use event_core::desk::EventDesk;
 use guard::{
     Principal,
     policy::{ClientTrust, Defaults, Policy},
 };
+use manager::events::{Events, RemoteEvents};
 use mcp_protocol::App;
 use mcp_tools::{
     fleet::{Fleet, Traits},
@@ -114,6 +116,10 @@ impl Estate {
         if let Some(memory) = &memory {
             guard = guard.with_ports(memory.ports());
         }
+        // Whoever runs the pipeline in this program puts its own in place; everybody else asks a manager.
+        let socket = loaded.settings.manager.socket_in(&server.state_dir, control_api::SOCKET);
+        let remote = RemoteEvents::new(socket, wanted.version.clone());
+        let events = demo.is_none().then(|| Arc::new(remote) as Arc<dyn EventDesk>);
         let options = mcp_tools::Options {
             mode: server.mode,
             toolsets: server.toolsets.clone(),
@@ -128,8 +134,8 @@ impl Estate {
             guard,
             process: Process::in_folder(state.join("programs")),
             observer: None,
-            events: None,
             exec_allow: server.exec_allow.clone(),
+            events,
         };
         let protecting = protecting(&loaded.settings.guard, demo.is_some());
         let fleet = Arc::new(connect(&loaded, state)?.with_protecting(protecting));
@@ -139,6 +145,11 @@ impl Estate {
     /// The private folder of a demo.
     pub fn demo_folder(&self) -> Option<&Path> {
         self.demo.as_ref().map(|demo| demo.folder.path())
+    }
+
+    /// Lets the tools ask this pipeline.
+    pub fn ask_events(&mut self, events: &Events) {
+        self.options.events = Some(Arc::new(events.clone()));
     }
 
     /// The levers of a demo in which nobody else pulls any.

@@ -72,11 +72,15 @@ async fn found(ways: Ways) -> String {
     let mut plan = Plan::new(Mode::ReadOnly, []);
     plan.events = ways;
     plan.deadline = Duration::from_secs(5);
-    let line = |it: &Finding| {
-        format!("{} {} {}: {}\n", it.status.as_str(), it.subject, it.check, it.detail)
-            + &it.hints.iter().map(|hint| format!("    {hint}\n")).collect::<String>()
-    };
-    checks::run(plan, |_| {}).await.iter().map(line).collect()
+    let mut text = String::new();
+    for it in checks::run(plan, |_| {}).await {
+        let Finding { subject, check, detail, hints, .. } = &it;
+        text += &[it.status.as_str(), " ", subject, " ", check, ": ", detail, "\n"].concat();
+        for hint in hints {
+            text += &["    ", hint, "\n"].concat();
+        }
+    }
+    text
 }
 
 #[tokio::test(start_paused = true)]
