@@ -1,6 +1,7 @@
 //! Real services for tests: started on loopback, on a free port, with data that goes with them.
 //!
-//! Each leaves its URL in `.services/<name>.url`, which is where tests look (`testkit::services`).
+//! Each leaves its URL in `.services/<name>.url`, which is where tests look (`testkit::services`). What a test has to
+//! start with settings of its own leaves where its programs are in `.services/<name>.programs`.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,7 +9,11 @@ use clap::ValueEnum;
 mod debian;
 mod dovecot;
 pub(crate) mod issuer;
+mod ntfy;
 mod postgres;
+mod unpacked;
+
+use self::unpacked::{POSTFIX, RSYSLOG};
 
 /// A service that tests use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,6 +24,12 @@ pub(crate) enum Service {
     Issuer,
     /// Dovecot, for the mailbox reader.
     Dovecot,
+    /// The programs of rsyslog, which tests start with settings of their own.
+    Rsyslog,
+    /// The programs of Postfix, which tests start with settings of their own.
+    Postfix,
+    /// An ntfy server, for the input and the output.
+    Ntfy,
 }
 
 /// Starts the services, all of them where none is named.
@@ -28,6 +39,9 @@ pub(crate) fn start(services: &[Service]) -> Result<()> {
             Service::Postgres => postgres::start()?,
             Service::Issuer => issuer::start()?,
             Service::Dovecot => dovecot::start()?,
+            Service::Rsyslog => RSYSLOG.start()?,
+            Service::Postfix => POSTFIX.start()?,
+            Service::Ntfy => ntfy::start()?,
         }
     }
     Ok(())
@@ -40,6 +54,9 @@ pub(crate) fn stop(services: &[Service]) -> Result<()> {
             Service::Postgres => postgres::stop()?,
             Service::Issuer => issuer::stop()?,
             Service::Dovecot => dovecot::stop()?,
+            Service::Rsyslog => RSYSLOG.stop(),
+            Service::Postfix => POSTFIX.stop(),
+            Service::Ntfy => ntfy::stop()?,
         }
     }
     Ok(())
@@ -52,6 +69,9 @@ pub(crate) fn status(services: &[Service]) -> Result<()> {
             Service::Postgres => postgres::status()?,
             Service::Issuer => issuer::status(),
             Service::Dovecot => dovecot::status(),
+            Service::Rsyslog => RSYSLOG.status(),
+            Service::Postfix => POSTFIX.status(),
+            Service::Ntfy => ntfy::status(),
         }
     }
     Ok(())
