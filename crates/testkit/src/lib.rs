@@ -30,6 +30,7 @@ pub mod fixtures;
 pub mod hostile;
 #[cfg(feature = "event-core")]
 pub mod outbox;
+pub mod peers;
 #[cfg(feature = "ports")]
 pub mod ports;
 pub mod services;

@@ -5,6 +5,7 @@
 //! `REQUIRE_SERVICES=1` it fails.
 
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fixtures::workspace_root;
@@ -47,6 +48,52 @@ pub fn imap_url() -> Option<String> {
     find("dovecot", "TEST_IMAP_URL")
 }
 
+/// The address of an ntfy server (`http://127.0.0.1:<port>`) that lets anybody post and read, without limits for
+/// requests, or `None` after saying so.
+///
+/// `TEST_NTFY_URL` comes before the state file.
+///
+/// # Panics
+///
+/// When there is none and `REQUIRE_SERVICES=1`.
+pub fn ntfy_url() -> Option<String> {
+    find("ntfy", "TEST_NTFY_URL")
+}
+
+/// Where the programs of a service stand that tests start themselves, or `None` after saying so.
+pub(crate) fn programs(service: &str) -> Option<Programs> {
+    let file = workspace_root().join(".services").join(format!("{service}.programs"));
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines();
+    let found = lines.next().zip(lines.next()).map(|(root, libraries)| Programs {
+        root: PathBuf::from(root),
+        libraries: libraries.to_owned(),
+    });
+    let found = found.filter(|programs| programs.root.is_dir());
+    if found.is_none() {
+        let hint = format!("`cargo xtask services start {service}` fetches them");
+        missing(&format!("programs of {service}"), &hint);
+    }
+    found
+}
+
+/// Says that something is missing that a service needs.
+///
+/// # Panics
+///
+/// When `REQUIRE_SERVICES=1`.
+pub(crate) fn missing(what: &str, hint: &str) {
+    skip(what, VARIABLE, required(VARIABLE), hint);
+}
+
+/// Programs that are unpacked in a folder and not installed.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) root: PathBuf,
+    /// The folders of their libraries, as `LD_LIBRARY_PATH` takes them.
+    pub(crate) libraries: String,
+}
+
 fn find(service: &str, variable: &str) -> Option<String> {
     let announced = read_env(variable).filter(|url| !url.is_empty()).or_else(|| {
         let file = workspace_root().join(".services").join(format!("{service}.url"));
@@ -57,7 +104,7 @@ fn find(service: &str, variable: &str) -> Option<String> {
     let running = announced.filter(|url| answers(url));
     if running.is_none() {
         let hint = format!("`cargo xtask services start {service}` starts it");
-        skip(&format!("service {service}"), VARIABLE, required(VARIABLE), &hint);
+        missing(&format!("service {service}"), &hint);
     }
     running
 }

@@ -30,11 +30,11 @@ fn config(server: &MailServer) -> Config {
     config
 }
 
-fn reader(config: Config) -> Imap {
+pub(crate) fn reader(config: Config) -> Imap {
     Imap::try_new("mail".parse().unwrap(), config).unwrap()
 }
 
-fn mail(subject: &str) -> String {
+pub(crate) fn mail(subject: &str) -> String {
     format!(
         "From: Proxmox VE <root@alder.lan>\nTo: ops@example.lan\nSubject: {subject}\n\
          Date: Sun, 22 Nov 2026 18:07:44 +0000\n\nwords\n"
@@ -62,13 +62,13 @@ async fn the_contract_for_a_mailbox() {
     source(Arc::new(input), Arc::new(Deliverer(server))).await;
 }
 
-struct Run {
+pub(crate) struct Run {
     stream: BoxStream<'static, Result<Signal, SourceError>>,
-    cursor: Cursor,
+    pub(crate) cursor: Cursor,
 }
 
 impl Run {
-    async fn start(input: &Imap, resume: Option<Cursor>) -> Self {
+    pub(crate) async fn start(input: &Imap, resume: Option<Cursor>) -> Self {
         let cx = RunContext::new(CancellationToken::new(), SystemClock::shared());
         let mut stream = input.run(cx, resume);
         loop {
@@ -81,7 +81,7 @@ impl Run {
     }
 
     /// The next event, and what to say of it.
-    async fn told(&mut self) -> (Event, event_core::Ack) {
+    pub(crate) async fn told(&mut self) -> (Event, event_core::Ack) {
         loop {
             let signal = timeout(PATIENCE, self.stream.next()).await.expect("it is read in time");
             if let Signal::Changed { event, cursor, ack } = signal.unwrap().unwrap() {
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    async fn title(&mut self) -> String {
+    pub(crate) async fn title(&mut self) -> String {
         let (event, ack) = self.told().await;
         ack.resolve(Ruling::Committed);
         event.title
@@ -240,14 +240,14 @@ async fn what_a_person_has_to_change_is_said() {
 }
 
 /// Puts mails into a mailbox of a real server, as one that delivers them.
-struct Real {
+pub(crate) struct Real {
     url: url::Url,
     user: String,
 }
 
 impl Real {
     /// A mailbox that is this test's alone; `None` where there is no server.
-    fn new(test: &str) -> Option<Arc<Self>> {
+    pub(crate) fn new(test: &str) -> Option<Arc<Self>> {
         let url = testkit::services::imap_url()?;
         let user = format!("{test}-{}", uuid::Uuid::new_v4().simple());
         Some(Arc::new(Self { url: url.parse().unwrap(), user }))
@@ -257,7 +257,7 @@ impl Real {
         (self.url.host_str().unwrap().to_owned(), self.url.port().unwrap())
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let (host, port) = self.address();
         let password = self.url.password().unwrap();
         let mut config = Config::new(format!("imap://{host}:{port}"), &self.user, password.into());
@@ -265,7 +265,7 @@ impl Real {
         config
     }
 
-    async fn session(&self) -> async_imap::Session<TcpStream> {
+    pub(crate) async fn session(&self) -> async_imap::Session<TcpStream> {
         let stream = TcpStream::connect(self.address()).await.unwrap();
         let mut client = async_imap::Client::new(stream);
         client.read_response().await.unwrap().unwrap();
@@ -276,14 +276,14 @@ impl Real {
             .unwrap()
     }
 
-    async fn deliver(&self, text: &str) {
+    pub(crate) async fn deliver(&self, text: &str) {
         let mut session = self.session().await;
         let text = text.replace('\n', "\r\n");
         session.append("INBOX", None, None, text.as_bytes()).await.unwrap();
         session.logout().await.unwrap();
     }
 
-    async fn unseen(&self) -> usize {
+    pub(crate) async fn unseen(&self) -> usize {
         let mut session = self.session().await;
         session.select("INBOX").await.unwrap();
         session.uid_search("UNSEEN").await.unwrap().len()

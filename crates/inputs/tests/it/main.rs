@@ -8,6 +8,7 @@ mod imap;
 mod mail;
 mod mailserver;
 mod notifications;
+mod peers;
 mod receiver;
 mod smtp;
 mod sockets;

@@ -26,12 +26,12 @@ use crate::contract::first;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn identity(cluster: &str) -> Identity {
+pub(crate) fn identity(cluster: &str) -> Identity {
     Identity { cluster: cluster.parse().ok(), ..Identity::default() }
 }
 
 /// The machine itself is a node.
-fn config(listen: &str) -> Config {
+pub(crate) fn config(listen: &str) -> Config {
     let mut config = Config::new(vec![listen.parse::<Listen>().unwrap()]);
     let addresses = vec!["127.0.0.1".parse().unwrap()];
     config.peers.insert("home".to_owned(), Peer { addresses, identity: identity("home") });
@@ -39,7 +39,7 @@ fn config(listen: &str) -> Config {
 }
 
 /// A client that says what it is told to.
-struct Client<S: AsyncRead + AsyncWrite>(BufStream<S>);
+pub(crate) struct Client<S: AsyncRead + AsyncWrite>(BufStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn new(stream: S) -> Self {
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a mail, and gives the last answer.
-    async fn send(&mut self, to: &str, text: &str) -> String {
+    pub(crate) async fn send(&mut self, to: &str, text: &str) -> String {
         for line in ["MAIL FROM:<root@alder.lan>", &format!("RCPT TO:<{to}>")] {
             let answer = self.say(line).await;
             assert!(answer.starts_with("250 "), "{answer}");
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-async fn connect(to: SocketAddr) -> Client<TcpStream> {
+pub(crate) async fn connect(to: SocketAddr) -> Client<TcpStream> {
     let mut client = Client::new(TcpStream::connect(to).await.unwrap());
     assert!(client.heard().await.starts_with("220 "));
     assert!(client.say("EHLO alder.lan").await.contains("SIZE"));

@@ -19,16 +19,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-type Stream = BoxStream<'static, Result<Signal, event_core::SourceError>>;
+pub(crate) type Stream = BoxStream<'static, Result<Signal, event_core::SourceError>>;
 
-fn config(listen: &[&str]) -> Config {
+pub(crate) fn config(listen: &[&str]) -> Config {
     Config::new(listen.iter().map(|text| text.parse::<Listen>().unwrap()).collect())
 }
 
 /// Starts an input, and gives what it tells and where it listens.
-async fn start(config: Config) -> (Syslog, Stream, Vec<SocketAddr>, CancellationToken) {
+pub(crate) async fn start(config: Config) -> (Syslog, Stream, Vec<SocketAddr>, CancellationToken) {
     let input = Syslog::try_new("syslog".parse().unwrap(), config).unwrap();
     let stop = CancellationToken::new();
     let mut stream = input.run(RunContext::new(stop.clone(), SystemClock::shared()), None);
@@ -40,7 +40,7 @@ async fn start(config: Config) -> (Syslog, Stream, Vec<SocketAddr>, Cancellation
     (input, stream, addresses, stop)
 }
 
-async fn event(stream: &mut Stream) -> Event {
+pub(crate) async fn event(stream: &mut Stream) -> Event {
     loop {
         let signal = timeout(PATIENCE, stream.next()).await.expect("something is told in time");
         if let Signal::Changed { event, .. } = signal.unwrap().unwrap() {
