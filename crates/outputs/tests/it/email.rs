@@ -26,9 +26,9 @@ use crate::{
 const PASSWORD: &str = "a-password-of-these-tests";
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// Recipient and mail.
-    mails: Vec<(String, String)>,
+    pub(crate) mails: Vec<(String, String)>,
     /// What is said to a recipient instead of 250.
     recipients: BTreeMap<&'static str, &'static str>,
     mood: Option<Mood>,
@@ -36,15 +36,15 @@ struct State {
     logins: Vec<String>,
 }
 
-struct Server {
-    port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     fingerprint: Fingerprint,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Server {
-    async fn start(security: Security) -> Self {
+    pub(crate) async fn start(security: Security) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -75,12 +75,12 @@ impl Server {
         Email::try_new("ops".parse().unwrap(), config, &kit()).unwrap()
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
 }
 
-fn pins(fingerprint: Fingerprint) -> TlsOptions {
+pub(crate) fn pins(fingerprint: Fingerprint) -> TlsOptions {
     TlsOptions { policy: TlsPolicy::Pins(vec![fingerprint]), server_name: None }
 }
 
@@ -192,13 +192,13 @@ async fn talk(
 }
 
 /// Subject and text as a program that reads mail has them.
-fn read(mail: &str) -> String {
+pub(crate) fn read(mail: &str) -> String {
     let mail = MessageParser::default().parse(mail.as_bytes()).unwrap();
     let text = mail.body_text(0).unwrap().into_owned();
     format!("{} \n{} ", mail.subject().unwrap(), text.replace('\n', " \n"))
 }
 
-fn header(mail: &str, name: &str) -> String {
+pub(crate) fn header(mail: &str, name: &str) -> String {
     let mail = MessageParser::default().parse(mail.as_bytes()).unwrap();
     // Long ones are folded.
     let raw = mail.header_raw(name).unwrap_or_default();

@@ -11,5 +11,6 @@ mod heartbeat;
 mod lines;
 mod messages;
 mod ntfy;
+mod peers;
 mod slack;
 mod webhook;
