@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 13] = [
+pub(crate) const TARGETS: [&str; 15] = [
     "schema",
     "path",
     "rpc",
@@ -27,6 +27,8 @@ pub(crate) const TARGETS: [&str; 13] = [
     "gotify",
     "ntfy",
     "smtp",
+    "vzdump",
+    "upid",
 ];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.

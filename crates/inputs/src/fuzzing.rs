@@ -2,7 +2,8 @@
 //!
 //! Not part of the API; `cargo xtask fuzz` runs these, and a test runs them over the kept corpus.
 
-use event_core::{ComponentId, Event, MAX_RAW, wire};
+use estate::{InvalidUpid, Upid};
+use event_core::{ComponentId, Event, Kind, MAX_RAW, wire};
 use jiff::Timestamp;
 
 use crate::{
@@ -61,6 +62,51 @@ pub fn webhook_body(data: &[u8]) {
     ] {
         with_origin(|origin| webhook::recognize(data, &format, origin), data);
     }
+}
+
+/// The text of a backup run, within the body that Proxmox sends it in.
+pub fn vzdump_text(data: &[u8]) {
+    let body = serde_json::json!({
+        "title": "vzdump backup status (alder.lan): backup failed",
+        "message": String::from_utf8_lossy(data),
+        "severity": "error",
+        "timestamp": 1_795_309_331,
+        "fields": {"type": "vzdump", "hostname": "alder", "job-id": "backup-1f"},
+    });
+    let body = body.to_string();
+    let read = |origin: &Origin<'_>| {
+        webhook::recognize(body.as_bytes(), &webhook::Format::Proxmox, origin)
+    };
+    let check = |origin: &Origin<'_>| {
+        let events = read(origin);
+        let (run, guests) = events.split_first().expect("a run is told");
+        assert_eq!(run.kind, Kind::BackupFailed, "whatever the text says, the title says this");
+        for guest in guests {
+            assert!(guest.subject.vmid.is_some(), "every row is a guest's");
+            assert!(!guest.keys.is_disjoint(&run.keys), "a guest belongs to its run");
+        }
+        events
+    };
+    with_origin(check, body.as_bytes());
+}
+
+/// The name of a task: what is read is printed as it came and made of its own parts, also within a line of syslog.
+pub fn upid(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let read: Upid = match text.parse() {
+        Ok(read) => read,
+        Err(error) => {
+            let said: InvalidUpid = error;
+            return assert!(said.to_string().len() < 4096, "an error quotes the head of it alone");
+        }
+    };
+    assert_eq!(read.to_string(), text);
+    assert!(text.starts_with(&format!("UPID:{}:", read.node())));
+    assert!(text.ends_with(&format!(":{}:{}:{}:", read.kind(), read.id(), read.user())));
+    assert!(read.started().as_second() >= 0 && read.display_id().len() <= read.id().len() * 4);
+    let line =
+        format!("<27>Nov 22 17:55:05 alder pvedaemon[1]: <{}> end task {read} OK", read.user());
+    syslog_line(line.as_bytes());
 }
 
 /// A mail.

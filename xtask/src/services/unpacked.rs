@@ -22,11 +22,8 @@ pub(super) const RSYSLOG: Programs = Programs {
 };
 
 /// Postfix.
-pub(super) const POSTFIX: Programs = Programs {
-    name: "postfix",
-    packages: &["postfix"],
-    program: "usr/lib/postfix/sbin/master",
-};
+pub(super) const POSTFIX: Programs =
+    Programs { name: "postfix", packages: &["postfix"], program: "usr/lib/postfix/sbin/master" };
 
 /// What is unpacked for tests to start.
 pub(super) struct Programs {

@@ -100,3 +100,13 @@ proptest! {
         inputs::fuzzing::gotify_frame(&gotify);
     }
 }
+
+#[test]
+fn texts_of_backup_runs() {
+    replay("vzdump", inputs::fuzzing::vzdump_text);
+}
+
+#[test]
+fn names_of_tasks() {
+    replay("upid", inputs::fuzzing::upid);
+}
