@@ -8,6 +8,9 @@ use testkit::{Progress, peers::Rsyslog, wait_for};
 use super::{Door, authority, line, show};
 use crate::sockets::{self, PATIENCE, event, start};
 
+/// What tells operators how their nodes send.
+const PAGE: &str = include_str!("../../../../../docs/dev/inputs.md");
+
 /// Level, program and words of lines that nodes write, and the event that each becomes.
 const LINES: [(u8, &str, &str, &str); 18] = [
     (
@@ -154,10 +157,27 @@ async fn every_line_arrives_over_tcp_before_a_line_feed() {
     every_line_arrives("tcp://127.0.0.1:0", "rsyslog, TCP, before a line feed", more).await;
 }
 
+/// What our page tells nodes to do, without its target.
+fn of_the_page(port: u16) -> String {
+    let (_, rest) = PAGE.split_once("```\n*.* action(type=\"omfwd\" ").expect("the page shows it");
+    let (more, _) = rest.split_once("\n```").unwrap();
+    let (theirs, ours) =
+        ("target=\"10.0.0.5\" port=\"5514\"", format!("target=\"127.0.0.1\" port=\"{port}\""));
+    assert!(more.contains(theirs) && more.contains("octet-counted"), "{more}");
+    format!("*.* action(type=\"omfwd\" {}", more.replace(theirs, &ours))
+}
+
 #[tokio::test]
-async fn every_line_arrives_over_tcp_behind_its_length() {
-    let more = "protocol=\"tcp\" TCP_Framing=\"octet-counted\" template=\"RSYSLOG_SyslogProtocol23Format\" ";
-    every_line_arrives("tcp://127.0.0.1:0", "rsyslog, TCP, behind its length", more).await;
+async fn every_line_arrives_over_tcp_behind_its_length_with_what_our_page_says() {
+    let (_input, mut stream, to, _stop) = start(config("tcp://127.0.0.1:0")).await;
+    let settings = of_the_page(to[0].port());
+    let Some(rsyslog) = Rsyslog::start("pve1", &[], &settings).await else { return };
+    for (level, program, words, _) in LINES {
+        rsyslog.log(level, program, words);
+    }
+    let events = events(&mut stream, LINES.len()).await;
+    hold("rsyslog, TCP, behind its length, as docs/dev/inputs.md says", &events);
+    assert_eq!(rsyslog.said(), "", "it has nothing to say against the page");
 }
 
 #[tokio::test]
