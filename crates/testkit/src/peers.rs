@@ -102,7 +102,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         // Its children with it, and at once: what it still has to pass on is nobody's concern.
         let group = format!("-{}", self.child.id());
-        Command::new("kill").args(["-s", "KILL", "--", &group]).status().ok();
+        // The shell's own: a small machine has no other.
+        Command::new("sh").args(["-c", "kill -s KILL -- \"$1\"", "sh", &group]).status().ok();
         self.child.kill().ok();
         self.child.wait().ok();
     }

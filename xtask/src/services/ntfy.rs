@@ -88,7 +88,8 @@ pub(super) fn stop() -> Result<()> {
     let state = State::new();
     match state.running() {
         Some((_, id)) => {
-            output(Command::new("kill").arg(id))?;
+            // The shell's own: a small machine has no other.
+            output(Command::new("sh").args(["-c", "kill \"$1\"", "sh", &id]))?;
             println!("ntfy stopped");
         }
         None => println!("ntfy does not run"),

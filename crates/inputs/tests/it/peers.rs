@@ -7,7 +7,7 @@ mod ntfy;
 mod postfix;
 mod rsyslog;
 
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use event_core::Event;
 use inputs::TlsPem;
@@ -44,7 +44,7 @@ fn show(way: &str, rows: &[(String, String)]) {
     let mut text = format!("\n{way}: what was sent -> what came of it\n");
     for (sent, came) in rows {
         let sent: String = sent.chars().take(96).collect();
-        text.push_str(&format!("  {sent}\n      -> {came}\n"));
+        writeln!(text, "  {sent}\n      -> {came}").unwrap();
     }
     println!("{text}");
 }

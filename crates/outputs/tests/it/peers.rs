@@ -2,7 +2,7 @@
 //!
 //! Each test prints what was sent and what arrived; `--nocapture` shows it.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use event_core::{Delivery, EventSink as _, Receipt};
 use outputs::{
@@ -36,9 +36,15 @@ fn show(way: &str, rows: &[(String, String)]) {
     let mut text = format!("\n{way}: what was sent -> what arrived\n");
     for (sent, came) in rows {
         let came: String = came.chars().take(160).collect();
-        text.push_str(&format!("  {sent}\n      -> {}\n", came.replace('\n', " | ")));
+        writeln!(text, "  {sent}\n      -> {}", came.replace('\n', " | ")).unwrap();
     }
     println!("{text}");
+}
+
+/// So many words, each with its number.
+fn numbered(word: &str, count: usize) -> String {
+    let words: Vec<String> = (0..count).map(|at| format!("{word}{at} ")).collect();
+    words.concat()
 }
 
 /// A certificate for `localhost`, its key, and how it is known.
@@ -145,7 +151,7 @@ async fn rsyslog_hears(
     }
     // More than one line may have: several, and nothing of it is lost.
     let mut long = delivery(failure());
-    let words: String = (0..4000).map(|at| format!("word{at} ")).collect();
+    let words = numbered("word", 4000);
     long.message.text.clone_from(&words);
     output.deliver(&long).await.unwrap();
     let heard = wait_for("rsyslog to write all", PATIENCE, async || {
@@ -218,7 +224,7 @@ async fn posted(url: &str, topic: &str) -> Vec<Value> {
 async fn an_ntfy_server_has_messages_whole_with_sign_priority_and_link() {
     let Some(url) = testkit::services::ntfy_url() else { return };
     // A topic of this run's alone: the server outlives it.
-    let topic = format!("outputs-{}-{}", std::process::id(), url.len());
+    let topic = format!("outputs-{}", std::process::id());
     let before = posted(&url, &topic).await.len();
     let config = ntfy::Config::new(url.as_str(), topic.as_str());
     let output = Ntfy::try_new("ops".parse().unwrap(), config, &kit()).unwrap();
@@ -228,7 +234,7 @@ async fn an_ntfy_server_has_messages_whole_with_sign_priority_and_link() {
         receipts.push(output.deliver(&delivery).await.unwrap());
     }
     let mut long = delivery(failure());
-    long.message.text = (0..2000).map(|at| format!("wörd{at} ")).collect();
+    long.message.text = numbered("wörd", 2000);
     receipts.push(output.deliver(&long).await.unwrap());
     let posted = posted(&url, &topic).await.split_off(before);
     let ids: Vec<&str> = posted.iter().map(|it| it["id"].as_str().unwrap()).collect();
