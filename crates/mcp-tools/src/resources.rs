@@ -207,7 +207,14 @@ impl Resources for Documents {
             ["incidents"] if self.options.events.is_none() => json!({
                 "incidents": null, "note": events::NO_PIPELINE, "next": events::HOW,
             }),
-            ["incidents"] => self.by_tool(cx, uri, "incidents_list", json!({"limit": 100})).await?,
+            ["incidents"] => {
+                match self.by_tool(cx, uri, "incidents_list", json!({"limit": 100})).await {
+                    Err(ResourceError::Unavailable { message }) => {
+                        json!({"incidents": null, "note": message})
+                    }
+                    read => read?,
+                }
+            }
             ["incident", id] => {
                 self.by_tool(cx, uri, "incident_get", json!({"incident": id})).await?
             }

@@ -83,5 +83,7 @@ fn refused(doing: &str, error: &DeskError) -> ToolError {
         DeskErrorKind::Unavailable => Kind::Unavailable,
         _ => Kind::Other,
     };
-    ToolError::new(format!("cannot {doing}: {error}")).of_kind(kind)
+    let refused = ToolError::new(format!("cannot {doing}: {error}")).of_kind(kind);
+    // A manager that does not run is the usual reason.
+    if kind == Kind::Unavailable { refused.hint(HOW) } else { refused }
 }

@@ -130,8 +130,9 @@ async fn a_line_that_refuses_a_cluster_refuses_its_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn incidents_and_events_are_documents() {
     let estate = Estate::start("agent").await;
+    let desk = FakeDesk::sample(estate.cx.now());
     let mut options = options("events");
-    options.events = estate.cx.events.clone();
+    options.events = Some(desk.clone());
     let app = build_app(Arc::clone(&estate.cx.fleet), &options).unwrap();
     let cx = CallContext::detached(app.caller().clone());
     let resources = app.resources().unwrap();
@@ -148,6 +149,12 @@ async fn incidents_and_events_are_documents() {
         let error = resources.read(&cx, uri).await.unwrap_err();
         assert!(matches!(error, ResourceError::NotFound { .. }), "{uri}: {error}");
     }
+    // Whom nobody answers is not told that all is well.
+    desk.books().is_away = true;
+    let away = read("proxmox://incidents").await;
+    let note = away["note"].as_str().unwrap();
+    assert!(away["incidents"].is_null() && note.contains("connect to the manager"), "{away}");
+    assert!(note.contains("start `proxmox-manager`"), "{away}");
     let templates = resources.templates(&cx).await.unwrap();
     let uris: Vec<&str> = templates.iter().map(|it| it.uri_template.as_str()).collect();
     assert!(uris.contains(&"proxmox://incident/{id}") && uris.contains(&"proxmox://events/{id}"));

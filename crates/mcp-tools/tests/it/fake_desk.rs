@@ -38,6 +38,8 @@ pub(crate) struct Books {
     pub(crate) outputs: Vec<String>,
     /// How often something was looked for.
     pub(crate) looks: usize,
+    /// Whether nobody answers, as when no manager runs.
+    pub(crate) is_away: bool,
 }
 
 // === impl FakeDesk ===
@@ -247,6 +249,9 @@ impl EventDesk for FakeDesk {
 
     async fn incidents(&self, query: IncidentQuery) -> Result<Vec<IncidentView>, DeskError> {
         let books = self.books();
+        if books.is_away {
+            return Err(DeskError::new(DeskErrorKind::Unavailable, "connect to the manager"));
+        }
         let worst = query.min_severity.as_deref().map(|it| it.parse::<Severity>().unwrap());
         let fits = |it: &&IncidentView| {
             query.open.is_none_or(|open| it.is_open == open)
