@@ -30,10 +30,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let plan = EventPlan::of(&estate).await?;
     let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
-    let daemon = Daemon::bind(&estate, plan)?;
-    if let Some(events) = daemon.events() {
-        estate.ask_events(events);
-    }
+    let daemon = Daemon::bind(&mut estate, plan)?;
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
     let (memory, events) = (daemon.core().memory().clone(), daemon.events().cloned());

@@ -62,12 +62,12 @@ impl Counter {
     }
 
     async fn stand_in(wanted: &Wanted, work: Work) -> anyhow::Result<Self> {
-        let estate = Estate::prepare(Wanted { holds: Holds::Codes, ..wanted.clone() }).await?;
+        let mut estate = Estate::prepare(Wanted { holds: Holds::Codes, ..wanted.clone() }).await?;
         anyhow::ensure!(
             estate.memory.is_some(),
             "the state folder cannot be used; see the warning above"
         );
-        let daemon = Daemon::bind(&estate, None).context("take the manager's place")?;
+        let daemon = Daemon::bind(&mut estate, None).context("take the manager's place")?;
         let stop = CancellationToken::new();
         let ending = stop.clone();
         let run = tokio::spawn(async move {

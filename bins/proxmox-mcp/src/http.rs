@@ -32,10 +32,7 @@ pub(crate) fn is_wanted(args: &HttpArgs) -> anyhow::Result<bool> {
 
 /// Serves until a signal comes.
 pub(crate) async fn run(mut estate: Estate, args: &HttpArgs) -> anyhow::Result<ExitCode> {
-    let (daemon, hooks) = manager_of(&estate, args).await?;
-    if let Some(events) = daemon.as_ref().and_then(Daemon::events) {
-        estate.ask_events(events);
-    }
+    let (daemon, hooks) = manager_of(&mut estate, args).await?;
     let wanted = web::Wanted {
         address: args.http.map(|address| address.unwrap_or(estate.loaded.settings.http.listen)),
         unix: args.unix.clone(),
@@ -74,7 +71,10 @@ pub(crate) async fn run(mut estate: Estate, args: &HttpArgs) -> anyhow::Result<E
 }
 
 /// What a manager does, within this process, where the flags ask for it.
-async fn manager_of(estate: &Estate, args: &HttpArgs) -> anyhow::Result<(Option<Daemon>, Hooks)> {
+async fn manager_of(
+    estate: &mut Estate,
+    args: &HttpArgs,
+) -> anyhow::Result<(Option<Daemon>, Hooks)> {
     if !args.with_events || estate.demo_folder().is_some() {
         return Ok((None, Hooks::new()));
     }

@@ -94,16 +94,23 @@ impl Daemon {
     ///
     /// # Errors
     /// Another manager runs, or the state folder or the socket cannot be used.
-    pub fn bind(estate: &Estate, plan: Option<EventPlan>) -> anyhow::Result<Self> {
+    pub fn bind(estate: &mut Estate, plan: Option<EventPlan>) -> anyhow::Result<Self> {
+        let lock = Lock::take(&estate.loaded.settings.server.state_dir)?;
+        // Before what runs approved work is made: that asks the same pipeline as the tools do.
+        let clock = stdx::SystemClock::shared();
+        let supervisor = Supervisor::new(Arc::clone(&clock));
+        let events = plan.map(|plan| plan.start(&supervisor));
+        if let Some(events) = &events {
+            estate.ask_events(events);
+        }
+        let estate = &*estate;
         let settings = &estate.loaded.settings;
         let state = &settings.server.state_dir;
-        let lock = Lock::take(state)?;
         let group = settings.manager.socket_group.as_deref().map(group).transpose()?;
         let place = settings.manager.socket_in(state, control_api::SOCKET);
         let socket = ControlSocket::bind(&lock, &place, group)?;
         let channels: Vec<Arc<dyn ConsentChannel>> = vec![Arc::new(LogChannel)];
         let core = Core::new(estate, channels)?;
-        let clock = stdx::SystemClock::shared();
         let about = About {
             version: estate.options.version.clone(),
             started: clock.now(),
@@ -116,13 +123,7 @@ impl Daemon {
                 .collect(),
             uid: local_uid(),
         };
-        let supervisor = Supervisor::new(clock);
-        let events = plan.map(|plan| plan.start(&supervisor));
-        let mut options = estate.options.clone();
-        if let Some(events) = &events {
-            options.events = Some(Arc::new(events.clone()));
-        }
-        let apps = apps(estate, options)?;
+        let apps = apps(estate)?;
         let books = Books {
             events: events.clone(),
             engine: core.engine.clone(),
@@ -203,10 +204,9 @@ impl Daemon {
 
 /// The tools of every caller. Some are there only where somebody can be asked, which changes when approvers are read
 /// anew.
-fn apps(estate: &Estate, options: mcp_tools::Options) -> anyhow::Result<Apps> {
-    let fleet = Arc::clone(&estate.fleet);
-    let app = mcp_tools::build_app(Arc::clone(&fleet), &options).context("build the tools")?;
-    let made = Mutex::new((options.guard.can_ask(), app));
+fn apps(estate: &Estate) -> anyhow::Result<Apps> {
+    let (fleet, options) = (Arc::clone(&estate.fleet), estate.options.clone());
+    let made = Mutex::new((options.guard.can_ask(), estate.app()?));
     Ok(Arc::new(move |_: &Grant| -> App {
         let can_ask = options.guard.can_ask();
         // Replaced as a whole: a panic elsewhere leaves one or the other.

@@ -221,7 +221,7 @@ fn length(text: &str, now: Timestamp) -> Result<SignedDuration, ToolError> {
     }
     if length > LONGEST {
         return Err(ToolError::new("a silence of a tool lasts 24 h at most")
-            .hint("a person sets a longer one: `proxmox-mcp silences set`"));
+            .hint("a person sets a longer one: `proxmox-mcp events silence set`"));
     }
     Ok(length)
 }
