@@ -118,7 +118,7 @@ pub(crate) struct SourceArgs {
 pub(crate) struct SurfaceArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Toolsets to offer, separated by commas: default, guests, backup, storage, network, cluster, api, classic, compact, guard, all
+    /// Toolsets to offer, separated by commas: default, guests, backup, storage, network, cluster, events, api, classic, compact, guard, all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) toolsets: Option<Vec<String>>,
     /// How far it goes: read-only hides actions, guarded refuses them, trusted runs reversible ones
@@ -187,7 +187,7 @@ pub(crate) struct ToolsArgs {
     /// Print the tools as clients get them
     #[arg(long)]
     pub(crate) json: bool,
-    /// Toolsets to list, separated by commas: default, guests, backup, storage, network, cluster, api, classic, compact, guard, all
+    /// Toolsets to list, separated by commas: default, guests, backup, storage, network, cluster, events, api, classic, compact, guard, all
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) toolsets: Option<Vec<String>>,
     /// List as in this mode: read-only, guarded, trusted

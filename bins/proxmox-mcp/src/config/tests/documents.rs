@@ -63,7 +63,7 @@ async fn check_says_everything_that_is_wrong() {
     assert_eq!(run(&mut terminal, &["check", "--config", &file]).await, 2);
     expect![[r#"
         warning: no endpoint is configured; add a table [pve.<name>] or [pbs.<name>]; `proxmox-mcp config init` writes a first file
-        error: config.toml:2: server.toolsets: no toolset is called "defualt"; choose from default, guests, backup, storage, network, cluster, api, compact, guard, classic, all
+        error: config.toml:2: server.toolsets: no toolset is called "defualt"; choose from default, guests, backup, storage, network, cluster, events, api, compact, guard, classic, all
         1 error, 1 warning
     "#]].assert_eq(&terminal.err.replace(&base, ""));
 
