@@ -8,7 +8,7 @@
 //!
 //! *Invariant:* without a pipeline each of them fails and says what is missing; an empty list is said
 //! only by a pipeline.
-//! *Invariant:* a caller that is kept to some clusters is told of theirs alone ([`Sight`]).
+//! *Invariant:* a caller that is kept to some clusters is told of theirs alone (`Sight`).
 
 mod acknowledge;
 mod incident;
