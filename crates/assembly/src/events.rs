@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use manager::Supervisor;
 use manager::events::{EventParts, Events, Input, Output};
 use mcp_tools::fleet::Fleet;
+use mcp_tools::redaction::Redaction;
 use outputs::heartbeat::Heartbeat;
 use outputs::{Kit, Pace, discord, slack, stdout};
 use proxmox_sim::Levers;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::drama::{self, Printer};
 use crate::estate::Estate;
+use crate::quiet::Quiet;
 
 /// Measurements between the inputs and the rules; what finds no room is told again.
 const OBSERVED: usize = 1024;
@@ -61,7 +63,8 @@ impl EventPlan {
             inputs.push(Input { source, kind: input.kind() });
         }
         let instance = settings.instance.clone().unwrap_or_else(machine);
-        let (outputs, heartbeats) = outputs_of(settings, &instance)?;
+        let redaction = &estate.options.redaction;
+        let (outputs, heartbeats) = outputs_of(settings, &instance, redaction)?;
         let keep = settings.keep;
         let parts = EventParts {
             store,
@@ -95,7 +98,7 @@ impl EventPlan {
         config.hold.insert("node.offline".to_owned(), SignedDuration::from_secs(15));
         let rules = Rules::try_new(&config).ok().context("the demo's rules")?;
         let outputs = vec![Output {
-            sink: Arc::new(Printer::new()),
+            sink: Arc::new(Quiet::new(Arc::new(Printer::new()), &estate.options.redaction)),
             service: "stderr",
             fallback: None,
             pace: Pace::default(),
@@ -149,7 +152,7 @@ pub fn event_ways(estate: &Estate) -> anyhow::Result<Ways> {
         ways.inputs.push(made.with_context(|| format!("set up [input.{id}]"))?);
     }
     let instance = settings.instance.clone().unwrap_or_else(machine);
-    let (outputs, _) = outputs_of(settings, &instance)?;
+    let (outputs, _) = outputs_of(settings, &instance, &estate.options.redaction)?;
     ways.outputs.extend(outputs.into_iter().map(|output| output.sink));
     ways.is_taken = manager::Lock::is_held(&estate.loaded.settings.server.state_dir);
     Ok(ways)
@@ -227,6 +230,7 @@ fn source(
 fn outputs_of(
     settings: &EventsSettings,
     instance: &str,
+    redaction: &Redaction,
 ) -> anyhow::Result<(Vec<Output>, Vec<Heartbeat>)> {
     let (mut outputs, mut heartbeats) = (Vec::new(), Vec::new());
     for (id, output) in &settings.outputs {
@@ -238,7 +242,7 @@ fn outputs_of(
             continue;
         }
         outputs.push(Output {
-            sink: sink(id, output, &kit).with_context(set_up)?,
+            sink: Arc::new(Quiet::new(sink(id, output, &kit).with_context(set_up)?, redaction)),
             service: output.kind(),
             fallback: output.fallback.clone(),
             pace: output.pace.clone(),

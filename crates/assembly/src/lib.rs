@@ -24,6 +24,7 @@ mod journal;
 mod kept;
 mod memory;
 mod protecting;
+mod quiet;
 mod scopes;
 mod times;
 pub mod web;
