@@ -11,7 +11,7 @@
 //! | certificates, updates | [`Pace::seldom`] |
 //! | SMART and wear of disks | [`Pace::disks`] |
 //!
-//! [`read_tasks`] and [`diff`] decide what is news, and are pure; this module asks, tells and remembers. A run that
+//! [`read_tasks`] and [`diff()`] decide what is news, and are pure; this module asks, tells and remembers. A run that
 //! resumes tells what came between, from the lists of tasks.
 //!
 //! *Invariant:* the cursor that is kept with an event is of everything up to and with that event, so that a crash between
