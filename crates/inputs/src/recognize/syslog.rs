@@ -1,6 +1,6 @@
 //! Lines of syslog: RFC 3164 and 5424, and what PVE and PBS write in them.
 //!
-//! What the catalogue (`tasks`, `access`, `backups`, `guests`, `cluster`, `ha`, `services`) knows becomes
+//! What the catalogue (`tasks`, `access`, `backups`, `guests`, `cluster`, `ha`, `machine`, `services`) knows becomes
 //! a typed event; every other line is `other.syslog.<program>`, as bad as its level says.
 
 mod access;
@@ -9,6 +9,7 @@ mod cluster;
 mod guests;
 mod ha;
 mod line;
+mod machine;
 mod services;
 mod tasks;
 
@@ -89,7 +90,7 @@ fn known(line: &Line<'_>, origin: &Origin<'_>) -> Option<Known> {
             "pve-ha-crm" => ha::manager(line, origin),
             "pve-ha-lrm" => ha::node(line, origin),
             "qmeventd" => guests::ended(line, origin),
-            _ => None,
+            _ => machine::read(line, origin),
         })
         .or_else(|| guests::read(line, origin))
         .or_else(|| services::read(line, origin))

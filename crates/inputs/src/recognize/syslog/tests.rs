@@ -434,3 +434,64 @@ proptest! {
         crate::fuzzing::syslog_line(format!("<30>Nov 22 17:55:05 alder {before}{text}").as_bytes());
     }
 }
+
+#[test]
+fn the_machine_under_the_guests() {
+    of(
+        "kernel",
+        &[
+            "[53542.948247] oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/qemu.slice/104.scope,task=kvm,pid=1234,uid=0",
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/lxc/105,task_memcg=/lxc/105/ns/app.service,task=java,pid=99,uid=100000",
+            "oom-kill:constraint=CONSTRAINT_NONE,task_memcg=/system.slice/pveproxy.service,task=pveproxy worker,pid=7,uid=33",
+            "oom-kill:constraint=CONSTRAINT_NONE,task_memcg=/qemu.slice/nonsense.scope,task=kvm",
+            "[  12.5] blk_update_request: I/O error, dev sdc, sector 4096 op 0x0:(READ) flags 0x80700",
+            "I/O error, dev nvme0n1, sector 0 op 0x1:(WRITE)",
+            "Kernel panic - not syncing: Fatal exception",
+            "[not a clock] Kernel panic - not syncing: x",
+            "usb 1-1: new high-speed USB device",
+        ],
+        &expect![[r#"
+            error guest.crashed lab/guest/104 cause=killed by the kernel: out of memory process=kvm
+            error other.kernel.out_of_memory lab/guest/105 process=java
+            error other.kernel.out_of_memory lab process=pveproxy worker
+            error guest.crashed lab cause=killed by the kernel: out of memory process=kvm
+            warning disk.failing lab what=sdc
+            warning disk.failing lab what=nvme0n1
+            critical other.kernel.panic lab
+            info other.syslog.kernel lab
+            info other.syslog.kernel lab
+        "#]],
+    );
+    of(
+        "zed",
+        &[
+            "eid=7 class=statechange pool='tank' vdev=sdb1 vdev_state=FAULTED",
+            "eid=8 class=statechange pool=tank vdev_state=ONLINE",
+            "eid=9 class=checksum pool='tank' vdev=sdb1 algorithm=fletcher4 size=4096",
+            "eid=10 class=scrub_finish pool='tank'",
+            "eid=11 class=statechange",
+        ],
+        &expect![[r#"
+            critical pool.degraded lab device=sdb1 state=FAULTED what=tank
+            info pool.restored lab state=ONLINE what=tank
+            warning other.pool.errors lab device=sdb1 what=tank
+            info other.syslog.zed lab
+            info other.syslog.zed lab
+        "#]],
+    );
+    of(
+        "smartd",
+        &[
+            "Device: /dev/sda [SAT], 8 Currently unreadable (pending) sectors",
+            "Device: /dev/sda [SAT], FAILED SMART self-check. BACK UP DATA NOW!",
+            "Device: /dev/nvme0, number of Error Log entries increased from 3 to 4",
+            "Device: /dev/sda [SAT], SMART Usage Attribute: 194 Temperature_Celsius changed from 70 to 69",
+        ],
+        &expect![[r#"
+            error disk.failing lab what=sda
+            error disk.failing lab what=sda
+            info other.syslog.smartd lab
+            info other.syslog.smartd lab
+        "#]],
+    );
+}
