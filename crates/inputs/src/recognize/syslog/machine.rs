@@ -55,7 +55,8 @@ fn killed_for_memory(fields: &str, origin: &Origin<'_>) -> Known {
     let machine = group
         .strip_prefix("/qemu.slice/")
         .and_then(|rest| rest.split_once(".scope"))
-        .map(|it| it.0);
+        .map(|(vmid, _)| vmid)
+        .filter(|vmid| vmid.parse::<estate::VmId>().is_ok());
     let container = group.strip_prefix("/lxc/").and_then(|rest| rest.split('/').next());
     let is_machine = machine.is_some();
     let kind = if is_machine { Kind::GuestCrashed } else { Kind::other("kernel.out_of_memory") };

@@ -454,7 +454,7 @@ fn the_machine_under_the_guests() {
             error guest.crashed lab/guest/104 cause=killed by the kernel: out of memory process=kvm
             error other.kernel.out_of_memory lab/guest/105 process=java
             error other.kernel.out_of_memory lab process=pveproxy worker
-            error guest.crashed lab cause=killed by the kernel: out of memory process=kvm
+            error other.kernel.out_of_memory lab process=kvm
             warning disk.failing lab what=sdc
             warning disk.failing lab what=nvme0n1
             critical other.kernel.panic lab
