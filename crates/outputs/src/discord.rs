@@ -9,7 +9,6 @@
 //!
 //! *Invariant:* no message mentions anybody: `allowed_mentions` is empty in all of them.
 
-mod bucket;
 mod config;
 mod layout;
 
@@ -22,14 +21,15 @@ use async_trait::async_trait;
 use event_core::{ComponentId, Delivery, DeliveryKey, EventSink, Receipt, Retry, SinkError};
 use http::Method;
 use serde_json::{Value, json};
+use stdx::http::limits::{Buckets, retry_after_429};
 
 pub use config::{Config, Place};
 
 use crate::{
     InvalidConfig, Kit,
-    discord::{bucket::Buckets, config::Target},
+    discord::config::Target,
     escape::Escape,
-    http::{Answer, Http, Request, pause, retry_after, sort},
+    http::{Answer, Http, Request, sort},
     template::{BODY, Slot, TITLE, Templates, context},
 };
 
@@ -129,7 +129,7 @@ impl Discord {
             request = request.json(body);
         }
         let answer = self.http.send(request).await?;
-        self.buckets.heard(name, method, &answer);
+        self.buckets.heard(name, method, answer.status, &answer.headers, &answer.body);
         Ok(answer)
     }
 
@@ -140,8 +140,8 @@ impl Discord {
             line.is_gone.store(true, Ordering::Relaxed);
         }
         if answer.status == 429 {
-            let after = answer.json()["retry_after"].as_f64().and_then(pause);
-            let after = after.or_else(|| retry_after(&answer.headers, self.kit.clock.now()));
+            let now = self.kit.clock.now();
+            let after = retry_after_429(&answer.headers, &answer.body, now);
             return self.http.error(sort(429, after), "Discord asks for a pause (429)");
         }
         self.http.refused(answer, self.kit.clock.now(), HINT)

@@ -10,7 +10,11 @@ use event_core::{ComponentId, Retry, SinkError};
 use http::{HeaderMap, HeaderValue, Method, header};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use stdx::{Chain, http::Client, redact::Redactor};
+use stdx::{
+    Chain,
+    http::{Client, limits::retry_after},
+    redact::Redactor,
+};
 use url::Url;
 
 use crate::{InvalidConfig, Kit};
@@ -19,8 +23,6 @@ use crate::{InvalidConfig, Kit};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer is read.
 const MOST: usize = 256 * 1024;
-/// The longest pause that a service can ask for.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// What talks to one service.
 pub(crate) struct Http {
@@ -227,22 +229,6 @@ pub(crate) fn sort(status: u16, after: Option<Duration>) -> Retry {
     }
 }
 
-/// How long a service wants to be left alone: seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match value.parse::<f64>() {
-        Ok(seconds) => return pause(seconds),
-        Err(_) => jiff::fmt::rfc2822::parse(value).ok()?.timestamp().duration_since(now),
-    };
-    Some(Duration::try_from(pause).unwrap_or_default().min(LONGEST_PAUSE))
-}
-
-/// A pause in seconds, as a service names it.
-pub(crate) fn pause(seconds: f64) -> Option<Duration> {
-    let longest = LONGEST_PAUSE.as_secs_f64();
-    if seconds.is_nan() { None } else { Some(Duration::from_secs_f64(seconds.clamp(0.0, longest))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,23 +246,6 @@ mod tests {
         assert_eq!(sort(503, Some(pause)), Retry::After(pause));
         assert_eq!(sort(500, Some(pause)), Retry::Backoff);
         assert_eq!(sort(404, Some(pause)), Retry::Never);
-    }
-
-    #[test]
-    fn pauses_are_seconds_or_dates_and_bounded() {
-        let now = "2026-11-22T12:00:00Z".parse().unwrap();
-        let read = |value: &'static str| {
-            let value = HeaderValue::from_static(value);
-            retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]), now)
-        };
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("0.25"), Some(Duration::from_millis(250)));
-        assert_eq!(read("Sun, 22 Nov 2026 12:01:00 GMT"), Some(Duration::from_mins(1)));
-        assert_eq!(read("Sun, 22 Nov 2026 11:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("1e99"), Some(LONGEST_PAUSE));
-        assert_eq!(read("-5"), Some(Duration::ZERO));
-        assert_eq!(read("NaN"), None);
-        assert_eq!(read("soon"), None);
     }
 
     #[test]

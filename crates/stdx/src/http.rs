@@ -1,5 +1,7 @@
 //! HTTP clients, all made here.
 
+pub mod limits;
+
 use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::tls::{self, TlsError, TlsOptions};
