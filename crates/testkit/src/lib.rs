@@ -26,6 +26,8 @@
 pub mod calls;
 pub mod contract;
 pub mod corpus;
+#[cfg(feature = "fakes")]
+pub mod fake;
 pub mod fixtures;
 pub mod hostile;
 #[cfg(feature = "event-core")]
