@@ -12,7 +12,7 @@ use std::{
 pub const MARKER: &str = "X-Proxmox-Mcp";
 
 /// Says whether a mark is of something that our outputs sent. A mark is `application:<id>` or `message:<id>` for Gotify,
-/// `message:<id>` for ntfy and `message-id:<id>` for mail.
+/// `message:<id>` for ntfy, `webhook:<id>` or `author:<id>` for Discord and `message-id:<id>` for mail.
 pub type Ours = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Knows what our outputs sent, and counts what it kept out.

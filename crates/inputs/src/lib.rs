@@ -2,8 +2,8 @@
 //!
 //! [`recognize`] is pure: bytes in, [`Event`](event_core::Event)s with their correlation keys out. It never refuses
 //! anything: what it does not know becomes an event that says so, with the original in it. [`Syslog`](syslog::Syslog),
-//! [`Webhook`](webhook::Webhook), [`Gotify`](gotify::Gotify), [`Ntfy`](ntfy::Ntfy), [`Imap`](email::imap::Imap) and
-//! [`Smtp`](email::smtp::Smtp) are the sources that use it; [`Tasks`](tasks::Tasks) asks the servers themselves.
+//! [`Webhook`](webhook::Webhook), [`Gotify`](gotify::Gotify), [`Ntfy`](ntfy::Ntfy), [`Discord`](discord::Discord),
+//! [`Imap`](email::imap::Imap) and [`Smtp`](email::smtp::Smtp) are the sources that use it; [`Tasks`](tasks::Tasks) asks the servers themselves.
 //!
 //! ```
 //! use inputs::{Identity, Origin, recognize::syslog};
@@ -23,6 +23,7 @@
 //! the log has the event on disk.
 
 mod channel;
+pub mod discord;
 mod echo;
 pub mod email;
 #[doc(hidden)]

@@ -8,6 +8,7 @@
 //! | [`gotify`] | what their Gotify target sends, and what a Gotify server passes on |
 //! | [`ntfy`] | what an ntfy server passes on |
 //! | [`chat`] | bodies that were made for Discord and Slack |
+//! | [`discord`] | messages, as Discord passes them on |
 //! | [`alertmanager`] | what Prometheus' Alertmanager sends |
 //! | [`json`] | any other JSON, by a mapping |
 //! | [`text`] | what is no JSON |
@@ -19,6 +20,7 @@
 pub mod alertmanager;
 mod body;
 pub mod chat;
+pub mod discord;
 pub mod gotify;
 pub mod json;
 pub mod mail;

@@ -5,11 +5,17 @@ use std::{fmt, sync::OnceLock, time::Duration};
 use bytes::{Bytes, BytesMut};
 use event_core::{SourceError, SourceErrorKind};
 use futures::{Stream, StreamExt as _};
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, StatusCode,
+    header::{
+        CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+        UPGRADE,
+    },
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use stdx::{
     Backoff, Chain,
-    http::{Client, HttpOptions},
+    http::{Client, HttpOptions, Response},
     tls::TlsOptions,
 };
 use tokio::{
@@ -19,7 +25,11 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{client::IntoClientRequest as _, protocol::WebSocketConfig},
+    tungstenite::{
+        client::IntoClientRequest as _,
+        handshake::{client::generate_key, derive_accept_key},
+        protocol::{Role, WebSocketConfig},
+    },
 };
 use tracing::info;
 use url::Url;
@@ -41,7 +51,7 @@ impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Io for T {}
 #[derive(Debug)]
 pub(crate) struct Remote {
     base: Url,
-    tls: TlsOptions,
+    options: HttpOptions,
     client: OnceLock<Result<Client, String>>,
 }
 
@@ -125,6 +135,11 @@ impl Reopen {
 impl Remote {
     /// At this address: `http://` or `https://`, a host, and perhaps a port and a path.
     pub(crate) fn try_new(server: &str, tls: TlsOptions) -> Result<Self, String> {
+        Self::with_options(server, HttpOptions::with_tls(tls))
+    }
+
+    /// The same, connected to in this way, perhaps through a proxy.
+    pub(crate) fn with_options(server: &str, options: HttpOptions) -> Result<Self, String> {
         let shown = stdx::http::without_login(server);
         let mut base = Url::parse(server)
             .map_err(|error| format!("`{shown}` is no address of a server: {error}"))?;
@@ -141,7 +156,7 @@ impl Remote {
             let path = format!("{}/", base.path());
             base.set_path(&path);
         }
-        Ok(Self { base, tls, client: OnceLock::new() })
+        Ok(Self { base, options, client: OnceLock::new() })
     }
 
     /// The server's address, for people.
@@ -158,8 +173,7 @@ impl Remote {
 
     fn client(&self) -> Result<&Client, SourceError> {
         let made = self.client.get_or_init(|| {
-            let options = HttpOptions::with_tls(self.tls.clone());
-            stdx::http::client(&options).map_err(|error| Chain(&error).to_string())
+            stdx::http::client(&self.options).map_err(|error| Chain(&error).to_string())
         });
         made.as_ref().map_err(|why| SourceError::new(SourceErrorKind::Settings, why.clone()))
     }
@@ -171,21 +185,80 @@ impl Remote {
         proof: Proof<'_>,
     ) -> Result<impl Stream<Item = Result<Bytes, SourceError>> + Unpin + Send + use<>, SourceError>
     {
+        let answer = self.ask(path, proof).await?;
+        if answer.status() != StatusCode::OK {
+            let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let wait = wait.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            return Err(refused(self.name(), answer.status(), wait));
+        }
+        let name = self.name().to_owned();
+        let stream = answer.bytes_stream();
+        Ok(stream.map(move |piece| piece.map_err(|error| broken(&name, error.without_url()))))
+    }
+
+    /// Asks for this path; whatever is answered is an answer.
+    pub(crate) async fn ask(&self, path: &str, proof: Proof<'_>) -> Result<Response, SourceError> {
         let mut request = self.client()?.get(self.url(path)?.as_str());
         if let Some((name, value)) = proof {
             request = request.header(name, sensitive(value)?);
         }
-        let name = self.name().to_owned();
         let answer = timeout(PATIENCE, request.send()).await.map_err(|_| self.slow())?;
         // The address may hold a topic that is as good as a password.
-        let answer = answer.map_err(|error| broken(&name, error.without_url()))?;
-        if answer.status() != StatusCode::OK {
-            let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let wait = wait.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-            return Err(refused(&name, answer.status(), wait));
+        answer.map_err(|error| broken(self.name(), error.without_url()))
+    }
+
+    /// The body of an answer; `None` if it is longer than that.
+    pub(crate) async fn body(
+        &self,
+        mut answer: Response,
+        most: usize,
+    ) -> Result<Option<Bytes>, SourceError> {
+        let mut body = BytesMut::new();
+        loop {
+            let piece = timeout(PATIENCE, answer.chunk()).await.map_err(|_| self.slow())?;
+            let piece = piece.map_err(|error| broken(self.name(), error.without_url()))?;
+            let Some(piece) = piece else { return Ok(Some(body.freeze())) };
+            body.extend_from_slice(&piece);
+            if body.len() > most {
+                return Ok(None);
+            }
         }
-        let stream = answer.bytes_stream();
-        Ok(stream.map(move |piece| piece.map_err(|error| broken(&name, error.without_url()))))
+    }
+
+    /// Opens a websocket at this path, with messages up to that size, over the connection that an HTTP request would
+    /// take: with the same trust, and through the same proxy.
+    pub(crate) async fn upgraded(
+        &self,
+        path: &str,
+        most: usize,
+    ) -> Result<WebSocketStream<Connection>, SourceError> {
+        let key = generate_key();
+        let request = self
+            .client()?
+            .get(self.url(path)?.as_str())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let opening = async {
+            let answer =
+                request.send().await.map_err(|error| broken(self.name(), error.without_url()))?;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refused(self.name(), answer.status(), None));
+            }
+            let accepted = answer.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+            if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+                let message = format!("hear {}: it is no websocket that was opened", self.name());
+                return Err(SourceError::new(SourceErrorKind::Protocol, message));
+            }
+            let upgraded = answer.upgrade().await;
+            upgraded.map_err(|error| broken(self.name(), error.without_url()))
+        };
+        let connection = timeout(PATIENCE, opening).await.map_err(|_| self.slow())??;
+        let config =
+            WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
+        let connection: Connection = Box::new(connection);
+        Ok(WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await)
     }
 
     /// Asks for this path and gives the whole body; `None` if it is longer than that.
@@ -227,7 +300,7 @@ impl Remote {
         let config =
             WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
         let opening = async {
-            let connection = connect(&host, port, is_tls.then_some(&self.tls)).await?;
+            let connection = connect(&host, port, is_tls.then_some(&self.options.tls)).await?;
             let opened = client_async_with_config(request, connection, Some(config)).await;
             opened.map_err(|error| self.odd(error))
         };

@@ -40,7 +40,7 @@ use tokio::{
 use crate::{
     Echo, Identity, MARKER, Origin, channel,
     recognize::{
-        gotify,
+        chat, gotify,
         webhook::{Format, recognize},
     },
 };
@@ -312,12 +312,15 @@ where
     }
 }
 
-/// Whether a body for Gotify says that one of our outputs sent it.
+/// Whether a body for Gotify, Discord or Slack says that one of our outputs sent it.
 fn is_marked(body: &[u8]) -> bool {
-    let mark = gotify::MARK.as_bytes();
+    // What the marks of all of them begin with.
+    let mark = chat::MARK.as_bytes();
     // Bodies can be large, and most are none of ours.
     let has_mark = body.windows(mark.len()).any(|part| part == mark);
-    has_mark && serde_json::from_slice(body).is_ok_and(|object| gotify::is_marked(&object))
+    has_mark
+        && serde_json::from_slice(body)
+            .is_ok_and(|object| gotify::is_marked(&object) || chat::is_marked(&object))
 }
 
 /// Hands the events on and waits until each is on disk.

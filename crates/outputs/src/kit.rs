@@ -7,6 +7,10 @@ use stdx::{Clock, http::Client};
 /// The header by which an input of ours, or of another manager, knows what an output of ours sent.
 pub const MARKER_HEADER: &str = "x-proxmox-mcp";
 
+/// What stands for that header in messages that have none: the footer of Discord's embeds begins with it, and a block of
+/// Slack's messages is called so.
+pub const MARK: &str = "proxmox-mcp";
+
 /// What every output is made with, besides its own settings.
 #[derive(Clone)]
 pub struct Kit {

@@ -45,5 +45,5 @@ pub mod webhook;
 
 pub use deliver::{Courier, Pace, Standing, Word};
 pub use error::InvalidConfig;
-pub use kit::{Kit, MARKER_HEADER};
+pub use kit::{Kit, MARK, MARKER_HEADER};
 pub use template::Wording;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::{
-    InvalidConfig, Kit, Wording,
+    InvalidConfig, Kit, MARK, Wording,
     escape::Escape,
     http::{Answer, Http, Request, below, url},
     split::{fit, json, length, split},
@@ -30,9 +30,6 @@ const MAX_MESSAGE: usize = 4000;
 const MAX_TITLE: usize = 1000;
 /// How long a link may be, which stands twice in a message.
 const MAX_LINK: usize = 1000;
-
-/// The tag of everything that an output of ours sends.
-const MARK: &str = "proxmox-mcp";
 
 /// Settings of an ntfy output.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use crate::tls::{self, TlsError, TlsOptions};
 
-/// A client that [`client`] made.
-pub use reqwest::Client;
+/// A client that [`client`] made, and what it is answered.
+pub use reqwest::{Client, Response};
 
 /// How a client connects.
 #[derive(Clone, Debug)]

@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 use super::{notification::Notification, title};
 use crate::origin::Origin;
 
+/// What the footer of an embed begins with, and what a block is called, that one of our outputs sent.
+pub const MARK: &str = "proxmox-mcp";
+
 /// A chat message, as words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -25,6 +28,10 @@ pub struct Message {
 
 /// The most embeds, blocks or fields that are read; the services themselves take fewer.
 const MAX_PARTS: usize = 100;
+/// How deep components may lie in each other.
+const MAX_DEPTH: usize = 4;
+/// Discord's number for a component that is text.
+const TEXT_DISPLAY: u64 = 10;
 
 // === impl Message ===
 
@@ -69,7 +76,33 @@ pub fn discord(object: &Map<String, Value>) -> Option<Message> {
         let written = embed.get("timestamp").and_then(Value::as_str);
         time = time.or_else(|| written?.parse().ok());
     }
+    push_components(&mut parts, object.get("components"), MAX_DEPTH);
     Message::of(&parts, time)
+}
+
+/// Whether a body says itself that one of our outputs sent it: for Discord in the footer of an embed, for Slack in the
+/// name of a block.
+pub fn is_marked(object: &Map<String, Value>) -> bool {
+    let footer = |embed: &Value| {
+        let text = embed.get("footer").and_then(|footer| footer.get("text"));
+        let rest = text.and_then(Value::as_str).and_then(|text| text.strip_prefix(MARK));
+        rest.is_some_and(|rest| rest.starts_with(" · "))
+    };
+    let block = |block: &Value| block.get("block_id").is_some_and(|id| id == MARK);
+    list(object.get("embeds")).any(footer) || list(object.get("blocks")).any(block)
+}
+
+/// Text of Discord's newer kind of messages, which have components in place of embeds.
+fn push_components(parts: &mut Vec<String>, components: Option<&Value>, depth: usize) {
+    if depth == 0 {
+        return;
+    }
+    for component in list(components) {
+        if component.get("type").and_then(Value::as_u64) == Some(TEXT_DISPLAY) {
+            push(parts, component.get("content"));
+        }
+        push_components(parts, component.get("components"), depth - 1);
+    }
 }
 
 /// Reads a body for Slack; `None` where it holds no words.

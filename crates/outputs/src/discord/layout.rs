@@ -7,6 +7,7 @@ use event_core::{Message, Severity, Stand};
 use serde_json::{Value, json};
 
 use crate::{
+    MARK,
     escape::Escape,
     split::{fit, length, split, utf16},
     template::facts,
@@ -154,7 +155,8 @@ fn shape(
     (number, count): (usize, usize),
 ) -> Value {
     let (incident, _) = fit(&message.incident, 60, utf16);
-    let mut footer = format!("{instance} · {incident}");
+    // Every message has a footer, and with it the mark by which an input knows that it is ours.
+    let mut footer = format!("{MARK} · {instance} · {incident}");
     if count > 1 {
         footer = format!("{footer} · {number}/{count}");
     }
@@ -230,7 +232,7 @@ mod tests {
                 whole.push_str(text(embed, name));
                 assert_ne!(embed[name], "", "an empty {name} is refused");
             }
-            count(text(&embed["footer"], "text"), 2048);
+            count(text(&embed["footer"], "text"), FOOTER);
             let fields = embed["fields"].as_array().map_or(&[][..], Vec::as_slice);
             assert!(fields.len() <= MAX_FIELDS);
             for field in fields {
@@ -242,6 +244,9 @@ mod tests {
             }
         }
         assert!(total <= MAX_TOTAL, "{total} of {MAX_TOTAL}");
+        let is_marked =
+            |embed: &Value| text(&embed["footer"], "text").starts_with("proxmox-mcp · ");
+        assert!(embeds.iter().any(is_marked), "an input would take it: {message}");
         whole
     }
 

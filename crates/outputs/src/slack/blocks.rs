@@ -7,6 +7,7 @@ use event_core::Message;
 use serde_json::{Value, json};
 
 use crate::{
+    MARK,
     escape::Escape,
     split::{fit, json as as_json, length, split, utf16},
     template::{facts, mark},
@@ -15,6 +16,8 @@ use crate::{
 const MAX_BLOCKS: usize = 50;
 /// The most bytes of all blocks of a message.
 const MAX_TOTAL: usize = 12_000;
+/// What the mark takes of it.
+const MARKED: usize = 40;
 const MAX_HEADER: usize = 150;
 const MAX_TEXT: usize = 3000;
 const MAX_FIELDS: usize = 10;
@@ -54,13 +57,13 @@ pub(super) fn messages(message: &Message, instance: &str, words: &Words) -> Vec<
     blocks.push(context(message, instance, link));
 
     let mut messages: Vec<Vec<Value>> = vec![Vec::new()];
-    let mut used = 0;
+    let mut used = MARKED;
     for block in blocks {
         let size = block.to_string().len() + 1;
         let is_full = messages.last().is_none_or(|blocks| blocks.len() == MAX_BLOCKS);
         if is_full || used + size > MAX_TOTAL {
             messages.push(Vec::new());
-            used = 0;
+            used = MARKED;
         }
         used += size;
         if let Some(blocks) = messages.last_mut() {
@@ -68,7 +71,9 @@ pub(super) fn messages(message: &Message, instance: &str, words: &Words) -> Vec<
         }
     }
     let (notification, _) = fit(&words.notification, MAX_NOTIFICATION, utf16);
-    let shape = |blocks| {
+    let shape = |mut blocks: Vec<Value>| {
+        // The mark by which an input knows that it is ours.
+        blocks[0]["block_id"] = MARK.into();
         json!({
             "text": notification,
             "blocks": blocks,
@@ -141,6 +146,7 @@ mod tests {
     fn checked(message: &Value) -> String {
         let blocks = message["blocks"].as_array().unwrap();
         assert!((1..=MAX_BLOCKS).contains(&blocks.len()), "{} blocks", blocks.len());
+        assert_eq!(blocks[0]["block_id"], "proxmox-mcp", "an input would take it");
         assert!(message["blocks"].to_string().len() <= 13_000);
         assert!(message["text"].as_str().unwrap().chars().count() <= 4000);
         let mut whole = String::new();

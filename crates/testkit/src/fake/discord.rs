@@ -316,6 +316,14 @@ impl Discord {
                 Reply::json(200, &json!({ "url": url, "shards": 1, "session_start_limit": start }))
             }
             ("GET", ["users", "@me"]) => Reply::json(200, &gateway::me()),
+            ("GET", ["applications", "@me"]) => {
+                // Bots on few servers have a flag of their own for it.
+                let flags = u32::from(self.shows_content) << 19;
+                Reply::json(
+                    200,
+                    &json!({ "id": ME.to_string(), "name": "proxmox", "flags": flags }),
+                )
+            }
             (method, ["channels", channel, rest @ ..]) => {
                 let channel = channel.parse().ok().filter(|id| self.channels.contains_key(id));
                 let Some(channel) = channel else { return unknown_channel() };
