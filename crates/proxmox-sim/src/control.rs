@@ -154,6 +154,19 @@ enum Lever {
         key: String,
         value: Value,
     },
+    NotificationsVanish {
+        target: String,
+        on: bool,
+    },
+    TrustAuthority {
+        target: String,
+        pem: String,
+    },
+    LegacyMail {
+        target: String,
+        name: String,
+        to: String,
+    },
     Clear {
         target: String,
     },
@@ -290,6 +303,11 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         Lever::SetOption { target, vmid, key, value } => {
             levers.set_option(&target, vmid, &key, value).map(done)
         }
+        Lever::NotificationsVanish { target, on } => {
+            levers.notifications_vanish(&target, on).map(done)
+        }
+        Lever::TrustAuthority { target, pem } => levers.trust_authority(&target, &pem).map(done),
+        Lever::LegacyMail { target, name, to } => levers.legacy_mail(&target, &name, &to).map(done),
         Lever::Clear { target } => levers.clear(&target).map(done),
     }
 }

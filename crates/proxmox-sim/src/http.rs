@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::notify::Post;
 use crate::schema::check::Shape;
 
 /// What a handler answers.
@@ -14,6 +15,8 @@ pub(crate) struct Reply {
     pub(crate) data: Data,
     /// Members beside `data`, such as `total`.
     pub(crate) extra: Vec<(&'static str, Value)>,
+    /// What is sent before it is answered.
+    pub(crate) post: Option<Post>,
 }
 
 /// The `data` of a reply.
@@ -44,15 +47,15 @@ pub(crate) struct Fault {
 
 impl Reply {
     pub(crate) fn raw(data: Vec<u8>) -> Self {
-        Self { data: Data::Raw(data), extra: Vec::new() }
+        Self { data: Data::Raw(data), extra: Vec::new(), post: None }
     }
 
     pub(crate) fn file(content: Vec<u8>) -> Self {
-        Self { data: Data::File(content), extra: Vec::new() }
+        Self { data: Data::File(content), extra: Vec::new(), post: None }
     }
 
     pub(crate) fn text(text: String) -> Self {
-        Self { data: Data::Text(text), extra: Vec::new() }
+        Self { data: Data::Text(text), extra: Vec::new(), post: None }
     }
 
     pub(crate) fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
@@ -82,7 +85,7 @@ impl Reply {
 
 impl From<Value> for Reply {
     fn from(value: Value) -> Self {
-        Self { data: Data::Value(value), extra: Vec::new() }
+        Self { data: Data::Value(value), extra: Vec::new(), post: None }
     }
 }
 

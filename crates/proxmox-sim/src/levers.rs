@@ -2,6 +2,7 @@
 
 mod admin;
 mod guests;
+mod notify;
 mod vault;
 
 use std::sync::Arc;

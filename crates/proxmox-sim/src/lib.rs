@@ -34,6 +34,7 @@ mod estate;
 mod holds;
 mod http;
 mod levers;
+mod notify;
 mod pbs;
 mod plants;
 mod pve;

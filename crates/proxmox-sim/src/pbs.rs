@@ -4,6 +4,7 @@ mod access;
 mod datastores;
 mod files;
 mod jobs;
+mod notifications;
 pub(crate) mod prune;
 mod snapshots;
 mod system;
@@ -19,6 +20,7 @@ pub(crate) const HANDLERS: &[Handlers] = &[
     datastores::HANDLERS,
     files::HANDLERS,
     jobs::HANDLERS,
+    notifications::HANDLERS,
     prune::HANDLERS,
     snapshots::HANDLERS,
     system::HANDLERS,

@@ -395,6 +395,12 @@ impl Connection {
         if verb == "GET" {
             self.world.plant(self.home, &asked, &mut answer);
         }
+        if let Ok(reply) = &mut answer
+            && let Some(post) = reply.post.take()
+            && let Err(fault) = post.send().await
+        {
+            answer = Err(fault);
+        }
         if let Err(fault) = &answer
             && !fault.delay.is_zero()
         {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{GIB, object, pbs_access};
+use crate::notify::Notifying;
 use crate::state::admin::{Host, Zpool};
 use crate::state::levers::Faults;
 use crate::state::vault::{Backup, Gc, Image};
@@ -35,7 +36,7 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
         prune_jobs: Vec::new(),
         remotes: Vec::new(),
         traffic: Vec::new(),
-        webhooks: Vec::new(),
+        notifying: Notifying::default(),
         tasks: Tasks::new(true),
         access: pbs_access(),
         faults: Faults::default(),
@@ -135,6 +136,7 @@ fn datastore(name: &str, comment: &str, total: u64, share: f64, now: i64) -> Dat
         maintenance: None,
         total: total * GIB,
         used: ((total * GIB) as f64 * share) as u64,
+        notification: serde_json::Map::new(),
         namespaces: Vec::new(),
         snapshots: Vec::new(),
         group_notes: BTreeMap::new(),

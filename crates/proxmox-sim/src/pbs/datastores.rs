@@ -198,6 +198,9 @@ fn config_row(store: &Datastore) -> Value {
     if let Some(mode) = &store.maintenance {
         row["maintenance-mode"] = json!(mode);
     }
+    for (key, value) in &store.notification {
+        row[key] = value.clone();
+    }
     row
 }
 
@@ -213,18 +216,21 @@ fn change(call: &mut Call<'_>) -> Answer {
     let (comment, schedule, mode) =
         (text("comment"), text("gc-schedule"), text("maintenance-mode"));
     let gone = super::jobs::listed(&call.params, "delete");
+    let told = ["notification-mode", "notify", "notify-user"];
+    let told = told.map(|key| text(key).map(|value| (key.to_owned(), json!(value))));
     let store = call.vault_mut().store_mut(&name).ok_or_else(missing)?;
     for key in gone {
         match key.as_str() {
             "comment" => store.comment = None,
             "gc-schedule" => store.gc_schedule = None,
             "maintenance-mode" => store.maintenance = None,
-            _ => {}
+            other => drop(store.notification.shift_remove(other)),
         }
     }
     store.comment = comment.or_else(|| store.comment.take());
     store.gc_schedule = schedule.or_else(|| store.gc_schedule.take());
     store.maintenance = mode.or_else(|| store.maintenance.take());
+    store.notification.extend(told.into_iter().flatten());
     data(Value::Null)
 }
 

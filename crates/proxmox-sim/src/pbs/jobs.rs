@@ -1,4 +1,4 @@
-//! Jobs, remotes, traffic rules, notifications.
+//! Jobs, remotes, traffic rules.
 
 mod change;
 
@@ -7,7 +7,7 @@ pub(super) use change::{conflict, listed};
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Handlers};
-use crate::http::{Answer, Fault, Reply, data, index};
+use crate::http::{Answer, Fault, Reply};
 
 pub(super) const HANDLERS: Handlers = &[
     ("POST", "/config/verify", |call| change::create(call, "verify")),
@@ -40,30 +40,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/config/remote/{name}", |call| {
         one(&call.vault().remotes, "name", call.arg("name"), "remote")
     }),
-    ("GET", "/config/notifications/targets", targets),
-    ("POST", "/config/notifications/targets/{name}/test", test),
-    ("GET", "/config/notifications/matchers", |_| {
-        data(json!([{
-            "name": "default-matcher", "mode": "all", "target": ["mail-to-root"], "origin": "builtin",
-            "invert-match": true, "match-field": ["exact:type=prune"], "match-severity": ["info"],
-            "comment": "Route everything but successful prune job notifications to mail-to-root",
-        }]))
-    }),
-    ("GET", "/config/notifications/endpoints", |_| {
-        index("subdir", &["gotify", "sendmail", "smtp", "webhook"])
-    }),
-    ("GET", "/config/notifications/endpoints/sendmail", |_| {
-        data(
-            json!([{"name": "mail-to-root", "mailto-user": ["root@pam"], "origin": "builtin", "comment": "Send mails to root@pam's email address"}]),
-        )
-    }),
-    ("GET", "/config/notifications/endpoints/gotify", |_| data(json!([]))),
-    ("GET", "/config/notifications/endpoints/smtp", |_| data(json!([]))),
-    ("GET", "/config/notifications/endpoints/webhook", |call| {
-        data(call.vault().webhooks.iter().cloned().map(Value::Object).collect::<Vec<Value>>())
-    }),
-    ("POST", "/config/notifications/endpoints/webhook", create_webhook),
-    ("DELETE", "/config/notifications/endpoints/webhook/{name}", delete_webhook),
 ];
 
 fn list(jobs: &[Map<String, Value>]) -> Answer {
@@ -114,45 +90,4 @@ fn traffic(call: &mut Call<'_>) -> Answer {
         Value::Object(rule)
     });
     Ok(Reply::from(rows.collect::<Value>()).with("digest", digest))
-}
-
-fn targets(call: &mut Call<'_>) -> Answer {
-    let mut rows = vec![json!({
-        "name": "mail-to-root", "type": "sendmail", "origin": "builtin",
-        "comment": "Send mails to root@pam's email address",
-    })];
-    rows.extend(
-        call.vault()
-            .webhooks
-            .iter()
-            .map(|hook| json!({"name": hook["name"], "type": "webhook", "origin": "user-created"})),
-    );
-    data(rows)
-}
-
-fn test(call: &mut Call<'_>) -> Answer {
-    let name = call.arg("name");
-    let hooks = &call.vault().webhooks;
-    if name == "mail-to-root" || hooks.iter().any(|hook| hook["name"] == name) {
-        return data(Value::Null);
-    }
-    Err(Fault::new(404, format!("endpoint '{name}' not found")))
-}
-
-fn create_webhook(call: &mut Call<'_>) -> Answer {
-    let mut hook = std::mem::take(&mut call.params);
-    hook.insert("origin".to_owned(), json!("user-created"));
-    call.vault_mut().webhooks.push(hook);
-    data(Value::Null)
-}
-
-fn delete_webhook(call: &mut Call<'_>) -> Answer {
-    let name = call.arg("name").to_owned();
-    let hooks = &mut call.vault_mut().webhooks;
-    let before = hooks.len();
-    hooks.retain(|hook| hook["name"] != name.as_str());
-    if hooks.len() == before {
-        return Err(Fault::new(404, format!("endpoint '{name}' not found")));
-    }
-    data(Value::Null)
 }

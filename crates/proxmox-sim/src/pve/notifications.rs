@@ -1,9 +1,10 @@
 //! Notification targets, endpoints and matchers.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::call::{Call, Handlers};
-use crate::http::{Answer, Fault, data, index};
+use crate::http::{Answer, data, index};
+use crate::notify::Entity::{self, Matcher, Webhook};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/notifications", |_| {
@@ -12,7 +13,7 @@ pub(super) const HANDLERS: Handlers = &[
             &["endpoints", "matchers", "targets", "matcher-fields", "matcher-field-values"],
         )
     }),
-    ("GET", "/cluster/notifications/targets", targets),
+    ("GET", "/cluster/notifications/targets", |call| call.cluster().notifying.targets()),
     ("POST", "/cluster/notifications/targets/{name}/test", test),
     ("GET", "/cluster/notifications/endpoints", |_| {
         index("name", &["gotify", "sendmail", "smtp", "webhook"])
@@ -21,15 +22,19 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/notifications/endpoints/gotify", |_| data(json!([]))),
     ("GET", "/cluster/notifications/endpoints/smtp", |_| data(json!([]))),
     ("GET", "/cluster/notifications/endpoints/webhook", |call| {
-        data(shown(&call.cluster().webhooks))
+        call.cluster().notifying.list(Webhook, None)
     }),
-    ("POST", "/cluster/notifications/endpoints/webhook", |call| create(call, "endpoint")),
-    ("GET", "/cluster/notifications/endpoints/webhook/{name}", |call| read(call, "endpoint")),
-    ("DELETE", "/cluster/notifications/endpoints/webhook/{name}", |call| delete(call, "endpoint")),
-    ("GET", "/cluster/notifications/matchers", matchers),
-    ("POST", "/cluster/notifications/matchers", |call| create(call, "matcher")),
-    ("GET", "/cluster/notifications/matchers/{name}", |call| read(call, "matcher")),
-    ("DELETE", "/cluster/notifications/matchers/{name}", |call| delete(call, "matcher")),
+    ("POST", "/cluster/notifications/endpoints/webhook", |call| create(call, Webhook)),
+    ("GET", "/cluster/notifications/endpoints/webhook/{name}", |call| read(call, Webhook)),
+    ("PUT", "/cluster/notifications/endpoints/webhook/{name}", |call| update(call, Webhook)),
+    ("DELETE", "/cluster/notifications/endpoints/webhook/{name}", |call| delete(call, Webhook)),
+    ("GET", "/cluster/notifications/matchers", |call| {
+        call.cluster().notifying.list(Matcher, Some(default_matcher()))
+    }),
+    ("POST", "/cluster/notifications/matchers", |call| create(call, Matcher)),
+    ("GET", "/cluster/notifications/matchers/{name}", |call| read(call, Matcher)),
+    ("PUT", "/cluster/notifications/matchers/{name}", |call| update(call, Matcher)),
+    ("DELETE", "/cluster/notifications/matchers/{name}", |call| delete(call, Matcher)),
 ];
 
 fn mail() -> Value {
@@ -46,87 +51,35 @@ fn default_matcher() -> Value {
     })
 }
 
-/// Secrets of webhooks are never shown, only their names.
-fn shown(list: &[Map<String, Value>]) -> Vec<Value> {
-    list.iter()
-        .map(|entry| {
-            let mut entry = entry.clone();
-            if let Some(Value::Array(secrets)) = entry.get_mut("secret") {
-                for secret in secrets {
-                    let text = secret.as_str().unwrap_or_default();
-                    *secret = json!(text.split(",value=").next());
-                }
-            }
-            Value::Object(entry)
-        })
-        .collect()
-}
-
-fn targets(call: &mut Call<'_>) -> Answer {
-    let mut rows = vec![json!({
-        "name": "mail-to-root", "type": "sendmail", "origin": "builtin",
-        "comment": "Send mails to root@pam's email address",
-    })];
-    for hook in &call.cluster().webhooks {
-        rows.push(json!({"name": hook["name"], "type": "webhook", "origin": "user-created"}));
-    }
-    data(rows)
-}
-
-fn list<'a>(call: &'a mut Call<'_>, kind: &str) -> &'a mut Vec<Map<String, Value>> {
-    let cluster = call.cluster_mut();
-    if kind == "matcher" { &mut cluster.matchers } else { &mut cluster.webhooks }
-}
-
-fn matchers(call: &mut Call<'_>) -> Answer {
-    let mut rows = vec![default_matcher()];
-    rows.extend(shown(&call.cluster().matchers));
-    data(rows)
-}
-
-fn not_found(kind: &str, name: &str) -> Fault {
-    Fault::new(404, format!("{kind} '{name}' not found"))
-}
-
 fn test(call: &mut Call<'_>) -> Answer {
-    let name = call.arg("name").to_owned();
-    let known = name == "mail-to-root"
-        || call.cluster().webhooks.iter().any(|hook| hook["name"] == name.as_str());
-    if known { data(Value::Null) } else { Err(not_found("endpoint", &name)) }
+    let cluster = call.cluster();
+    let proxy = cluster.options.get("http_proxy").and_then(Value::as_str);
+    cluster.notifying.test(call.arg("name"), call.estate.seconds(), proxy)
 }
 
-fn create(call: &mut Call<'_>, kind: &str) -> Answer {
+fn create(call: &mut Call<'_>, entity: Entity) -> Answer {
     super::cluster::quorum(call)?;
-    let mut entry = std::mem::take(&mut call.params);
-    entry.insert("origin".to_owned(), json!("user-created"));
-    let name = entry.get("name").cloned().unwrap_or_default();
-    let list = list(call, kind);
-    if list.iter().any(|known| known.get("name") == Some(&name)) {
-        let text = format!(
-            "Could not save configuration: entity '{}' already exists",
-            name.as_str().unwrap_or_default()
-        );
-        return Err(Fault::new(400, text));
-    }
-    list.push(entry);
-    data(Value::Null)
+    let entry = std::mem::take(&mut call.params);
+    call.cluster_mut().notifying.create(entity, entry)
 }
 
-fn read(call: &mut Call<'_>, kind: &str) -> Answer {
-    let name = call.arg("name").to_owned();
-    if kind == "matcher" && name == "default-matcher" {
+fn read(call: &mut Call<'_>, entity: Entity) -> Answer {
+    let name = call.arg("name");
+    if entity == Matcher && name == "default-matcher" {
         return data(default_matcher());
     }
-    let found = list(call, kind).iter().find(|entry| entry["name"] == name.as_str()).cloned();
-    let entry = found.ok_or_else(|| not_found(kind, &name))?;
-    data(shown(&[entry]).remove(0))
+    call.cluster().notifying.read(entity, name)
 }
 
-fn delete(call: &mut Call<'_>, kind: &str) -> Answer {
+fn update(call: &mut Call<'_>, entity: Entity) -> Answer {
     super::cluster::quorum(call)?;
     let name = call.arg("name").to_owned();
-    let list = list(call, kind);
-    let before = list.len();
-    list.retain(|entry| entry["name"] != name.as_str());
-    if list.len() == before { Err(not_found(kind, &name)) } else { data(Value::Null) }
+    let changes = std::mem::take(&mut call.params);
+    call.cluster_mut().notifying.update(entity, &name, changes)
+}
+
+fn delete(call: &mut Call<'_>, entity: Entity) -> Answer {
+    super::cluster::quorum(call)?;
+    let name = call.arg("name").to_owned();
+    call.cluster_mut().notifying.delete(entity, &name)
 }

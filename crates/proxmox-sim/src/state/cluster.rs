@@ -11,6 +11,7 @@ use super::ha::Ha;
 use super::levers::Faults;
 use super::storage::Storage;
 use super::task::Tasks;
+use crate::notify::Notifying;
 
 /// How many lines the cluster log keeps.
 const LOG_LINES: usize = 500;
@@ -29,8 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) ha: Ha,
     pub(crate) backup_jobs: Vec<Map<String, Value>>,
     pub(crate) replication: Vec<Map<String, Value>>,
-    pub(crate) webhooks: Vec<Map<String, Value>>,
-    pub(crate) matchers: Vec<Map<String, Value>>,
+    pub(crate) notifying: Notifying,
     pub(crate) options: Map<String, Value>,
     pub(crate) tasks: Tasks,
     pub(crate) access: Access,
@@ -94,8 +94,7 @@ impl Cluster {
             ha: Ha::default(),
             backup_jobs: Vec::new(),
             replication: Vec::new(),
-            webhooks: Vec::new(),
-            matchers: Vec::new(),
+            notifying: Notifying::default(),
             options: Map::new(),
             tasks,
             access,

@@ -11,6 +11,7 @@ use super::admin::Host;
 use super::guest::{Guest, Quirk};
 use super::levers::Faults;
 use super::task::Tasks;
+use crate::notify::Notifying;
 
 /// Of how many bytes of a backup one lies on disk, once what it shares is counted elsewhere.
 const SHARED: u64 = 30;
@@ -33,7 +34,7 @@ pub(crate) struct Vault {
     pub(crate) prune_jobs: Vec<Map<String, Value>>,
     pub(crate) remotes: Vec<Map<String, Value>>,
     pub(crate) traffic: Vec<Map<String, Value>>,
-    pub(crate) webhooks: Vec<Map<String, Value>>,
+    pub(crate) notifying: Notifying,
     pub(crate) tasks: Tasks,
     pub(crate) access: Access,
     pub(crate) faults: Faults,
@@ -52,6 +53,8 @@ pub(crate) struct Datastore {
     pub(crate) maintenance: Option<String>,
     pub(crate) total: u64,
     pub(crate) used: u64,
+    /// `notification-mode`, `notify` and `notify-user`, as they were set.
+    pub(crate) notification: Map<String, Value>,
     /// Without the root namespace.
     pub(crate) namespaces: Vec<String>,
     pub(crate) snapshots: Vec<Backup>,

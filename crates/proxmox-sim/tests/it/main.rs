@@ -5,6 +5,7 @@ mod console;
 mod guests;
 mod levers;
 mod making;
+mod notifications;
 mod replay;
 mod schema;
 mod tasks;
