@@ -1,4 +1,4 @@
-//! Servers of the channels that are listened to, as far as their documentation goes: Gotify's and ntfy's.
+//! Servers that pass on what is posted to them, as far as their documentation goes: Gotify's and ntfy's.
 
 use std::{
     net::SocketAddr,
@@ -6,22 +6,20 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use testkit::contract::source::{Reporter, Told};
+use testkit::{
+    contract::source::{Reporter, Told},
+    fake::gotify::{APPLICATION, CLIENT_TOKEN, Gotify},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{broadcast, watch},
     task::JoinSet,
 };
-use tokio_tungstenite::tungstenite::{
-    Message,
-    handshake::server::{ErrorResponse, Request, Response},
-};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) const TOKEN: &str = "Cplanted-0f5a";
+pub(crate) const TOKEN: &str = CLIENT_TOKEN;
 
 /// Which server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +29,19 @@ pub(crate) enum Sort {
 }
 
 /// A server on loopback.
-pub(crate) struct Fake {
-    pub(crate) address: SocketAddr,
+pub(crate) enum Fake {
+    Gotify(testkit::fake::Fake<Gotify>),
+    Ntfy(Server),
+}
+
+/// Ntfy's, whose answers go on for ever.
+pub(crate) struct Server {
+    address: SocketAddr,
     shared: Arc<Shared>,
     _task: AbortOnDropHandle<()>,
 }
 
 struct Shared {
-    sort: Sort,
     messages: Mutex<Vec<Value>>,
     posted: broadcast::Sender<Value>,
     /// Counted up to end the streams that are open; odd while none may be opened.
@@ -49,10 +52,70 @@ struct Shared {
 
 impl Fake {
     pub(crate) async fn start(sort: Sort) -> Self {
+        match sort {
+            Sort::Gotify => Self::Gotify(testkit::fake::Fake::start(Gotify::new()).await),
+            Sort::Ntfy => Self::Ntfy(Server::start().await),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Gotify(fake) => fake.url(""),
+            Self::Ntfy(server) => format!("http://{}", server.address),
+        }
+    }
+
+    /// Posts a message; `more` adds to it.
+    pub(crate) fn post(&self, title: &str, more: Value) -> u64 {
+        match self {
+            Self::Gotify(fake) => {
+                let mut message = json!({"title": title, "message": "words", "priority": 9});
+                let application = more["appid"].as_u64().unwrap_or(APPLICATION);
+                if let Value::Object(more) = more {
+                    message.as_object_mut().unwrap().extend(more);
+                }
+                fake.with(|server| server.post(application, &message))["id"].as_u64().unwrap()
+            }
+            Self::Ntfy(server) => {
+                let mut messages = server.shared.messages.lock().unwrap();
+                let id = messages.len() as u64 + 1;
+                server.shared.put(&mut messages, id, title, more);
+                id
+            }
+        }
+    }
+
+    /// Forgets everything and counts from 1 again, as a server that was set up anew.
+    pub(crate) fn forget(&self) {
+        match self {
+            Self::Gotify(fake) => fake.with(Gotify::forget),
+            Self::Ntfy(server) => server.shared.messages.lock().unwrap().clear(),
+        }
+    }
+
+    /// Ends the open streams, and lets none be opened until [`Fake::open`].
+    pub(crate) fn close(&self) {
+        match self {
+            Self::Gotify(fake) => fake.with(|server| server.close()),
+            Self::Ntfy(server) => server.shared.epoch.send_modify(|epoch| *epoch += 1),
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        match self {
+            Self::Gotify(fake) => fake.with(|server| server.open()),
+            Self::Ntfy(server) => server.shared.epoch.send_modify(|epoch| *epoch += 1),
+        }
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            sort,
             messages: Mutex::default(),
             posted: broadcast::channel(1024).0,
             epoch: watch::channel(0).0,
@@ -67,52 +130,16 @@ impl Fake {
         });
         Self { address, shared, _task: AbortOnDropHandle::new(task) }
     }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Posts a message; `more` adds to it.
-    pub(crate) fn post(&self, title: &str, more: Value) -> u64 {
-        let mut messages = self.shared.messages.lock().unwrap();
-        let id = messages.len() as u64 + 1;
-        self.shared.put(&mut messages, id, title, more);
-        id
-    }
-
-    /// Forgets everything and counts from 1 again, as a server that was set up anew.
-    pub(crate) fn forget(&self) {
-        self.shared.messages.lock().unwrap().clear();
-    }
-
-    /// Ends the open streams, and lets none be opened until [`Fake::open`].
-    pub(crate) fn close(&self) {
-        self.shared.epoch.send_modify(|epoch| *epoch += 1);
-    }
-
-    pub(crate) fn open(&self) {
-        self.shared.epoch.send_modify(|epoch| *epoch += 1);
-    }
 }
 
 // === impl Shared ===
 
 impl Shared {
     fn put(&self, messages: &mut Vec<Value>, id: u64, title: &str, more: Value) {
-        let mut message = match self.sort {
-            Sort::Gotify => {
-                // Its time goes on although its numbers may begin anew.
-                static SECONDS: std::sync::atomic::AtomicI64 =
-                    std::sync::atomic::AtomicI64::new(1_795_370_864);
-                let second = SECONDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let date = jiff::Timestamp::from_second(second).unwrap();
-                json!({"id": id, "appid": 5, "title": title, "message": "words", "priority": 9, "date": date.to_string()})
-            }
-            Sort::Ntfy => json!({
-                "id": format!("m{id:09}"), "time": 1_795_370_864 + id, "expires": 1_795_470_864,
-                "event": "message", "topic": "alerts", "title": title, "message": "words", "priority": 5,
-            }),
-        };
+        let mut message = json!({
+            "id": format!("m{id:09}"), "time": 1_795_370_864 + id, "expires": 1_795_470_864,
+            "event": "message", "topic": "alerts", "title": title, "message": "words", "priority": 5,
+        });
         if let Value::Object(more) = more {
             message.as_object_mut().unwrap().extend(more);
         }
@@ -121,16 +148,7 @@ impl Shared {
         let _ = self.posted.send(message);
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
-        let mut head = [0; 16];
-        while stream.peek(&mut head).await.unwrap_or_default() < head.len() {
-            tokio::task::yield_now().await;
-        }
-        if head.starts_with(b"GET /stream") {
-            self.websocket(stream).await;
-            return;
-        }
-        let mut stream = stream;
+    async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             match stream.read_u8().await {
@@ -141,46 +159,15 @@ impl Shared {
         let request = String::from_utf8(request).unwrap();
         let path = request.split(' ').nth(1).unwrap().to_owned();
         let lower = request.to_lowercase();
-        let is_allowed = match self.sort {
-            Sort::Gotify => lower.contains(&format!("x-gotify-key: {}\r", TOKEN.to_lowercase())),
-            Sort::Ntfy => {
-                lower.contains(&format!("authorization: bearer {}\r", TOKEN.to_lowercase()))
-            }
-        };
+        let is_allowed =
+            lower.contains(&format!("authorization: bearer {}\r", TOKEN.to_lowercase()));
         if !is_allowed {
             let refused =
                 "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             let _ = stream.write_all(refused.as_bytes()).await;
             return;
         }
-        match self.sort {
-            Sort::Gotify => self.list(&path, &mut stream).await,
-            Sort::Ntfy => self.lines(&path, &mut stream).await,
-        }
-    }
-
-    /// The newest first, below the number that is asked for.
-    async fn list(&self, path: &str, stream: &mut TcpStream) {
-        let query = path.strip_prefix("/message?").unwrap();
-        let value = |name: &str| {
-            let pair = query.split('&').find_map(|pair| pair.strip_prefix(name));
-            pair.and_then(|text| text.strip_prefix('=')?.parse::<u64>().ok())
-        };
-        let (limit, since) = (value("limit").unwrap(), value("since").unwrap_or(u64::MAX));
-        assert!(limit <= 200, "the server takes at most 200");
-        let messages = self.messages.lock().unwrap().clone();
-        let page: Vec<Value> = messages
-            .into_iter()
-            .rev()
-            .filter(|message| message["id"].as_u64().unwrap() < since)
-            .take(usize::try_from(limit).unwrap())
-            .collect();
-        let body = json!({"messages": page, "paging": {}}).to_string();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        let _ = stream.write_all((head + &body).as_bytes()).await;
+        self.lines(&path, &mut stream).await;
     }
 
     /// What came since, and then what comes, a line each.
@@ -241,42 +228,6 @@ impl Shared {
                 if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
                     return;
                 }
-            }
-        }
-    }
-
-    #[expect(clippy::result_large_err, reason = "the library's own type")]
-    async fn websocket(&self, stream: TcpStream) {
-        let mut epoch = self.epoch.subscribe();
-        if *epoch.borrow_and_update() % 2 == 1 {
-            return;
-        }
-        let mut posted = self.posted.subscribe();
-        let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-            match request.headers().get("x-gotify-key") {
-                Some(token) if token == TOKEN => Ok(response),
-                _ => Err(http::Response::builder().status(401).body(None).unwrap()),
-            }
-        };
-        let Ok(mut socket) = tokio_tungstenite::accept_hdr_async(stream, check).await else {
-            return;
-        };
-        if socket.send(Message::Ping(bytes::Bytes::new())).await.is_err() {
-            return;
-        }
-        loop {
-            tokio::select! {
-                message = posted.recv() => {
-                    if socket.send(Message::text(message.unwrap().to_string())).await.is_err() {
-                        return;
-                    }
-                }
-                heard = socket.next() => {
-                    if !matches!(heard, Some(Ok(_))) {
-                        return;
-                    }
-                }
-                _ = epoch.changed() => return,
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod contract;
 mod corpus;
+mod discord;
 mod fakes;
 mod imap;
 mod mail;

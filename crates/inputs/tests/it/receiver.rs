@@ -172,10 +172,17 @@ async fn what_our_outputs_sent_is_answered_and_dropped() {
     let body = br#"{"message": "ours", "extras": {"proxmox-mcp::delivery": {"instance": "main"}}}"#;
     let gotify = post("/hooks/hook/lab/message").body(()).unwrap();
     assert_eq!(status(&input, gotify, body).await, StatusCode::OK);
+    // What our outputs for Discord and Slack post, as it is.
+    let discord = include_str!("../../../outputs/tests/it/golden/discord-new.txt");
+    let slack = include_str!("../../../outputs/tests/it/golden/slack-new.txt");
+    for ours in [discord, slack] {
+        let request = post("/hooks/hook/lab").body(()).unwrap();
+        assert_eq!(status(&input, request, ours.as_bytes()).await, StatusCode::OK);
+    }
     // Words alone are no mark.
     let body = br#"{"message": "proxmox-mcp:: is a mark", "title": "last"}"#;
     let gotify = post("/hooks/hook/lab/message").body(()).unwrap();
     assert_eq!(status(&input, gotify, body).await, StatusCode::OK);
     assert_eq!(events.await.unwrap().len(), 1);
-    assert_eq!(echo.dropped(), 2);
+    assert_eq!(echo.dropped(), 4);
 }

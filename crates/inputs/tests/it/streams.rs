@@ -61,13 +61,13 @@ fn input(sort: Sort, fake: &Fake, echo: Echo) -> Box<dyn EventSource> {
     }
 }
 
-struct Run {
-    stream: BoxStream<'static, Result<Signal, SourceError>>,
-    cursor: Cursor,
+pub(crate) struct Run {
+    pub(crate) stream: BoxStream<'static, Result<Signal, SourceError>>,
+    pub(crate) cursor: Cursor,
 }
 
 impl Run {
-    async fn start(input: &dyn EventSource, resume: Option<Cursor>) -> Self {
+    pub(crate) async fn start(input: &dyn EventSource, resume: Option<Cursor>) -> Self {
         let cx = RunContext::new(CancellationToken::new(), SystemClock::shared());
         let mut stream = input.run(cx, resume);
         loop {
@@ -80,7 +80,7 @@ impl Run {
     }
 
     /// The next so many events, kept.
-    async fn next(&mut self, count: usize) -> Vec<Event> {
+    pub(crate) async fn next(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while events.len() < count {
             let signal = timeout(PATIENCE, self.stream.next()).await.expect("it is heard in time");
@@ -93,12 +93,12 @@ impl Run {
         events
     }
 
-    async fn titles(&mut self, count: usize) -> Vec<String> {
+    pub(crate) async fn titles(&mut self, count: usize) -> Vec<String> {
         self.next(count).await.into_iter().map(|event| event.title).collect()
     }
 }
 
-fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
+pub(crate) fn numbered(range: std::ops::Range<u32>) -> Vec<String> {
     range.map(|at| format!("message {at}")).collect()
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-pub use gateway::{Gateway, Order};
+pub use gateway::{Counts, Gateway, Order};
 
 use super::{Call, Reply, Rules, moods};
 use crate::contract::sink::{Mood, Traits};
@@ -88,6 +88,8 @@ pub struct Discord {
     pub shows_content: bool,
     /// How often the bot may still begin a session today.
     pub starts_left: u32,
+    /// How its gateway is reached: `ws`, or `wss` behind something that ends TLS.
+    pub scheme: &'static str,
     /// What every bucket allows; nothing is counted without it.
     pub limit: Option<Limit>,
     /// What is allowed altogether.
@@ -118,6 +120,7 @@ impl Discord {
             invalid: 0,
             shows_content: true,
             starts_left: 1000,
+            scheme: "ws",
             limit: None,
             global_limit: None,
             buckets: BTreeMap::new(),
@@ -144,11 +147,12 @@ impl Discord {
         self.put(channel, None, author, body)
     }
 
-    /// Closes the bucket of this method and path for so long, as if somebody else had emptied it.
-    pub fn close_bucket(&mut self, method: &str, top: &str, pause: Duration) {
+    /// Closes the bucket of this method and path, such as `channels/222/messages`, for so long, as if somebody else had
+    /// emptied it.
+    pub fn close_bucket(&mut self, method: &str, route: &str, pause: Duration) {
         let limit = Limit { most: 0, within: pause };
         let until = Instant::now() + pause;
-        self.buckets.insert(format!("{method} {top}"), Bucket { limit, used: 0, until });
+        self.buckets.insert(format!("{method} {route}"), Bucket { limit, used: 0, until });
     }
 
     /// Opens every bucket.
@@ -170,7 +174,7 @@ impl Discord {
     }
 
     /// Counts a request. Gives the headers that say what is left, or the refusal.
-    fn count(&mut self, call: &Call, top: &str) -> Result<Vec<(&'static str, String)>, Reply> {
+    fn count(&mut self, call: &Call, route: &str) -> Result<Vec<(&'static str, String)>, Reply> {
         let now = Instant::now();
         if let Some(limit) = self.global_limit {
             let bucket = self.global.take();
@@ -187,7 +191,7 @@ impl Discord {
                 return Err(self.too_many(until - now, true));
             }
         }
-        let name = format!("{} {top}", call.method);
+        let name = format!("{} {route}", call.method);
         if self.buckets.get(&name).is_some_and(|it| it.until <= now) {
             self.buckets.remove(&name);
         }
@@ -308,7 +312,7 @@ impl Discord {
     fn of_bot(&mut self, call: &Call, parts: &[&str]) -> Reply {
         match (call.method.as_str(), parts) {
             ("GET", ["gateway", "bot"]) => {
-                let url = format!("ws://{}", call.header("host"));
+                let url = format!("{}://{}", self.scheme, call.header("host"));
                 let start = json!({
                     "total": 1000, "remaining": self.starts_left, "reset_after": 14_400_000,
                     "max_concurrency": 1,
@@ -369,13 +373,18 @@ impl Rules for Discord {
         if call.path == "/" && !call.header("sec-websocket-key").is_empty() {
             return self.gateway.open(call, self.shows_content);
         }
-        let parts: Vec<&str> = call.path.trim_matches('/').split('/').skip(1).collect();
+        let mut parts: Vec<&str> = call.path.trim_matches('/').split('/').skip(1).collect();
+        // A version may be named.
+        if parts.first().is_some_and(|part| *part == "v10") {
+            parts.remove(0);
+        }
         // What is counted by itself: a channel, or a webhook with its token.
-        let kept = if parts.first() == Some(&"webhooks") { 3 } else { 2 };
-        let top = parts.iter().take(kept).copied().collect::<Vec<_>>().join("/");
+        let place = if parts.first() == Some(&"webhooks") { 3 } else { 2 };
+        // All messages of a place are one.
+        let route = parts.iter().take(place + 1).copied().collect::<Vec<_>>().join("/");
         let is_bot = call.header("authorization") == format!("Bot {BOT}");
         let known = [WEBHOOK.to_string(), WEBHOOK_TOKEN.to_owned()];
-        let reply = match self.count(call, &top) {
+        let reply = match self.count(call, &route) {
             Err(refusal) => refusal,
             Ok(headers) => match &parts[..] {
                 ["webhooks", id, token, rest @ ..] if known == [*id, *token] => {
@@ -445,8 +454,10 @@ fn seen(message: &Message) -> Value {
             seen["author"]["username"] = name.into();
         }
     }
-    if let Some(nonce) = body.get("nonce") {
-        seen["nonce"] = nonce.clone();
+    for name in ["nonce", "components", "message_snapshots"] {
+        if let Some(value) = body.get(name) {
+            seen[name] = value.clone();
+        }
     }
     seen
 }
@@ -458,6 +469,7 @@ fn blank(mut seen: Value) -> Value {
         seen["content"] = "".into();
         seen["embeds"] = json!([]);
         seen["attachments"] = json!([]);
+        seen["components"] = json!([]);
     }
     seen
 }

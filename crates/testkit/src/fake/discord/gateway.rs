@@ -198,15 +198,8 @@ impl Gateway {
                 }
             }
             let step = tokio::select! {
-                frame = socket.next() => match frame {
-                    Some(Ok(Frame::Text(text))) if text.len() <= 4096 => {
-                        let frame = serde_json::from_str(&text).unwrap_or_default();
-                        self.hear(&frame, session.is_some(), &host)
-                    }
-                    Some(Ok(Frame::Text(_) | Frame::Binary(_))) => Step::Close(4002),
-                    Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => Step::Nothing,
-                    _ => return,
-                },
+                // What happens to a connection happens before anything that is posted later.
+                biased;
                 order = orders.recv() => match order {
                     Ok(Order::Close(code)) => Step::Close(code),
                     Ok(Order::Drop) | Err(_) => return,
@@ -224,6 +217,15 @@ impl Gateway {
                         }
                         Step::Nothing
                     }
+                },
+                frame = socket.next() => match frame {
+                    Some(Ok(Frame::Text(text))) if text.len() <= 4096 => {
+                        let frame = serde_json::from_str(&text).unwrap_or_default();
+                        self.hear(&frame, session.is_some(), &host)
+                    }
+                    Some(Ok(Frame::Text(_) | Frame::Binary(_))) => Step::Close(4002),
+                    Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => Step::Nothing,
+                    _ => return,
                 },
                 changed = news.changed() => match changed {
                     Ok(()) => Step::Nothing,
