@@ -70,6 +70,9 @@ pub enum Signal {
     },
     /// It hears nothing, and that is as it should be: a heartbeat, at least every half minute.
     Idle,
+    /// It cannot hear yet, which may be as it should be, such as a guest that is off: why, and what to do about it. Said
+    /// in place of `Idle`, and as often, until it hears; it needs no new start.
+    Waiting(String),
     /// It lost this many reports that nobody can bring back, such as datagrams that the kernel
     /// dropped.
     Lost {

@@ -63,6 +63,15 @@ impl Health {
         self.of(input, |it| it.error = Some((now, error.to_owned())));
     }
 
+    /// It cannot hear yet, and says so again and again.
+    pub(crate) fn waits(&self, input: &ComponentId, why: &str, now: Timestamp) {
+        self.of(input, |it| {
+            if it.error.as_ref().is_none_or(|(_, said)| said != why) {
+                it.error = Some((now, why.to_owned()));
+            }
+        });
+    }
+
     fn of(&self, input: &ComponentId, change: impl FnOnce(&mut InputHealth)) {
         change(self.lock().entry(input.clone()).or_default());
     }

@@ -88,6 +88,7 @@ pub(crate) async fn hear(
                 }
             }
             Ok(Signal::Idle) => ways.health.hears(&id, ways.clock.now()),
+            Ok(Signal::Waiting(why)) => ways.health.waits(&id, &why, ways.clock.now()),
             Ok(Signal::Lost { count, reason }) => {
                 tracing::warn!(input = %id, count, reason, "reports were lost that nobody can bring back");
                 ways.health.lost(&id, count);

@@ -164,7 +164,7 @@ async fn changed(stream: &mut Stream) -> (Event, Ack) {
     loop {
         match next(stream).await {
             Signal::Changed { event, ack, .. } => return (event, ack),
-            Signal::Idle | Signal::Lost { .. } => {}
+            Signal::Idle | Signal::Waiting(_) | Signal::Lost { .. } => {}
             other => panic!("after its beginning, a run says {other:?}"),
         }
     }
