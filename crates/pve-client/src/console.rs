@@ -18,8 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use stdx::tls::TlsStream;
 use tokio::time::{self, Instant};
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{self, Message, client::IntoClientRequest},
+    WebSocketStream, client_async_with_config,
+    tungstenite::{self, Message, client::IntoClientRequest, protocol::WebSocketConfig},
 };
 
 use crate::Client;
@@ -28,6 +28,9 @@ use crate::Client;
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection is silent before it is kept alive.
 const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// The longest message of a server, in bytes.
+const MAX_MESSAGE: usize = 1 << 20;
 
 /// Whose console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,15 @@ pub enum ConsoleTarget {
         kind: GuestKind,
         /// Its id.
         vmid: VmId,
+    },
+    /// One of a machine's serial terminals, for one that is not its display. Needs `VM.Console`.
+    Serial {
+        /// The node that runs it.
+        node: NodeName,
+        /// Its id.
+        vmid: VmId,
+        /// The number of the port, 0 to 3.
+        port: u8,
     },
 }
 
@@ -100,7 +112,11 @@ pub enum ConsoleError {
 
 /// Asks for a console: `POST …/termproxy`.
 pub fn termproxy(target: &ConsoleTarget) -> Request<TermTicket> {
-    Request::post(target.path().push("termproxy")).on(target.node()).protected()
+    let request = Request::post(target.path().push("termproxy")).on(target.node()).protected();
+    match target {
+        ConsoleTarget::Serial { port, .. } => request.param("serial", format!("serial{port}")),
+        _ => request,
+    }
 }
 
 // === impl ConsoleTarget ===
@@ -109,7 +125,7 @@ impl ConsoleTarget {
     /// The node that it is on.
     pub fn node(&self) -> &NodeName {
         match self {
-            Self::Node(node) | Self::Guest { node, .. } => node,
+            Self::Node(node) | Self::Guest { node, .. } | Self::Serial { node, .. } => node,
         }
     }
 
@@ -117,6 +133,7 @@ impl ConsoleTarget {
         match self {
             Self::Node(node) => path!["nodes", node],
             Self::Guest { node, kind, vmid } => path!["nodes", node, kind, vmid],
+            Self::Serial { node, vmid, .. } => path!["nodes", node, GuestKind::Qemu, vmid],
         }
     }
 }
@@ -149,8 +166,9 @@ impl Client {
 
             let timeout = parts.options.connect_timeout;
             let tls = stdx::tls::connect(&endpoint.host, endpoint.port, &endpoint.tls, timeout);
-            let (socket, _) =
-                client_async(request, tls.await?).await.map_err(ConsoleError::socket)?;
+            let (socket, _) = client_async_with_config(request, tls.await?, Some(bounded()))
+                .await
+                .map_err(ConsoleError::socket)?;
             let mut console = Console { socket, early: Bytes::new(), upid: given.upid.clone() };
             console.enter(&given).await?;
             Ok(console)
@@ -244,6 +262,11 @@ impl ConsoleError {
     }
 }
 
+/// A terminal's messages are small, and what claims to be one is not kept in memory without bounds.
+fn bounded() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
+}
+
 fn bytes(message: Message) -> Option<Bytes> {
     match message {
         Message::Binary(bytes) => Some(bytes),
@@ -282,6 +305,11 @@ mod tests {
             vmid: "104".parse().expect("an id"),
         };
         assert_eq!(termproxy(&guest).uri(), "/nodes/pve1/lxc/104/termproxy");
+        let vmid = "104".parse().expect("an id");
+        let serial = termproxy(&ConsoleTarget::Serial { node: node.clone(), vmid, port: 1 });
+        assert_eq!(serial.uri(), "/nodes/pve1/qemu/104/termproxy");
+        let sent = serial.parameters();
+        assert!(format!("{sent:?}").contains("serial1"), "{sent:?}");
         assert_eq!(termproxy(&ConsoleTarget::Node(node)).uri(), "/nodes/pve1/termproxy");
     }
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{net::TcpStream, time};
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -11,6 +12,10 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::{
     Fingerprint, TlsError, TlsOptions, client_config, config_with, provider, server_name, verify,
 };
+
+/// How long a connection is silent before its peer is asked whether it lives, and how often it is asked then.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
 
 /// A certificate that a server showed. It proved to hold the key, nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +100,8 @@ async fn open(
             .map_err(|source| TlsError::Connect { address: address(host, port), source })?;
         // Worth less than a connection: a console is only slower without.
         tcp.set_nodelay(true).ok();
+        // A console may be silent for weeks: only so is it known that its server went without a word.
+        SockRef::from(&tcp).set_tcp_keepalive(&KEEPALIVE).ok();
         TlsConnector::from(config)
             .connect(name, tcp)
             .await
