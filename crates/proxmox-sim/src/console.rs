@@ -7,9 +7,13 @@ use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
+
+/// What the open consoles of a guest or node are shown; nothing ends them.
+type Shown = broadcast::Receiver<Option<String>>;
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn wants_upgrade<T>(request: &Request<T>) -> bool {
@@ -18,7 +22,12 @@ pub(crate) fn wants_upgrade<T>(request: &Request<T>) -> bool {
 }
 
 /// Answers the handshake and runs the console that `plan` describes.
-pub(crate) fn upgrade(headers: &HeaderMap, upgrade: OnUpgrade, plan: Value) -> Response<()> {
+pub(crate) fn upgrade(
+    headers: &HeaderMap,
+    upgrade: OnUpgrade,
+    plan: Value,
+    shown: Shown,
+) -> Response<()> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -36,7 +45,7 @@ pub(crate) fn upgrade(headers: &HeaderMap, upgrade: OnUpgrade, plan: Value) -> R
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
         if plan["shell"] == true {
-            shell(socket, &plan).await;
+            shell(socket, &plan, shown).await;
         } else {
             greet(socket).await;
         }
@@ -45,7 +54,7 @@ pub(crate) fn upgrade(headers: &HeaderMap, upgrade: OnUpgrade, plan: Value) -> R
 }
 
 /// The protocol of `termproxy`: a line with user and ticket, `OK`, then framed input.
-async fn shell<S>(mut socket: WebSocketStream<S>, plan: &Value)
+async fn shell<S>(mut socket: WebSocketStream<S>, plan: &Value, mut shown: Shown)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -54,7 +63,21 @@ where
     let prompt = text("prompt");
     let mut line = String::new();
     let mut ready = false;
-    while let Some(Ok(message)) = socket.next().await {
+    loop {
+        let message = tokio::select! {
+            message = socket.next() => message,
+            text = next_text(&mut shown), if ready => {
+                let Some(text) = text else {
+                    let _ = socket.close(None).await;
+                    return;
+                };
+                if socket.send(Message::Binary(text.into_bytes().into())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Some(Ok(message)) = message else { return };
         let bytes = match message {
             Message::Text(text) => text.as_bytes().to_vec(),
             Message::Binary(bytes) => bytes.to_vec(),
@@ -89,6 +112,17 @@ where
         }
         if !out.is_empty() && socket.send(Message::Binary(out.into_bytes().into())).await.is_err() {
             return;
+        }
+    }
+}
+
+/// The next text that is shown to everybody; nothing once the console ends.
+async fn next_text(shown: &mut Shown) -> Option<String> {
+    loop {
+        match shown.recv().await {
+            Ok(text) => return text,
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return None,
         }
     }
 }

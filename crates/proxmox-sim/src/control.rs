@@ -148,6 +148,27 @@ enum Lever {
         text: String,
         secs_ago: i64,
     },
+    OpenConsoles {
+        target: String,
+        whose: String,
+    },
+    ConsoleShows {
+        target: String,
+        whose: String,
+        text: String,
+    },
+    ConsolesEnd {
+        target: String,
+        whose: String,
+    },
+    ClusterLogLine {
+        target: String,
+        node: String,
+        user: String,
+        tag: String,
+        priority: u8,
+        text: String,
+    },
     SetOption {
         target: String,
         vmid: u32,
@@ -243,6 +264,16 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         }
         Lever::StatusNext { target, code, reason, count } => {
             levers.status_next(&target, code, &reason, count.unwrap_or(1)).map(done)
+        }
+        Lever::OpenConsoles { target, whose } => {
+            levers.open_consoles(&target, &whose).map(Value::from)
+        }
+        Lever::ConsoleShows { target, whose, text } => {
+            levers.console_shows(&target, &whose, &text).map(done)
+        }
+        Lever::ConsolesEnd { target, whose } => levers.consoles_end(&target, &whose).map(done),
+        Lever::ClusterLogLine { target, node, user, tag, priority, text } => {
+            levers.cluster_log_line(&target, &node, &user, &tag, priority, &text).map(done)
         }
         Lever::ExpireTickets { target } => levers.expire_tickets(&target).map(done),
         Lever::RotateCertificate { target, node } => {

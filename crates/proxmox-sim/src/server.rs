@@ -412,7 +412,12 @@ impl Connection {
             let Data::Value(plan) = reply.data else {
                 return Ok(refused_pve(&Fault::bare(500, "no console")));
             };
-            return Ok(console::upgrade(&headers, upgrade, plan).map(|()| empty()));
+            let Home::Pve(at) = self.home else {
+                return Ok(refused_pve(&Fault::bare(500, "no console")));
+            };
+            let whose = plan["screen"].as_str().unwrap_or_default();
+            let shown = self.world.estate().clusters[at].screen(whose).subscribe();
+            return Ok(console::upgrade(&headers, upgrade, plan, shown).map(|()| empty()));
         }
         let mut response = match (answer, extjs) {
             (answer, true) => extjs_reply(answer),

@@ -18,7 +18,7 @@ fn word(given: &str, known: &[&'static str]) -> Result<&'static str, SimError> {
 // === impl Levers ===
 
 impl Levers {
-    fn cluster<T>(
+    pub(super) fn cluster<T>(
         &self,
         target: &str,
         change: impl FnOnce(&mut Cluster) -> Result<T, SimError>,

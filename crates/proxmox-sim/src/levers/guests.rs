@@ -29,6 +29,47 @@ impl Levers {
         self.guest(target, vmid, |guest| text.clone_into(&mut guest.screen))
     }
 
+    /// How many consoles of a guest (by its id) or of a node (by its name) were opened since they were last ended.
+    pub fn open_consoles(&self, target: &str, whose: &str) -> Result<usize, SimError> {
+        self.cluster(target, |cluster| Ok(cluster.screen(whose).receiver_count()))
+    }
+
+    /// Shows a text on every open console of a guest or node, as its system does; line ends are its own.
+    pub fn console_shows(&self, target: &str, whose: &str, text: &str) -> Result<(), SimError> {
+        // Nobody may watch.
+        self.cluster(target, |cluster| {
+            let _ = cluster.screen(whose).send(Some(text.to_owned()));
+            Ok(())
+        })
+    }
+
+    /// Ends every open console of a guest or node.
+    pub fn consoles_end(&self, target: &str, whose: &str) -> Result<(), SimError> {
+        self.cluster(target, |cluster| {
+            cluster.end_screen(whose);
+            Ok(())
+        })
+    }
+
+    /// Adds a line to the cluster's log, as a daemon of a node does.
+    pub fn cluster_log_line(
+        &self,
+        target: &str,
+        node: &str,
+        user: &str,
+        tag: &str,
+        priority: u8,
+        text: &str,
+    ) -> Result<(), SimError> {
+        let mut estate = self.inner().world.estate();
+        let now = estate.seconds();
+        let Some(Home::Pve(at)) = estate.home(target) else {
+            return Err(SimError::NoTarget(target.to_owned()));
+        };
+        estate.clusters[at].note(now, node, user, tag, priority, text);
+        Ok(())
+    }
+
     /// Ends a guest without a task, as when it shuts itself down.
     pub fn guest_ends(&self, target: &str, vmid: u32) -> Result<(), SimError> {
         self.guest(target, vmid, Guest::stops)

@@ -184,11 +184,15 @@ fn open(call: &mut Call<'_>, kind: Option<GuestKind>, shell: bool) -> Answer {
     if let Some(kind) = kind {
         let vmid = call.kind(kind)?;
         let guest = &call.cluster().guests[&vmid];
-        let serial = guest.config.keys().any(|key| key.starts_with("serial"));
+        let serial = match call.text("serial") {
+            Some(port) => guest.config.contains_key(port),
+            None => guest.config.keys().any(|key| key.starts_with("serial")),
+        };
         if kind == Qemu
             && shell
             && !serial
-            && guest.text("vga").is_none_or(|vga| !vga.starts_with("serial"))
+            && (call.text("serial").is_some()
+                || guest.text("vga").is_none_or(|vga| !vga.starts_with("serial")))
         {
             return Err(Fault::internal("unable to find a serial interface"));
         }
@@ -217,7 +221,8 @@ fn open(call: &mut Call<'_>, kind: Option<GuestKind>, shell: bool) -> Answer {
     let plan = Plan::new(task, id, 10_000.0, |_| Outcome::ok());
     let by = who.clone();
     let upid = call.estate.start_task(home, node, &by, plan);
-    let console = Console { who, user: user.clone(), port, shell, prompt, opened: now };
+    let screen = guest.map_or(name, |vmid| vmid.to_string());
+    let console = Console { who, user: user.clone(), port, shell, prompt, screen, opened: now };
     call.cluster_mut().consoles.insert(ticket.clone(), console);
     let mut reply = json!({"port": port.to_string(), "ticket": ticket, "user": user, "upid": upid});
     if !shell {
@@ -244,7 +249,8 @@ fn socket(call: &mut Call<'_>) -> Answer {
         return Err(Fault::bare(401, "permission denied - invalid PVEVNC ticket").after(delay));
     };
     call.cluster_mut().consoles.remove(&ticket);
-    data(
-        json!({"shell": console.shell, "user": console.user, "ticket": ticket, "prompt": console.prompt}),
-    )
+    data(json!({
+        "shell": console.shell, "user": console.user, "ticket": ticket, "prompt": console.prompt,
+        "screen": console.screen,
+    }))
 }

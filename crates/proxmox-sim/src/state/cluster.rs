@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Map, Value, json};
+use tokio::sync::broadcast;
 
 use super::access::Access;
 use super::admin::{Common, Host};
@@ -15,6 +16,8 @@ use crate::notify::Notifying;
 
 /// How many lines the cluster log keeps.
 const LOG_LINES: usize = 500;
+/// How many texts wait for an open console; who is slower misses some.
+const SCREEN: usize = 256;
 
 /// One PVE target.
 pub(crate) struct Cluster {
@@ -42,6 +45,8 @@ pub(crate) struct Cluster {
     pub(crate) ca: (String, String),
     /// Open consoles: ticket to who may use it.
     pub(crate) consoles: BTreeMap<String, Console>,
+    /// What open consoles are shown, by guest id or node; nothing ends them.
+    screens: BTreeMap<String, broadcast::Sender<Option<String>>>,
     /// Nodes that no guest can move to, with the storage that they lack.
     pub(crate) barred: BTreeMap<String, String>,
     /// Ceph, replication and what pools hold beside guests.
@@ -77,6 +82,8 @@ pub(crate) struct Console {
     pub(crate) port: u16,
     pub(crate) shell: bool,
     pub(crate) prompt: String,
+    /// Whose it is: a guest id or a node.
+    pub(crate) screen: String,
     pub(crate) opened: i64,
 }
 
@@ -104,6 +111,7 @@ impl Cluster {
             faults: Faults::default(),
             ca: (String::new(), String::new()),
             consoles: BTreeMap::new(),
+            screens: BTreeMap::new(),
             barred: BTreeMap::new(),
             common: Common::default(),
         }
@@ -135,6 +143,20 @@ impl Cluster {
     /// The guest, if it has its configuration on that node and is of that kind.
     pub(crate) fn guest_on(&self, vmid: u32, kind: GuestKind, node: usize) -> Option<&Guest> {
         self.guests.get(&vmid).filter(|guest| guest.node == node && guest.kind == kind)
+    }
+
+    /// What the open consoles of a guest or node listen to.
+    pub(crate) fn screen(&mut self, whose: &str) -> &broadcast::Sender<Option<String>> {
+        let screen = self.screens.entry(whose.to_owned());
+        screen.or_insert_with(|| broadcast::channel(SCREEN).0)
+    }
+
+    /// Ends the open consoles of a guest or node.
+    pub(crate) fn end_screen(&mut self, whose: &str) {
+        if let Some(screen) = self.screens.remove(whose) {
+            // Nobody may watch.
+            let _ = screen.send(None);
+        }
     }
 
     /// The resource id under which a guest is managed, if it is.
