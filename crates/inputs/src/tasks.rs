@@ -4,7 +4,7 @@
 //!
 //! | what | how often |
 //! |---|---|
-//! | tasks, guests, nodes, storages, quorum, HA | [`Pace::busy`] while a task runs, else [`Pace::calm`] |
+//! | tasks, the cluster's log, guests, nodes, storages, quorum, HA | [`Pace::busy`] while a task runs, else [`Pace::calm`] |
 //! | replication, how full storages and datastores are | [`Pace::often`] |
 //! | ZFS, thin pools, Ceph | [`Pace::pools`] |
 //! | which jobs there are | [`Pace::jobs`] |
@@ -23,6 +23,7 @@ mod config;
 mod cursor;
 mod diff;
 mod list;
+mod log;
 mod look;
 mod observe;
 mod pbs;
@@ -40,8 +41,8 @@ use api_core::{Error, ErrorKind};
 use async_trait::async_trait;
 use estate::{ClusterKey, TaskStatus};
 use event_core::{
-    ComponentId, Cursor, Event, EventSource, RunContext, Signal, SourceError, SourceErrorKind,
-    Subject,
+    ComponentId, Cursor, Event, EventSource, RunContext, Severity, Signal, SourceError,
+    SourceErrorKind, Subject,
 };
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -56,6 +57,7 @@ pub use config::{Config, InvalidConfig, Pace};
 pub use cursor::Memory;
 pub use diff::{Change, Patience, Told, diff};
 pub use list::{Known, Step, TaskRow, read_tasks};
+pub use log::Journal;
 pub use observe::Observed;
 pub use view::{Condition, Doubt, Guest, Look, Place, Sighting, State, View};
 
@@ -63,7 +65,10 @@ use self::{
     look::{PAST, Schedule, Seen, Wants},
     scribe::{Reach, Scribe},
 };
-use crate::channel::{self, Gone, Teller};
+use crate::{
+    channel::{self, Gone, Teller},
+    recognize::syslog,
+};
 
 /// The kind of input that its events name.
 pub const KIND: &str = "tasks";
@@ -298,6 +303,7 @@ impl Run {
             Ok(seen) => seen,
             Err(error) if error.is_unreachable() => {
                 self.memory.known.since = Some(since);
+                self.memory.journal.since = Some(since);
                 self.memory.away = true;
                 self.relist = true;
                 let why = Chain(&error).to_string();
@@ -323,6 +329,11 @@ impl Run {
         }
         self.memory.known.since = Some(since);
         self.memory.known.settle();
+        self.memory.journal.since = Some(since);
+        for entry in seen.log.iter().flatten() {
+            self.memory.journal.apply(entry);
+        }
+        self.memory.journal.settle();
         for event in changes.iter().filter_map(|change| self.scribe.change(change, now)) {
             if let Err(gone) = self.existing(event).await {
                 return Ok(Err(gone));
@@ -345,6 +356,7 @@ impl Run {
             steps.push(Step::Ended { upid, at: now, status });
         }
         self.tell_steps(&steps, now).await?;
+        self.tell_log(&seen, now).await?;
         self.memory.known.settle();
         seen.look.busy = self.memory.known.busy();
         seen.look.busy_nodes = self.memory.known.busy_nodes();
@@ -376,6 +388,34 @@ impl Run {
             events.push(event);
             self.memory.known.apply(step);
         }
+        self.keep(events).await
+    }
+
+    /// Tells what is new in the cluster's log: what the catalogue knows, and warnings. Of tasks it has nothing that the
+    /// lists do not have, where they have the task.
+    async fn tell_log(&mut self, seen: &Seen, now: Timestamp) -> Result<(), Gone> {
+        let Some(entries) = &seen.log else { return Ok(()) };
+        // A cursor from before the log was read: what is in it now is history.
+        let is_first = self.memory.journal.since.is_none();
+        let mut events: Vec<Event> = Vec::new();
+        for entry in self.memory.journal.clone().news(entries) {
+            self.memory.journal.apply(entry);
+            let event = self.scribe.entry(entry, now);
+            let known = &self.memory.known;
+            let is_listed = event.subject.upid.as_ref().is_some_and(|upid| {
+                let name = upid.as_str();
+                let is_known = known.running.contains(name) || known.ended.contains_key(name);
+                is_known || seen.rows.iter().any(|row| row.upid == *upid)
+            });
+            let is_news = syslog::is_known(&event) || event.severity >= Severity::Warning;
+            if is_news && !is_listed && !is_first {
+                events.push(event);
+            }
+        }
+        if is_first {
+            self.memory.journal.since = Some(now);
+        }
+        self.memory.journal.settle();
         self.keep(events).await
     }
 

@@ -6,6 +6,7 @@
 mod access;
 mod backups;
 mod cluster;
+mod cluster_log;
 mod guests;
 mod ha;
 mod line;
@@ -13,10 +14,13 @@ mod machine;
 mod services;
 mod tasks;
 
-use event_core::{Builder, Event, Kind, Severity, SourceKey, Subject};
+use event_core::{
+    Builder, Event, Key, Kind, Severity, SourceKey, Subject, correlation::WINDOW_SECS,
+};
 
+pub use self::cluster_log::{Entry, recognize_entry};
 use self::line::Line;
-use crate::origin::Origin;
+use crate::origin::{Origin, digest};
 
 /// The longest line that is read, in bytes; what is behind it is cut off.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -36,14 +40,24 @@ struct Known {
 pub fn recognize(original: &[u8], origin: &Origin<'_>, key: impl Into<SourceKey>) -> Event {
     let head = &original[..original.len().min(MAX_LINE)];
     let text = String::from_utf8_lossy(head);
-    let line = line::read(&text, origin);
-    let known = known(&line, origin);
+    event(&line::read(&text, origin), original, origin, key)
+}
+
+fn event(
+    line: &Line<'_>,
+    original: &[u8],
+    origin: &Origin<'_>,
+    key: impl Into<SourceKey>,
+) -> Event {
+    let known = known(line, origin);
     let is_known = known.is_some();
     let known = known.unwrap_or_else(|| {
         let program = line.program.unwrap_or("unnamed");
         Known::new(Kind::other(&format!("syslog.{program}")), line.severity, origin)
     });
-    let mut builder: Builder = origin.event(key, known.kind, line.time).severity(known.severity);
+    let builder: Builder =
+        origin.event(key, known.kind.clone(), line.time).severity(known.severity);
+    let mut builder = with_keys(builder, &known.kind, line, origin);
     for (name, value) in [("program", line.program), ("host", line.host)] {
         if let Some(value) = value {
             builder = builder.label(name, value);
@@ -64,6 +78,25 @@ pub fn recognize(original: &[u8], origin: &Origin<'_>, key: impl Into<SourceKey>
         builder = builder.message(title);
     }
     builder.subject(known.subject).title(title).raw(original).build(origin.received)
+}
+
+/// A login that fails is of the cluster, and one way names the node of it where another does not: the words are what they
+/// have in common.
+fn with_keys(builder: Builder, kind: &Kind, line: &Line<'_>, origin: &Origin<'_>) -> Builder {
+    let Some(cluster) = origin.identity.cluster.as_ref().filter(|_| *kind == Kind::AuthFailed)
+    else {
+        return builder;
+    };
+    let words = match line.message.strip_prefix('<').and_then(|rest| rest.split_once("> ")) {
+        Some((_, words)) => words,
+        None => line.message,
+    };
+    let words = digest(&[cluster.as_str().as_bytes(), words.as_bytes()]);
+    let window = line.time.as_second().div_euclid(WINDOW_SECS);
+    // In its own stretch of time and in the next, as subjects are.
+    [window, window + 1]
+        .into_iter()
+        .fold(builder, |builder, window| builder.key(Key::Own(format!("auth:{words}:{window}"))))
 }
 
 /// What a line says of its host: for a relay, whose settings say which host is who.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     list::Known,
+    log::Journal,
     view::{Condition, Guest, Place, State, View},
 };
 
@@ -23,6 +24,8 @@ const VERSION: u32 = 1;
 pub struct Memory {
     /// Tasks.
     pub known: Known,
+    /// The cluster's log.
+    pub journal: Journal,
     /// The estate.
     pub view: View,
     /// Whether nothing answered at the last look.
@@ -40,6 +43,16 @@ struct Written {
     ended: BTreeMap<String, i64>,
     guests: Vec<WrittenGuest>,
     wrong: BTreeMap<String, Vec<WrittenCondition>>,
+    /// Absent in what was written before the log was read.
+    #[serde(default)]
+    log: WrittenLog,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct WrittenLog {
+    since: Option<i64>,
+    newest: BTreeMap<String, i64>,
+    seen: BTreeMap<String, i64>,
 }
 
 /// Id, kind, state (`r`, `s`, or `?` for whatever is seen next; `R`, `S`, `!` if its node was silent), node, name. A doubt and what still settles are not
@@ -67,23 +80,23 @@ struct WrittenCondition {
     message: String,
 }
 
+fn seconds<K: ToString>(times: &BTreeMap<K, Timestamp>) -> BTreeMap<String, i64> {
+    times.iter().map(|(key, at)| (key.to_string(), at.as_second())).collect()
+}
+
 // === impl Memory ===
 
 impl Memory {
     /// As text.
     pub fn cursor(&self) -> Cursor {
-        let Self { known, view, away } = self;
+        let Self { known, journal, view, away } = self;
         let written = Written {
             v: VERSION,
             away: *away,
             since: known.since.map(Timestamp::as_second),
-            newest: known
-                .newest
-                .iter()
-                .map(|(node, at)| (node.as_str().to_owned(), at.as_second()))
-                .collect(),
+            newest: seconds(&known.newest),
             running: known.running.clone(),
-            ended: known.ended.iter().map(|(upid, at)| (upid.clone(), at.as_second())).collect(),
+            ended: seconds(&known.ended),
             guests: view
                 .guests
                 .iter()
@@ -96,6 +109,11 @@ impl Memory {
                     (part.clone(), wrong.values().map(WrittenCondition::of).collect())
                 })
                 .collect(),
+            log: WrittenLog {
+                since: journal.since.map(Timestamp::as_second),
+                newest: seconds(&journal.newest),
+                seen: seconds(&journal.seen),
+            },
         };
         let text = serde_json::to_string(&written).expect("numbers and texts can be written");
         Cursor::new(text)
@@ -132,7 +150,15 @@ impl Memory {
             }
             view.wrong.insert(part, conditions);
         }
-        Some(Self { known, view, away: written.away })
+        let mut journal =
+            Journal { since: written.log.since.and_then(moment), ..Journal::default() };
+        for (node, second) in written.log.newest {
+            journal.newest.insert(node.parse().ok()?, moment(second)?);
+        }
+        for (key, second) in written.log.seen {
+            journal.seen.insert(key, moment(second)?);
+        }
+        Some(Self { known, journal, view, away: written.away })
     }
 }
 

@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{config::Pace, list::TaskRow, view::Look};
+use crate::recognize::syslog::Entry;
 
 /// The most tasks of one list.
 pub(super) const MAX_ROWS: u64 = 2000;
 /// The most lines that are read of one log.
 pub(super) const MAX_LINES: u64 = 20_000;
+/// How many entries of the cluster's log are asked for, and how many where those do not reach far enough.
+pub(super) const LOG_ENTRIES: (u32, u32) = (100, 2000);
 /// How far back the first look goes.
 pub(super) const PAST: SignedDuration = SignedDuration::from_hours(24);
 
@@ -26,6 +29,8 @@ pub(super) const PAST: SignedDuration = SignedDuration::from_hours(24);
 pub(super) struct Seen {
     pub(super) look: Look,
     pub(super) rows: Vec<TaskRow>,
+    /// The latest entries of the cluster's log; none where it could not be seen.
+    pub(super) log: Option<Vec<Entry>>,
     /// Tasks that ran and of which the server knows nothing any more.
     pub(super) gone: Vec<Upid>,
     pub(super) measured: Vec<Measured>,

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use pve_client::{
     Client, ceph,
     cluster::{
-        self, ClusterTask, Resource, ResourceKind,
+        self, ClusterTask, LogEntry, Resource, ResourceKind,
         backup::{self, BackupJob, IncludedVolumes},
         replication,
     },
@@ -22,10 +22,11 @@ use super::{
     conditions,
     cursor::Memory,
     list::TaskRow,
-    look::{MAX_LINES, MAX_ROWS, Seen, Silence, Wants},
+    look::{LOG_ENTRIES, MAX_LINES, MAX_ROWS, Seen, Silence, Wants},
     observe,
     view::{Look, Sighting, State},
 };
+use crate::recognize::syslog::Entry;
 
 /// The client, and what it could not see.
 pub(super) struct Eyes {
@@ -36,7 +37,8 @@ pub(super) struct Eyes {
 // === impl Eyes ===
 
 impl Eyes {
-    /// Looks. States first and tasks after them, so that what the states show is explained by the tasks.
+    /// Looks. States first and tasks after them, so that what the states show is explained by the tasks; so is the
+    /// cluster's log.
     pub(super) async fn look(
         &self,
         memory: &Memory,
@@ -47,7 +49,7 @@ impl Eyes {
         let resources = self.client.call(cluster::resources(None)).await?;
         let status = self.maybe("the cluster's status", cluster::status()).await;
         let ha = self.maybe("HA", ha::manager_status()).await;
-        let mut seen = Seen::default();
+        let mut seen = Seen { log: self.log_entries(memory).await, ..Seen::default() };
         let wrong = &mut seen.look.wrong;
         wrong.insert("nodes".to_owned(), conditions::nodes(&resources, ha.as_ref()));
         wrong.insert("storages".to_owned(), conditions::storages(&resources));
@@ -183,6 +185,17 @@ impl Eyes {
         lines.into_iter().flatten().map(|line| line.text).collect()
     }
 
+    /// The latest entries of the cluster's log: so many that nothing is missing since the last look, if it can be.
+    async fn log_entries(&self, memory: &Memory) -> Option<Vec<Entry>> {
+        let ask = async |most| {
+            let entries = self.maybe("the cluster's log", cluster::log(Some(most))).await?;
+            Some((entries.len(), entries.into_iter().filter_map(entry).collect::<Vec<Entry>>()))
+        };
+        let (count, entries) = ask(LOG_ENTRIES.0).await?;
+        let is_whole = count < LOG_ENTRIES.0 as usize || !memory.journal.is_gap(&entries);
+        if is_whole { Some(entries) } else { Some(ask(LOG_ENTRIES.1).await?.1) }
+    }
+
     async fn maybe<T: DeserializeOwned>(
         &self,
         what: &'static str,
@@ -196,6 +209,19 @@ impl Eyes {
             }
         }
     }
+}
+
+fn entry(line: LogEntry) -> Option<Entry> {
+    Some(Entry {
+        node: line.node?,
+        pid: line.pid.unwrap_or_default(),
+        uid: line.uid?,
+        time: line.time?,
+        priority: line.priority,
+        tag: line.tag,
+        user: line.user,
+        message: line.message,
+    })
 }
 
 fn exactly(started: Timestamp) -> TaskListParams {

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     Identity, Origin,
-    recognize::task::{self, Stand},
+    recognize::{
+        syslog,
+        task::{self, Stand},
+    },
 };
 
 /// Writes the events of one source.
@@ -80,6 +83,11 @@ impl Scribe {
             .raw(raw.to_string().as_bytes());
         // The results of a run's guests hang together by this.
         builder.key(Key::Upid(upid.as_str().to_owned())).build(at)
+    }
+
+    /// An entry of the cluster's log.
+    pub(super) fn entry(&self, entry: &syslog::Entry, at: Timestamp) -> Event {
+        syslog::recognize_entry(entry, &self.origin(at))
     }
 
     /// What became of one guest of a backup run.

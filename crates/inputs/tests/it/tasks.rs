@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// How long something that must happen may take on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn sim() -> Sim {
+pub(crate) async fn sim() -> Sim {
     Sim::start(SimConfig::fast()).await.unwrap()
 }
 
@@ -42,7 +42,7 @@ fn table(target: &SimTarget, token: &str) -> Value {
     })
 }
 
-fn pve(target: &SimTarget, token: &str) -> pve_client::Client {
+pub(crate) fn pve(target: &SimTarget, token: &str) -> pve_client::Client {
     let config: pve_client::Config = serde_json::from_value(table(target, token)).unwrap();
     let options = config.validate(&target.key, &Disk).unwrap().value;
     pve_client::Client::connect(&options).unwrap()
@@ -200,6 +200,142 @@ async fn guests_that_people_start_and_stop_are_told_once_and_mildly() {
     let of_100 = run.told.iter().filter(|event| event.kind.family() == "guest").count();
     assert_eq!(of_100, 2, "{:#?}", titles(&run.told));
     run.end().await;
+}
+
+fn line_of_log(levers: &Levers, user: &str, tag: &str, priority: u8, text: &str) {
+    levers.cluster_log_line("lab", "cedar", user, tag, priority, text).unwrap();
+}
+
+#[tokio::test]
+async fn the_clusters_log_is_told_once_and_only_what_the_lists_do_not_have() {
+    let sim = sim().await;
+    let levers = sim.levers();
+    let tasks = of_lab(&sim);
+    let failure = "authentication failure; rhost=::ffff:10.0.0.9 user=root@pam msg=no such user";
+    line_of_log(&levers, "root@pam", "pvedaemon", 3, failure);
+    let mut run = Run::start(&tasks, None).await;
+    assert!(run.existing.iter().all(|it| !it.source_key.as_str().starts_with("log/")));
+    line_of_log(&levers, "", "cron", 6, "nothing of interest");
+    line_of_log(&levers, "root@pam", "pvedaemon", 3, failure);
+    let event = run.until_kind("auth.failed").await;
+    assert_eq!(
+        (event.severity, event.subject.address()),
+        (Severity::Warning, "lab/node/cedar".into())
+    );
+    assert!(event.raw.unwrap().text.contains("no such user"));
+    // A task is told by the lists of tasks; its lines in the log add nothing.
+    act(&sim, power("alder", 100, "stop")).await;
+    run.until_kind("guest.stopped").await;
+    // Of a task that is in no list the log is all there is.
+    let unlisted = "end task UPID:cedar:0000AA01:0001BB02:6B033EDA:vzdump:104:root@pam: job errors";
+    let cursor = run.end().await;
+    line_of_log(&levers, "root@pam", "pvedaemon", 3, unlisted);
+    line_of_log(&levers, "", "kernel", 2, "words of a kernel");
+    let mut run = Run::start(&tasks, Some(cursor)).await;
+    let event = run.until_kind("backup.failed").await;
+    assert_eq!(event.subject.address(), "lab/guest/104");
+    run.until("the kernel's line", |event| event.title == "words of a kernel").await;
+    line_of_log(&levers, "", "pvestatd", 4, "status update time (7.412 seconds)");
+    run.until_kind("storage.error").await;
+    let of_log: Vec<&str> = run
+        .told
+        .iter()
+        .filter(|event| event.source_key.as_str().starts_with("log/"))
+        .map(|event| event.kind.as_str())
+        .collect();
+    assert_eq!(of_log, ["backup.failed", "other.syslog.kernel", "storage.error"]);
+    run.end().await;
+}
+
+/// One backup that failed, by everything that tells of it: whatever is missing, the rest hangs together.
+#[tokio::test]
+async fn one_fact_by_six_ways_hangs_together() {
+    let upid = "UPID:alder:000002D6:000C8274:6B023E90:vzdump:104:root@pam:";
+    let ended = upid.parse::<Upid>().unwrap().started() + jiff::SignedDuration::from_secs(90);
+    let identity = Identity { cluster: "lab".parse().ok(), ..Identity::default() };
+    let source = "x".parse().unwrap();
+    let origin = inputs::Origin::new(&source, "x", &identity, ended);
+    let entry = inputs::recognize::syslog::Entry {
+        node: "alder".parse().unwrap(),
+        pid: 1207,
+        uid: "131".to_owned(),
+        time: ended,
+        priority: 3,
+        tag: "pvedaemon".to_owned(),
+        user: "root@pam".to_owned(),
+        message: format!("end task {upid} job errors"),
+    };
+    let title = "vzdump backup status (alder.lan): backup failed";
+    let body = json!({
+        "title": title, "message": "", "severity": "error", "timestamp": ended.as_second(),
+        "fields": {"type": "vzdump", "hostname": "alder", "job-id": "backup-1f"},
+    });
+    let gotify = json!({"id": 3, "appid": 1, "title": title, "message": "", "priority": 9, "date": ended.to_string()});
+    let mail = format!(
+        "From: vzdump backup tool <root@alder.lan>\r\nSubject: {title}\r\nDate: {}\r\n\r\nDetails\r\n",
+        jiff::fmt::rfc2822::to_string(&ended.to_zoned(jiff::tz::TimeZone::UTC)).unwrap(),
+    );
+    let line =
+        format!("<27>1 {ended} alder pvedaemon 1207 - - <root@pam> end task {upid} job errors");
+    let webhook = inputs::recognize::webhook::recognize;
+    let (auto, posted) =
+        (inputs::recognize::webhook::Format::Auto, serde_json::to_vec(&body).unwrap());
+    let ways: [(&str, Event); 5] = [
+        ("cluster log", inputs::recognize::syslog::recognize_entry(&entry, &origin)),
+        ("syslog", inputs::recognize::syslog::recognize(line.as_bytes(), &origin, "1")),
+        ("webhook", webhook(&posted, &auto, &origin).remove(0)),
+        ("mail", inputs::recognize::mail::recognize(mail.as_bytes(), &origin).remove(0)),
+        ("gotify", inputs::recognize::gotify::posted(gotify).unwrap().events(&origin).remove(0)),
+    ];
+    // The sixth, as the input itself tells it.
+    let sim = sim().await;
+    let mut run = Run::start(&of_lab(&sim), None).await;
+    let spec = TaskSpec::finished("vzdump", "104", "job errors");
+    sim.levers().add_task("lab", "alder", &spec).unwrap();
+    let task = run.until_kind("backup.failed").await;
+    let of_log = {
+        let upid = task.subject.upid.clone().unwrap();
+        let message = format!("end task {upid} job errors");
+        let entry = inputs::recognize::syslog::Entry { message, time: task.time, ..entry.clone() };
+        inputs::recognize::syslog::recognize_entry(&entry, &origin)
+    };
+    assert!(!of_log.keys.is_disjoint(&task.keys), "{:?} {:?}", of_log.keys, task.keys);
+    for (one, left) in &ways {
+        assert_eq!(left.kind.as_str(), "backup.failed", "{one}");
+        for (other, right) in &ways {
+            assert!(
+                !left.keys.is_disjoint(&right.keys),
+                "{one} and {other} have nothing in common"
+            );
+        }
+    }
+    run.end().await;
+}
+
+#[test]
+fn a_login_that_fails_is_one_fact_by_syslog_and_by_the_clusters_log() {
+    let identity = Identity { cluster: "lab".parse().ok(), ..Identity::default() };
+    let source = "x".parse().unwrap();
+    let time: jiff::Timestamp = "2026-11-22T17:55:05Z".parse().unwrap();
+    let origin = inputs::Origin::new(&source, "x", &identity, time);
+    let words = "authentication failure; rhost=::ffff:10.0.0.9 user=root@pam msg=no such user";
+    let entry = inputs::recognize::syslog::Entry {
+        node: "alder".parse().unwrap(),
+        pid: 1207,
+        uid: "131".to_owned(),
+        time,
+        priority: 3,
+        tag: "pvedaemon".to_owned(),
+        user: "root@pam".to_owned(),
+        message: words.to_owned(),
+    };
+    let of_log = inputs::recognize::syslog::recognize_entry(&entry, &origin);
+    let line = |words: &str| {
+        let line = format!("<27>1 2026-11-22T17:55:05Z alder pvedaemon 1207 - - {words}");
+        inputs::recognize::syslog::recognize(line.as_bytes(), &origin, "1")
+    };
+    assert!(!of_log.keys.is_disjoint(&line(words).keys));
+    assert!(of_log.keys.is_disjoint(&line(&words.replace("10.0.0.9", "10.0.0.8")).keys));
 }
 
 #[tokio::test]
