@@ -35,7 +35,7 @@ pub const KIND: &str = "gotify";
 /// What waits between the server and the log, in events.
 const QUEUE: usize = 64;
 /// The header with the token.
-const TOKEN: &str = "X-Gotify-Key";
+const TOKEN: &str = "x-gotify-key";
 /// The most messages of a page, and the most bytes of it and of one message.
 const PAGE: u32 = 50;
 const MAX_PAGE: usize = 16 << 20;

@@ -37,6 +37,7 @@ mod remote;
 pub mod syslog;
 pub mod tasks;
 pub mod webhook;
+pub mod websocket;
 
 pub use echo::{Echo, MARKER, Ours};
 pub use origin::{Identity, Origin};

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use event_core::{SourceError, SourceErrorKind};
 use futures::{Stream, StreamExt as _};
 use http::{
-    HeaderValue, StatusCode,
+    HeaderName, HeaderValue, StatusCode,
     header::{
         CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
         UPGRADE,
@@ -24,9 +24,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
+    WebSocketStream,
     tungstenite::{
-        client::IntoClientRequest as _,
         handshake::{client::generate_key, derive_accept_key},
         protocol::{Role, WebSocketConfig},
     },
@@ -51,6 +50,7 @@ impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Io for T {}
 #[derive(Debug)]
 pub(crate) struct Remote {
     base: Url,
+    name: String,
     options: HttpOptions,
     client: OnceLock<Result<Client, String>>,
 }
@@ -156,12 +156,39 @@ impl Remote {
             let path = format!("{}/", base.path());
             base.set_path(&path);
         }
-        Ok(Self { base, options, client: OnceLock::new() })
+        let name = base.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { base, name, options, client: OnceLock::new() })
+    }
+
+    /// At the address of a websocket: `ws://` or `wss://`, a host, and the path and query that it needs.
+    pub(crate) fn at_websocket(address: &str, tls: TlsOptions) -> Result<Self, String> {
+        // What stands behind a question mark may be as good as a password.
+        let shown = stdx::http::without_login(address);
+        let shown = shown.split('?').next().unwrap_or_default();
+        let mut base = Url::parse(address)
+            .map_err(|error| format!("`{shown}` is no address of a websocket: {error}"))?;
+        let scheme = match base.scheme() {
+            "ws" => "http",
+            "wss" => "https",
+            _ => {
+                return Err(format!(
+                    "`{shown}` is no address of a websocket: begin it with wss://"
+                ));
+            }
+        };
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(format!("`{shown}` holds a login: give it in a setting of its own"));
+        }
+        base.set_fragment(None);
+        let name = base.as_str().split('?').next().unwrap_or_default();
+        let name = name.trim_end_matches('/').to_owned();
+        base.set_scheme(scheme).expect("these schemes stand for each other");
+        Ok(Self { base, name, options: HttpOptions::with_tls(tls), client: OnceLock::new() })
     }
 
     /// The server's address, for people.
     pub(crate) fn name(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        &self.name
     }
 
     fn url(&self, path: &str) -> Result<Url, SourceError> {
@@ -225,42 +252,6 @@ impl Remote {
         }
     }
 
-    /// Opens a websocket at this path, with messages up to that size, over the connection that an HTTP request would
-    /// take: with the same trust, and through the same proxy.
-    pub(crate) async fn upgraded(
-        &self,
-        path: &str,
-        most: usize,
-    ) -> Result<WebSocketStream<Connection>, SourceError> {
-        let key = generate_key();
-        let request = self
-            .client()?
-            .get(self.url(path)?.as_str())
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, &key);
-        let opening = async {
-            let answer =
-                request.send().await.map_err(|error| broken(self.name(), error.without_url()))?;
-            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(refused(self.name(), answer.status(), None));
-            }
-            let accepted = answer.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
-            if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-                let message = format!("hear {}: it is no websocket that was opened", self.name());
-                return Err(SourceError::new(SourceErrorKind::Protocol, message));
-            }
-            let upgraded = answer.upgrade().await;
-            upgraded.map_err(|error| broken(self.name(), error.without_url()))
-        };
-        let connection = timeout(PATIENCE, opening).await.map_err(|_| self.slow())??;
-        let config =
-            WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-        let connection: Connection = Box::new(connection);
-        Ok(WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await)
-    }
-
     /// Asks for this path and gives the whole body; `None` if it is longer than that.
     pub(crate) async fn get(
         &self,
@@ -287,25 +278,64 @@ impl Remote {
         proof: Proof<'_>,
         most: usize,
     ) -> Result<WebSocketStream<Connection>, SourceError> {
-        let mut url = self.url(path)?;
-        let is_tls = url.scheme() == "https";
-        let scheme = if is_tls { "wss" } else { "ws" };
-        url.set_scheme(scheme).expect("these schemes stand for each other");
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().unwrap_or(if is_tls { 443 } else { 80 });
-        let mut request = url.as_str().into_client_request().map_err(|error| self.odd(error))?;
-        if let Some((name, value)) = proof {
-            request.headers_mut().insert(name, sensitive(value)?);
+        let proof = match proof {
+            Some((name, value)) => vec![(HeaderName::from_static(name), sensitive(value)?)],
+            None => Vec::new(),
+        };
+        self.upgrade(self.url(path)?, proof, most).await
+    }
+
+    /// Opens the websocket at the very address, with this parameter in its query in place of any other of its name.
+    pub(crate) async fn websocket_with(
+        &self,
+        parameter: Option<(&str, &str)>,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        most: usize,
+    ) -> Result<WebSocketStream<Connection>, SourceError> {
+        let mut url = self.base.clone();
+        if let Some((name, value)) = parameter {
+            let others: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+            let others = others.iter().filter(|(other, _)| other != name);
+            url.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
         }
+        self.upgrade(url, headers, most).await
+    }
+
+    /// Over the connection that an HTTP request would take: with the same trust, and through the same proxy.
+    async fn upgrade(
+        &self,
+        url: Url,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        most: usize,
+    ) -> Result<WebSocketStream<Connection>, SourceError> {
+        let key = generate_key();
+        let request = self
+            .client()?
+            .get(url)
+            .headers(headers.into_iter().collect())
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let opening = async {
+            let answer =
+                request.send().await.map_err(|error| broken(self.name(), error.without_url()))?;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refused(self.name(), answer.status(), None));
+            }
+            let accepted = answer.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+            if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+                let message = format!("hear {}: it is no websocket that was opened", self.name());
+                return Err(SourceError::new(SourceErrorKind::Protocol, message));
+            }
+            let upgraded = answer.upgrade().await;
+            upgraded.map_err(|error| broken(self.name(), error.without_url()))
+        };
+        let connection = timeout(PATIENCE, opening).await.map_err(|_| self.slow())??;
         let config =
             WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
-        let opening = async {
-            let connection = connect(&host, port, is_tls.then_some(&self.options.tls)).await?;
-            let opened = client_async_with_config(request, connection, Some(config)).await;
-            opened.map_err(|error| self.odd(error))
-        };
-        let (socket, _) = timeout(PATIENCE, opening).await.map_err(|_| self.slow())??;
-        Ok(socket)
+        let connection: Connection = Box::new(connection);
+        Ok(WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await)
     }
 
     /// What a websocket's error means.
@@ -334,14 +364,7 @@ pub(crate) async fn connect(
         Some(options) => {
             let stream =
                 stdx::tls::connect(host, port, options, PATIENCE).await.map_err(|error| {
-                    let rejected = stdx::tls::rejection(&error).is_some();
-                    let (kind, hint) = if rejected {
-                        let hint =
-                            ": its certificate is not believed; name its authority or fingerprint";
-                        (SourceErrorKind::Settings, hint)
-                    } else {
-                        (SourceErrorKind::Unavailable, "")
-                    };
+                    let (kind, hint) = trouble(&error);
                     SourceError::new(kind, format!("connect to {host}:{port}{hint}")).because(error)
                 })?;
             Ok(Box::new(stream))
@@ -357,7 +380,8 @@ pub(crate) async fn connect(
     }
 }
 
-fn sensitive(value: &SecretString) -> Result<HeaderValue, SourceError> {
+/// The value of a header that is shown to nobody.
+pub(crate) fn sensitive(value: &SecretString) -> Result<HeaderValue, SourceError> {
     let text = value.expose_secret();
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         let message = "send a token that holds control characters: copy it anew";
@@ -368,7 +392,17 @@ fn sensitive(value: &SecretString) -> Result<HeaderValue, SourceError> {
 }
 
 fn broken(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
-    SourceError::new(SourceErrorKind::Unavailable, format!("hear {name}")).because(error)
+    let (kind, hint) = trouble(&error);
+    SourceError::new(kind, format!("hear {name}{hint}")).because(error)
+}
+
+/// What kind of trouble a connection has, and what to do.
+fn trouble(error: &(dyn std::error::Error + 'static)) -> (SourceErrorKind, &'static str) {
+    if stdx::tls::rejection(error).is_some() {
+        let hint = ": its certificate is not believed; name its authority or fingerprint";
+        return (SourceErrorKind::Settings, hint);
+    }
+    (SourceErrorKind::Unavailable, "")
 }
 
 fn refused(name: &str, status: StatusCode, wait: Option<Duration>) -> SourceError {
@@ -405,6 +439,19 @@ mod tests {
         {
             let error = taken(text).unwrap_err();
             assert!(!error.contains("bob:planted"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_websockets_are_taken_and_what_proves_is_not_shown() {
+        let taken = |text: &str| Remote::at_websocket(text, TlsOptions::default());
+        let remote = taken("wss://feed.example.lan/v1/events/?key=planted&since=3").unwrap();
+        assert_eq!(remote.name(), "wss://feed.example.lan/v1/events");
+        assert_eq!(remote.base.as_str(), "https://feed.example.lan/v1/events/?key=planted&since=3");
+        assert_eq!(taken("ws://10.0.0.1:81").unwrap().name(), "ws://10.0.0.1:81");
+        for text in ["", "feed", "https://x", "wss://bob:planted@x", "x?key=planted", "ws://"] {
+            let error = taken(text).unwrap_err();
+            assert!(!error.contains("planted"), "{error}");
         }
     }
 

@@ -142,7 +142,7 @@ impl Live {
                     self.entrance().await?
                 }
             };
-            self.remote(&url)?.upgraded("?v=10&encoding=json", MAX_FRAME).await
+            self.remote(&url)?.websocket("?v=10&encoding=json", None, MAX_FRAME).await
         };
         let socket = tokio::select! {
             () = heard.closed() => return End::Gone,

@@ -91,6 +91,13 @@ impl FromStr for Pointer {
     }
 }
 
+impl Pointer {
+    /// What people would read at that place.
+    pub(crate) fn words(&self, document: &Value) -> Option<String> {
+        words(document.pointer(&self.0)?)
+    }
+}
+
 impl std::fmt::Display for InvalidPointer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` is no place in a JSON document: write it as `/alarm/name`", self.0)
