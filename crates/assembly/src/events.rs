@@ -9,6 +9,7 @@ use checks::Ways;
 use event_core::{ComponentId, EventSink, EventSource};
 use gateway::Hooks;
 use inputs::tasks::{self, Api, Observed, Tasks};
+use inputs::websocket::{console, feed};
 use inputs::{Identity, email, gotify, ntfy, syslog, webhook};
 use jiff::SignedDuration;
 use manager::Supervisor;
@@ -222,6 +223,13 @@ fn source(
         InputSettings::Imap(config) => Arc::new(email::imap::Imap::try_new(id, *config)?),
         InputSettings::Gotify(config) => Arc::new(gotify::Gotify::try_new(id, *config)?),
         InputSettings::Ntfy(config) => Arc::new(ntfy::Ntfy::try_new(id, *config)?),
+        InputSettings::Console(config) => {
+            let key = config.identity.cluster.clone().context("a cluster is missing")?;
+            let member = fleet.pve(Some(key.as_str()))?.remove(0);
+            let (reader, opener) = (member.client.clone(), member.operator.clone());
+            Arc::new(console::Console::try_new(id, reader, opener, *config)?)
+        }
+        InputSettings::Feed(config) => Arc::new(feed::Feed::try_new(id, *config)?),
         _ => anyhow::bail!("this program does not know inputs of type {}", settings.kind()),
     })
 }

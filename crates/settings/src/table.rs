@@ -9,6 +9,7 @@ mod inputs;
 mod manager;
 mod outputs;
 mod server;
+mod websocket;
 
 use crate::keys::{Key, Kind, Section};
 

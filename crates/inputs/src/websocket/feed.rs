@@ -28,7 +28,7 @@ use tracing::debug;
 
 pub use message::{Heard, Reader};
 
-use self::message::{PLACE, filled};
+use self::message::{PLACE, TOKEN, filled};
 use super::KIND;
 use crate::{
     Identity, Origin,
@@ -48,7 +48,7 @@ const MAX_SENT: usize = 64 * 1024;
 pub struct Config {
     /// The feed's address: `wss://` or `ws://`, with path and query.
     pub url: String,
-    /// What it is asked with: in `token_header`, or as `Authorization: Bearer`.
+    /// What it is asked with: in `token_header`, as `Authorization: Bearer`, or where a text that is sent says `{token}`.
     pub token: Option<SecretString>,
     /// The header that takes the token as it is.
     pub token_header: Option<String>,
@@ -153,8 +153,7 @@ impl Config {
                 "the silence is shorter than the pause between heartbeats: let it be longer",
             );
         }
-        let resumed = self.resume.iter().flat_map(|it| &it.subscribe);
-        let sent = self.subscribe.iter().chain(resumed).chain(&self.heartbeat.text);
+        let sent = self.sent().chain(&self.heartbeat.text);
         if sent.map(String::len).sum::<usize>() > MAX_SENT {
             return fail("what is sent to the feed is longer than 64 KiB");
         }
@@ -163,6 +162,9 @@ impl Config {
                 "{place} is known only when the feed is opened again: put it into what is sent then",
             );
         }
+        if self.sends_token() && self.token.is_none() {
+            return fail("a text that is sent says {token}, and there is none");
+        }
         let Some(resume) = &self.resume else { return Ok(()) };
         if resume.query.is_none() && !resume.subscribe.iter().any(|text| text.contains(PLACE)) {
             return fail(
@@ -170,6 +172,15 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// What may be sent when it is opened.
+    fn sent(&self) -> impl Iterator<Item = &String> {
+        self.subscribe.iter().chain(self.resume.iter().flat_map(|it| &it.subscribe))
+    }
+
+    fn sends_token(&self) -> bool {
+        self.sent().any(|text| text.contains(TOKEN))
     }
 
     fn headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidConfig> {
@@ -185,7 +196,7 @@ impl Config {
             })?;
             headers.push((name(key)?, value));
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token.as_ref().filter(|_| !self.sends_token()) {
             let (key, value) = match &self.token_header {
                 Some(header) => (name(header)?, token.clone()),
                 None => {
@@ -289,13 +300,15 @@ impl Shared {
         let parameter = known.and_then(|(it, place)| Some((it.query.as_deref()?, place)));
         let headers = self.headers.clone();
         let mut socket = self.remote.websocket_with(parameter, headers, *max_bytes).await?;
-        let sent = match known {
+        let sent: Vec<String> = match known {
             Some((resume, place)) if !resume.subscribe.is_empty() => {
-                resume.subscribe.iter().map(|text| filled(text, place)).collect()
+                resume.subscribe.iter().map(|text| filled(text, PLACE, place)).collect()
             }
             _ => subscribe.clone(),
         };
+        let token = self.config.token.as_ref().map_or("", |token| token.expose_secret());
         for text in sent {
+            let text = filled(&text, TOKEN, token);
             socket.send(Message::text(text)).await.map_err(|error| self.remote.odd(error))?;
         }
         Ok(socket)

@@ -117,7 +117,8 @@ impl Shared {
         let mut since = None;
         let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
             let proof = request.headers().get("authorization");
-            if proof.is_none_or(|it| *it != format!("Bearer {TOKEN}")) {
+            let is_open = request.uri().path() == "/open" && proof.is_none();
+            if !is_open && proof.is_none_or(|it| *it != format!("Bearer {TOKEN}")) {
                 return Err(http::Response::builder().status(401).body(None).unwrap());
             }
             self.heard.lock().unwrap().push(request.uri().to_string());
@@ -293,6 +294,24 @@ async fn it_goes_on_where_it_was_by_what_it_sends() {
 }
 
 #[tokio::test]
+async fn a_token_can_be_sent_within_a_message() {
+    let service = Service::start().await;
+    let mut config = service.config();
+    config.url = format!("ws://{}/open", service.address);
+    config.subscribe = vec![r#"{"type": "auth", "access_token": "{token}"}"#.to_owned()];
+    let mut run = Run::start(&feed(config), None).await;
+    service.post("one", Value::Null);
+    assert_eq!(run.titles(1).await, ["one"]);
+    let sent = format!(r#"{{"type": "auth", "access_token": "{TOKEN}"}}"#);
+    let heard = timeout(PATIENCE, async {
+        while !service.heard().contains(&sent) {
+            tokio::task::yield_now().await;
+        }
+    });
+    heard.await.expect("it proves itself");
+}
+
+#[tokio::test]
 async fn what_is_not_kept_is_told_again_and_its_place_is_not_kept_before_it() {
     let service = Service::start().await;
     let mut config = service.config();
@@ -409,6 +428,7 @@ fn settings_that_cannot_be_used_are_refused() {
     says(&|it| it.heartbeat.silence = Duration::from_secs(1), "silence is shorter");
     says(&|it| it.subscribe = vec!["{place}".to_owned()], "only when the feed is opened again");
     says(&|it| it.resume = resume(None, &["no place"]), "the feed is never told");
+    says(&|it| it.subscribe = vec!["{token}".to_owned()], "and there is none");
     says(&|it| it.subscribe = vec!["x".repeat(70_000)], "longer than 64 KiB");
     says(&|it| drop(it.headers.insert("a b".to_owned(), String::new())), "no name of a header");
     says(&|it| drop(it.headers.insert("a".to_owned(), "\n".to_owned())), "no header may hold");

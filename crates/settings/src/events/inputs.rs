@@ -1,6 +1,7 @@
 //! `[input.<name>]`: into the settings of the sources.
 
 mod hook;
+mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use api_core::endpoint::ExpectedOff;
 use estate::{ClusterKey, NodeName};
 use event_core::{ComponentId, Severity};
 use inputs::email::{self, imap, smtp};
+use inputs::websocket::{console, feed};
 use inputs::{Identity, gotify, ntfy, syslog, tasks, webhook};
 use stdx::Chain;
 
@@ -39,6 +41,10 @@ pub enum InputSettings {
     Gotify(Box<gotify::Config>),
     /// Hears topics of an ntfy server.
     Ntfy(Box<ntfy::Config>),
+    /// Watches a console of the cluster of its identity.
+    Console(Box<console::Config>),
+    /// Hears a feed.
+    Feed(Box<feed::Config>),
 }
 
 /// The sources, by their names.
@@ -56,6 +62,7 @@ impl InputSettings {
             Self::Smtp(_) | Self::Imap(_) => email::KIND,
             Self::Gotify(_) => gotify::KIND,
             Self::Ntfy(_) => ntfy::KIND,
+            Self::Console(_) | Self::Feed(_) => inputs::websocket::KIND,
         }
     }
 
@@ -66,6 +73,8 @@ impl InputSettings {
         match self.clone() {
             // Its pauses are looked at key by key; to make it takes a client.
             Self::Tasks(_) => Ok(()),
+            Self::Console(it) => it.check().map_err(|e| said(&e)),
+            Self::Feed(it) => feed::Feed::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Syslog(it) => syslog::Syslog::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Webhook(it) => webhook::Webhook::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Smtp(it) => smtp::Smtp::try_new(id, *it).map(drop).map_err(|e| said(&e)),
@@ -90,6 +99,10 @@ impl Loader<'_> {
             if word == "tasks" {
                 has_tasks = true;
                 inputs.extend(fields.tasks(name, around));
+                continue;
+            }
+            if word == "console" {
+                inputs.extend(fields.consoles(name, around));
                 continue;
             }
             let Some(input) = fields.input(&word, around) else { continue };
@@ -151,6 +164,7 @@ impl Fields<'_, '_> {
             "imap" => InputSettings::Imap(Box::new(self.imap(around)?)),
             "gotify" => InputSettings::Gotify(Box::new(self.gotify(around))),
             "ntfy" => InputSettings::Ntfy(Box::new(self.ntfy(around))),
+            "feed" => InputSettings::Feed(Box::new(self.feed(around)?)),
             _ => return None,
         })
     }

@@ -2,37 +2,39 @@
 
 use super::events::SEVERITIES;
 use super::server::{CA_FILE, FINGERPRINT, INSECURE};
-use super::{optional, required, with_default};
+use super::{optional, required, websocket, with_default};
 use crate::keys::{Key, Kind, Nested, Type};
 
 /// What every input has.
 pub(super) const INPUT: &[Key] = &[required(
     "type",
-    Kind::Choice(&["tasks", "syslog", "webhook", "smtp", "imap", "gotify", "ntfy"]),
+    Kind::Choice(&[
+        "tasks", "syslog", "webhook", "smtp", "imap", "gotify", "ntfy", "console", "feed",
+    ]),
     "\"syslog\"",
     "What kind of input it is.",
 )];
 
-const CLUSTER: Key = optional(
+pub(super) const CLUSTER: Key = optional(
     "cluster",
     Kind::Text,
     "\"home\"",
     "The table `[pve.…]` or `[pbs.…]` that the reports are of; its labels go on every event. Unset, \
      they are nobody's.",
 );
-const NODE: Key = optional(
+pub(super) const NODE: Key = optional(
     "node",
     Kind::Text,
     "\"pve1\"",
     "The node, where the reports are one node's alone. Unset, a report may name it.",
 );
-const ZONE: Key = optional(
+pub(super) const ZONE: Key = optional(
     "zone",
     Kind::Text,
     "\"Europe/Vienna\"",
     "The time zone in which times are written that name none. Unset, `events.zone`.",
 );
-const LABELS: Key = optional(
+pub(super) const LABELS: Key = optional(
     "labels",
     Kind::Map,
     "{ site = \"cellar\" }",
@@ -220,6 +222,8 @@ pub(super) const TYPES: &[Type] = &[
         ],
         tables: &[],
     },
+    websocket::CONSOLE,
+    websocket::FEED,
 ];
 
 const SERVER: Key = required(
@@ -228,7 +232,7 @@ const SERVER: Key = required(
     "\"https://push.example.lan\"",
     "The server's address, with its path if it has one.",
 );
-const TOKEN_FILE: Key = optional(
+pub(super) const TOKEN_FILE: Key = optional(
     "token_file",
     Kind::SecretFile,
     "\"/etc/proxmox-mcp/{name}.token\"",

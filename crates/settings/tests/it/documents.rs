@@ -117,6 +117,7 @@ fn with_files(setup: Setup) -> Setup {
         "alive.url",
         "alive-fail.url",
         "push-client.token",
+        "house.token",
         "mail.secret",
     ];
     let setup = secrets.iter().fold(setup, |setup, name| {

@@ -10,3 +10,4 @@ mod layers;
 mod outputs;
 mod policy;
 mod support;
+mod websockets;

@@ -56,14 +56,16 @@ fn is_plain(place: &str) -> bool {
     place.len() <= MAX_PLACE && !place.chars().any(char::is_control)
 }
 
-/// The text with the place in it, as a JSON string has it between its quotes.
-pub(super) fn filled(text: &str, place: &str) -> String {
-    let quoted = Value::from(place).to_string();
-    text.replace(PLACE, &quoted[1..quoted.len() - 1])
+/// The text with this in place of a word such as [`PLACE`], as a JSON string has it between its quotes.
+pub(super) fn filled(text: &str, word: &str, with: &str) -> String {
+    let quoted = Value::from(with).to_string();
+    text.replace(word, &quoted[1..quoted.len() - 1])
 }
 
 /// What stands for the place in a text.
 pub(super) const PLACE: &str = "{place}";
+/// What stands for the token in a text.
+pub(super) const TOKEN: &str = "{token}";
 
 #[cfg(test)]
 mod tests {
@@ -103,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_place_is_the_text_stays_json_of_the_same_shape(place in ".{0,40}") {
-            let text = filled(r#"{"op": "from", "since": "{place}"}"#, &place);
+            let text = filled(r#"{"op": "from", "since": "{place}"}"#, PLACE, &place);
             let value: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(value["since"].as_str(), Some(place.as_str()));
             prop_assert_eq!(value.as_object().unwrap().len(), 2);

@@ -70,7 +70,7 @@ impl Fields<'_, '_> {
         }
     }
 
-    fn mapping(&mut self) -> Mapping {
+    pub(super) fn mapping(&mut self) -> Mapping {
         let mut mapping = Mapping::default();
         for (part, value) in self.entries("mapping") {
             let places = match &value {
@@ -118,7 +118,7 @@ impl Fields<'_, '_> {
         mapping
     }
 
-    fn pointer(&mut self, key: &str, entry: &str, place: &str) -> Option<Pointer> {
+    pub(super) fn pointer(&mut self, key: &str, entry: &str, place: &str) -> Option<Pointer> {
         match place.parse() {
             Ok(pointer) => Some(pointer),
             Err(error) => {
