@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 15] = [
+pub(crate) const TARGETS: [&str; 17] = [
     "schema",
     "path",
     "rpc",
@@ -29,6 +29,8 @@ pub(crate) const TARGETS: [&str; 15] = [
     "smtp",
     "vzdump",
     "upid",
+    "console",
+    "feed",
 ];
 
 /// What makes the compiler put coverage in, as libFuzzer reads it.

@@ -2,9 +2,11 @@
 //!
 //! Not part of the API; `cargo xtask fuzz` runs these, and a test runs them over the kept corpus.
 
+use std::collections::BTreeSet;
+
 use estate::{InvalidUpid, Upid};
 use event_core::{ComponentId, Event, Kind, MAX_RAW, wire};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Identity, Origin,
@@ -14,8 +16,12 @@ use crate::{
         session::{Fate, Session, Step},
     },
     ntfy::{Line, Lines},
-    recognize::{gotify, mail, ntfy, syslog, webhook},
+    recognize::{gotify, json::Pointer, mail, ntfy, syslog, webhook},
     syslog::Framer,
+    websocket::{
+        console::{self, Screen, Watch, shipped},
+        feed::Reader,
+    },
 };
 
 fn with_origin(run: impl FnOnce(&Origin<'_>) -> Vec<Event>, original: &[u8]) {
@@ -233,4 +239,57 @@ fn answered(text: &str) {
         let code = &line.as_bytes()[..3];
         assert!(code.iter().all(u8::is_ascii_digit) && line.is_ascii(), "{line}");
     }
+}
+
+/// What a terminal is sent: it is the same lines whatever pieces it comes in, none longer than the ceiling and none with
+/// what cannot be seen, and no pattern is told twice in its window.
+pub fn console_stream(data: &[u8]) {
+    let read = |size: usize| {
+        let mut screen = Screen::default();
+        let mut lines = Vec::new();
+        for piece in data.chunks(size) {
+            screen.push(piece);
+            lines.extend(std::iter::from_fn(|| screen.next_line()));
+        }
+        screen.flush();
+        lines.extend(std::iter::from_fn(|| screen.next_line()));
+        lines
+    };
+    let whole = read(data.len().max(1));
+    for size in [1, 2, 7] {
+        assert_eq!(read(size), whole, "in pieces of {size}");
+    }
+    let now = Timestamp::from_second(1_795_348_800).expect("a time");
+    let window = SignedDuration::from_secs(300);
+    let mut watch = Watch::new(shipped(&[]).into(), window, SignedDuration::ZERO);
+    let mut told = BTreeSet::new();
+    for line in whole {
+        assert!(line.chars().count() <= console::MAX_LINE && !line.is_empty());
+        assert!(!line.chars().any(|c| c.is_control() || stdx::untrusted::is_unseen(c)), "{line:?}");
+        watch.line(line, now);
+        while let Some(found) = watch.due(now) {
+            assert!(watch.pattern(&found).regex.is_match(&found.line));
+            assert!(found.around.contains(&found.line));
+            assert!(told.insert(found.pattern), "it was told in this window");
+        }
+    }
+    assert!(watch.end().is_none(), "with no time to linger nothing is held");
+}
+
+/// A message of a feed, with a place, and with and without what it has to say to be told.
+pub fn feed_message(data: &[u8]) {
+    let pointer = |text: &str| -> Pointer { text.parse().expect("a place") };
+    let mut reader = Reader { place: Some(pointer("/seq")), ..Reader::default() };
+    let source: ComponentId = "fuzz".parse().expect("a name");
+    let identity = Identity { cluster: "lab".parse().ok(), ..Identity::default() };
+    let received = Timestamp::from_second(1_795_348_800).expect("a time");
+    let origin = Origin::new(&source, "fuzz", &identity, received);
+    let Some(all) = reader.read(data, &origin) else { return };
+    assert!(!all.events.is_empty(), "without a filter every message is told");
+    assert!(all.place.as_ref().is_none_or(|place| !place.chars().any(char::is_control)));
+    with_origin(|origin| reader.read(data, origin).map(|it| it.events).unwrap_or_default(), data);
+    reader.only = vec![(pointer("/type"), vec!["alarm".to_owned()])];
+    let some = reader.read(data, &origin).expect("it is a document still");
+    assert_eq!(some.place, all.place, "what is no news moves the place as well");
+    assert!(some.events.is_empty() || some.events.len() == all.events.len());
 }

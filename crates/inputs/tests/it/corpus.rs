@@ -92,7 +92,42 @@ const GOTIFY: &[&str] = &[
     "\"priority\":9}",
 ];
 
+const CONSOLE: &[&str] = &[
+    "Kernel panic - not syncing",
+    "I/O error, dev sda",
+    "[FAILED] Failed to start",
+    "\r\n",
+    "\r",
+    "\n",
+    "\u{1b}[31m",
+    "\u{1b}]0;",
+    "\u{1b}[2;1H",
+    "\u{1b}P",
+    "\u{8}",
+    "\u{e9}\u{2713}",
+    "\u{202e}",
+    " ",
+];
+const FEED: &[&str] = &[
+    "{",
+    "\"type\":\"alarm\",",
+    "\"seq\":7,",
+    "\"seq\":\"a\\u0007\",",
+    "\"title\":\"door\",",
+    "\"time\":1795348800,",
+    "\"level\":\"high\"}",
+    "[",
+    "]",
+    "pong",
+];
+
 proptest! {
+    #[test]
+    fn nothing_that_is_shown_or_fed_breaks_a_reader(console in mixed(CONSOLE), feed in mixed(FEED)) {
+        inputs::fuzzing::console_stream(&console);
+        inputs::fuzzing::feed_message(&feed);
+    }
+
     #[test]
     fn nothing_that_is_sent_breaks_a_reader(smtp in mixed(SMTP), ntfy in mixed(NTFY), gotify in mixed(GOTIFY)) {
         inputs::fuzzing::smtp_commands(&smtp);
@@ -109,4 +144,14 @@ fn texts_of_backup_runs() {
 #[test]
 fn names_of_tasks() {
     replay("upid", inputs::fuzzing::upid);
+}
+
+#[test]
+fn what_terminals_are_sent() {
+    replay("console", inputs::fuzzing::console_stream);
+}
+
+#[test]
+fn messages_of_feeds() {
+    replay("feed", inputs::fuzzing::feed_message);
 }
