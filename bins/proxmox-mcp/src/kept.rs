@@ -1,5 +1,6 @@
 //! Where commands find what is kept, without making or contacting anything else.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,6 +68,10 @@ impl Kept {
 
     /// The store, opened by its first use.
     pub(crate) fn lazy(&self) -> LazyStore {
-        LazyStore::new(self.url.clone())
+        // What looks at the store logs nothing, and whoever typed it has to know.
+        LazyStore::new(self.url.clone()).telling(|migrated| {
+            // Whoever closed standard error does not want to know.
+            let _ = writeln!(std::io::stderr(), "warning: {migrated}");
+        })
     }
 }

@@ -4,21 +4,29 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use crate::{Error, Store, StoreUrl};
+use crate::{Error, Migrated, Store, StoreUrl};
 
 /// A store that costs nothing until somebody needs it; a failed opening is tried again.
 #[derive(Clone)]
 pub struct LazyStore {
     url: StoreUrl,
     opened: Arc<OnceCell<Arc<dyn Store>>>,
+    tell: fn(&Migrated),
 }
 
 // === impl LazyStore ===
 
 impl LazyStore {
-    /// The store at this URL, not opened yet.
+    /// The store at this URL, not opened yet. That it was migrated is logged, with the way back.
     pub fn new(url: StoreUrl) -> Self {
-        Self { url, opened: Arc::default() }
+        Self { url, opened: Arc::default(), tell: |migrated| tracing::warn!("{migrated}") }
+    }
+
+    /// Tells of a migration by this instead: for programs that do not log.
+    #[must_use]
+    pub fn telling(mut self, tell: fn(&Migrated)) -> Self {
+        self.tell = tell;
+        self
     }
 
     /// Whether anything may be in it: it is open, or was there before this program. Opens nothing.
@@ -37,7 +45,14 @@ impl LazyStore {
     ///
     /// As [`crate::open`].
     pub async fn get(&self) -> Result<Arc<dyn Store>, Error> {
-        self.opened.get_or_try_init(|| crate::open(&self.url)).await.cloned()
+        let open = async || {
+            let store = crate::open(&self.url).await?;
+            if let Some(migrated) = store.migrated() {
+                (self.tell)(migrated);
+            }
+            Ok(store)
+        };
+        self.opened.get_or_try_init(open).await.cloned()
     }
 }
 

@@ -18,7 +18,7 @@ use sqlx::{Connection as _, SqlitePool};
 use crate::sqlite::create_private;
 use crate::{Error, ErrorKind};
 
-/// That a store was migrated when it was opened. `Display` says how to go back.
+/// That a store was migrated when it was opened. `Display` says how to go back, with the commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrated {
@@ -52,17 +52,38 @@ impl Migrated {
 impl fmt::Display for Migrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, copy, place } = self;
-        write!(f, "the store at {place} was migrated from version {from} to {to}; to go back, ")?;
+        write!(f, "the store at {place} was migrated from version {from} to {to}")?;
         match copy {
-            Some(copy) => write!(
+            Some(copy) => {
+                let copy = copy.to_string_lossy();
+                write!(
+                    f,
+                    "; as it was before it is in {copy}; to go back, stop every program that uses it, run \
+                     `rm -f {} {} && cp -p {} {}` and start the earlier program: what came since is lost",
+                    quoted(&format!("{place}-wal")),
+                    quoted(&format!("{place}-shm")),
+                    quoted(&copy),
+                    quoted(place),
+                )
+            }
+            None => write!(
                 f,
-                "stop every program that uses it, remove {place}-wal and {place}-shm, put {} in \
-                 its place and start the earlier program: what came since is lost",
-                copy.display()
+                "; a database is not copied: to go back, stop every program that uses it, restore it from a dump of \
+                 before (`pg_restore --clean --if-exists --dbname={url} store.dump`) and start the earlier program; \
+                 before the next update, make one: `pg_dump --format=custom --file=store.dump {url}`",
+                url = quoted(place),
             ),
-            None => f.write_str("restore the database from its own backup of before"),
         }
     }
+}
+
+/// A word of a command line, in quotes where a shell would read it otherwise.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Copies a SQLite file as its readers see it, and says where to. A copy of the same version is
@@ -120,4 +141,27 @@ fn settle(begun: &Path, copy: &Path) -> io::Result<()> {
     std::fs::rename(begun, copy)?;
     let folder = copy.parent().unwrap_or_else(|| Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_way_back_is_a_command() {
+        let path = Path::new("/var/lib/p/store.db");
+        let copy = PathBuf::from("/var/lib/p/store.db.v4-backup");
+        expect![[r"the store at /var/lib/p/store.db was migrated from version 4 to 6; as it was before it is in /var/lib/p/store.db.v4-backup; to go back, stop every program that uses it, run `rm -f /var/lib/p/store.db-wal /var/lib/p/store.db-shm && cp -p /var/lib/p/store.db.v4-backup /var/lib/p/store.db` and start the earlier program: what came since is lost"]]
+            .assert_eq(&Migrated::with_copy(4, 6, path, copy).to_string());
+        expect![[r"the store at postgres://db/mcp was migrated from version 5 to 6; a database is not copied: to go back, stop every program that uses it, restore it from a dump of before (`pg_restore --clean --if-exists --dbname=postgres://db/mcp store.dump`) and start the earlier program; before the next update, make one: `pg_dump --format=custom --file=store.dump postgres://db/mcp`"]]
+            .assert_eq(&Migrated::without_copy(5, 6, "postgres://db/mcp").to_string());
+    }
+
+    #[test]
+    fn odd_names_are_one_word() {
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+        assert_eq!(quoted("/a/b-wal"), "/a/b-wal");
+    }
 }

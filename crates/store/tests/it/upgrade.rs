@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::Executor as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use store::{ErrorKind, Schema as _, SqliteStore};
+use store::{ErrorKind, LazyStore, Migrated, Schema as _, SqliteStore};
 use testkit::{Progress, wait_for};
 
 const MIGRATIONS: [&str; 4] = [
@@ -65,7 +65,7 @@ async fn the_copy_is_the_store_as_it_was() {
     assert_eq!(others, 4, "store, its two companions, and the copy");
     drop(store);
 
-    // The way back, as it is told.
+    // The way back is the command that is told.
     let again = SqliteStore::open(&path).await.unwrap();
     assert_eq!(again.migrated(), None, "it is up to date");
     drop(again);
@@ -78,7 +78,9 @@ async fn the_copy_is_the_store_as_it_was() {
         }
     })
     .await;
-    std::fs::copy(&copy, &path).unwrap();
+    let command = told.split('`').nth(1).expect("a command");
+    let ran = std::process::Command::new("sh").arg("-c").arg(command).status().unwrap();
+    assert!(ran.success(), "{command}");
     assert_eq!(content(&path).await, (4, vec!["kept".to_owned()]));
 }
 
@@ -104,4 +106,23 @@ async fn a_new_store_needs_no_copy() {
     let store = SqliteStore::open(&path).await.unwrap();
     assert_eq!(store.migrated(), None);
     assert!(!beside(&path, ".v0-backup").exists());
+}
+
+/// Whoever opens it first is told, and nobody else.
+#[tokio::test]
+async fn a_program_tells_of_a_migration_once() {
+    static TOLD: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let tell = |migrated: &Migrated| TOLD.lock().unwrap().push(migrated.to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    of_the_fourth_version(&path).await;
+    let url: store::StoreUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    for _ in 0..2 {
+        let lazy = LazyStore::new(url.clone()).telling(tell);
+        lazy.get().await.unwrap();
+        lazy.get().await.unwrap();
+    }
+    let told = TOLD.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("cp -p") && told[0].contains(".v4-backup"), "{told:?}");
 }
