@@ -2,7 +2,8 @@
 //! in SQLite or PostgreSQL.
 //!
 //! One trait per noun ([`JobStore`], [`AuditLog`], the guard's ports by [`GuardStore`], the log of
-//! events by [`event_core::EventLog`], [`EventStore`], [`Pipeline`], [`IncidentStore`], [`Outbox`]),
+//! events by [`event_core::EventLog`], [`EventStore`], [`Pipeline`], [`IncidentStore`], [`Outbox`], whom
+//! a store belongs to by [`Leases`]),
 //! three engines behind each: memory for tests, SQLite by default, PostgreSQL by changing one URL.
 //! [`open`] takes the URL, brings the schema up to date and gives all of them as one [`Store`];
 //! [`Schema::migrated`] says what that changed and how to go back.
@@ -38,6 +39,7 @@ mod ids;
 pub mod incidents;
 pub mod jobs;
 mod lazy;
+mod lease;
 mod memory;
 pub mod outbox;
 pub mod pipeline;
@@ -70,6 +72,7 @@ pub use ids::{InvalidId, JobId};
 pub use incidents::{Incident, IncidentFilter, IncidentStore, Said};
 pub use jobs::{Job, JobState, JobStore, NewJob};
 pub use lazy::LazyStore;
+pub use lease::{Lease, Leases};
 pub use memory::MemoryStore;
 pub use outbox::{Dead, DeliveryState, Outbox, OutputCount, Queued, Told};
 pub use pipeline::{
@@ -92,6 +95,7 @@ pub trait Store:
     + Pipeline
     + IncidentStore
     + Outbox
+    + Leases
     + Schema
 {
 }
@@ -105,6 +109,7 @@ impl<T> Store for T where
         + Pipeline
         + IncidentStore
         + Outbox
+        + Leases
         + Schema
 {
 }

@@ -5,6 +5,7 @@
 //! *Invariant:* each change is one critical section, so nobody sees half of it.
 
 mod events;
+mod lease;
 mod outbox;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::{Error, ErrorKind, JobId};
 pub struct MemoryStore {
     state: Mutex<State>,
     events: Mutex<events::EventState>,
+    tenant: lease::Tenant,
 }
 
 impl crate::Schema for MemoryStore {

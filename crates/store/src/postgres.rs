@@ -5,12 +5,14 @@
 //! *Invariant:* what has returned is on disk, whatever the server's own setting is.
 
 mod events;
+mod lease;
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
+use crate::lease::Fence;
 use crate::schema;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
 use crate::upgrade::{self, Migrated};
@@ -29,6 +31,9 @@ const MAX_CONNECTIONS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     pool: PgPool,
+    options: PgConnectOptions,
+    target: PostgresTarget,
+    fence: Fence,
     migrated: Option<Migrated>,
 }
 
@@ -49,18 +54,14 @@ impl PostgresStore {
             .options([("synchronous_commit", "on")]);
         // A connection of its own comes first: it says at once why the server cannot be used,
         // where the pool would try again until its own deadline.
-        let connecting = PgConnection::connect_with(&options);
-        let mut connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(failed)?,
-            Err(_) => return Err(failed(sqlx::Error::PoolTimedOut)),
-        };
+        let mut connection = connect(&options).await.map_err(failed)?;
         let migrated = migrate(&mut connection, target).await?;
         connection.close().await.map_err(failed)?;
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Self { pool, migrated })
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, target: target.clone(), fence: Fence::default(), migrated })
     }
 
     /// A transaction in which nobody else appends. Writers queue here, readers do not: chains do not
@@ -81,6 +82,15 @@ impl PostgresStore {
             .execute(&mut *transaction)
             .await?;
         Ok(transaction)
+    }
+}
+
+/// A connection that is no part of a pool.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let connecting = PgConnection::connect_with(options);
+    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) const SQLITE: &[&str] = &[
     include_str!("migrations/sqlite_0003.sql"),
     include_str!("migrations/sqlite_0004.sql"),
     include_str!("migrations/sqlite_0005.sql"),
+    include_str!("migrations/sqlite_0006.sql"),
 ];
 
 pub(crate) const POSTGRES: &[&str] = &[
@@ -17,6 +18,7 @@ pub(crate) const POSTGRES: &[&str] = &[
     include_str!("migrations/postgres_0003.sql"),
     include_str!("migrations/postgres_0004.sql"),
     include_str!("migrations/postgres_0005.sql"),
+    include_str!("migrations/postgres_0006.sql"),
 ];
 
 /// The newest version that this program knows.

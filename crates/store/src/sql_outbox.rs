@@ -83,16 +83,18 @@ macro_rules! impl_outbox {
                 error: &str,
                 now: Timestamp,
             ) -> Result<bool, Error> {
-                sqlx::query(statements::SET_DEAD)
-                    .bind(key.as_str())
+                let named = key.as_str();
+                let failed = |error| Error::engine(format!("note that {named} is dead"), error);
+                let mut transaction = self.begin_write().await.map_err(failed)?;
+                let done = sqlx::query(statements::SET_DEAD)
+                    .bind(named)
                     .bind(outbox::kept_error(error))
                     .bind(now.as_microsecond())
-                    .execute(&self.pool)
+                    .execute(&mut *transaction)
                     .await
-                    .map(|done| done.rows_affected() == 1)
-                    .map_err(|error| {
-                        Error::engine(format!("note that {} is dead", key.as_str()), error)
-                    })
+                    .map_err(failed)?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(done.rows_affected() == 1)
             }
 
             async fn dead(&self, which: &Dead, limit: u32) -> Result<Vec<Queued>, Error> {

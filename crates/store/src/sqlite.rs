@@ -7,6 +7,7 @@
 //! *Invariant:* a connection that is in an unknown state, as after a full disk, is not used again.
 
 mod events;
+mod lease;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -17,6 +18,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use crate::lease::Fence;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
 use crate::upgrade::{self, Migrated};
 use crate::{ErrorKind, schema};
@@ -38,6 +40,8 @@ const SYNC_FULL: i64 = 2;
 pub struct SqliteStore {
     pool: SqlitePool,
     readers: SqlitePool,
+    path: PathBuf,
+    fence: Fence,
     migrated: Option<Migrated>,
 }
 
@@ -68,13 +72,14 @@ impl SqliteStore {
             .test_before_acquire(false)
             .idle_timeout(READER_IDLE)
             .connect_lazy_with(options.pragma("query_only", "ON"));
-        let mut store = Self { pool, readers, migrated: None };
-        store.migrated = store.migrate(path, &place).await?;
+        let path = path.to_owned();
+        let mut store = Self { pool, readers, path, fence: Fence::default(), migrated: None };
+        store.migrated = store.migrate(&place).await?;
         Ok(store)
     }
 
     /// What is missing is done in one transaction, and the file as it was is copied before.
-    async fn migrate(&self, path: &Path, place: &str) -> Result<Option<Migrated>, Error> {
+    async fn migrate(&self, place: &str) -> Result<Option<Migrated>, Error> {
         let failed = |error| Error::engine(format!("migrate the store at {place}"), error);
         let known = schema::known(schema::SQLITE);
         // Looked at without a lock first: nearly always there is nothing to do.
@@ -95,7 +100,7 @@ impl SqliteStore {
         // Nobody else writes now, and a reader sees the file as it was.
         let copy = match version {
             0 => None,
-            _ => Some(upgrade::copy(&self.readers, path, version).await?),
+            _ => Some(upgrade::copy(&self.readers, &self.path, version).await?),
         };
         for (number, migration) in (version + 1..).zip(missing) {
             sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(failed)?;
@@ -104,7 +109,7 @@ impl SqliteStore {
             sqlx::raw_sql(mark).execute(&mut *transaction).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)?;
-        Ok(copy.map(|copy| Migrated::with_copy(version, known, path, copy)))
+        Ok(copy.map(|copy| Migrated::with_copy(version, known, &self.path, copy)))
     }
 
     async fn schema_version(&self) -> Result<i64, sqlx::Error> {
@@ -117,8 +122,10 @@ impl SqliteStore {
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// A transaction that may write: the lock is taken before anything is read.
+    /// A transaction that may write: the lock is taken before anything is read. Only whoever has the
+    /// store writes what belongs to the pipeline.
     async fn begin_write(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        self.fence.pass()?;
         self.pool.begin_with("BEGIN IMMEDIATE").await
     }
 

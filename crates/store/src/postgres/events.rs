@@ -49,9 +49,14 @@ impl PostgresStore {
     const FORGET_WORDS: &'static str = "DELETE FROM events_text t \
          WHERE t.seq BETWEEN $1 AND $2 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.seq = t.seq)";
 
-    /// A transaction that may write.
+    /// A transaction that may write. Whoever has the store, or had it, writes only while it is theirs.
     async fn begin_write(&self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        self.pool.begin().await
+        let generation = self.fence.pass()?;
+        let mut transaction = self.pool.begin().await?;
+        if let Some(generation) = generation {
+            Self::check_lease(&mut transaction, generation, &self.fence).await?;
+        }
+        Ok(transaction)
     }
 
     /// What only reads.

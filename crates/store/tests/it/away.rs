@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_core::{Appended, EventLog, LogErrorKind, Seq};
-use store::StoreUrl;
+use store::{Store, StoreUrl};
 use testkit::contract::event_log::report;
+use testkit::contract::lease::taken_when_free;
 use testkit::{Progress, wait_for};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -50,9 +51,8 @@ async fn relay(server: String, line: watch::Receiver<Line>) -> u16 {
     port
 }
 
-#[tokio::test]
-async fn a_database_that_goes_away_and_comes_back() {
-    let Some(schema) = Schema::create().await else { return };
+/// The store through a relay, and what switches it.
+async fn over_a_relay(schema: &Schema) -> (watch::Sender<Line>, Arc<dyn Store>) {
     let url = schema.text();
     let (head, rest) = url.split_once("://").unwrap();
     let authority = rest.split(['/', '?']).next().unwrap();
@@ -61,6 +61,13 @@ async fn a_database_that_goes_away_and_comes_back() {
     let port = relay(server.to_owned(), line).await;
     let relayed = format!("{head}://{user}@127.0.0.1:{port}{}", &rest[authority.len()..]);
     let store = store::open(&relayed.parse::<StoreUrl>().unwrap()).await.unwrap();
+    (switch, store)
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_and_comes_back() {
+    let Some(schema) = Schema::create().await else { return };
+    let (switch, store) = over_a_relay(&schema).await;
     let keep = async |key: &str| {
         EventLog::append(&*store, vec![report("hooks", key, 1)], Vec::new()).await
     };
@@ -85,6 +92,78 @@ async fn a_database_that_goes_away_and_comes_back() {
     let keys: Vec<&str> = kept.iter().map(|it| it.event.source_key.as_str()).collect();
     assert_eq!(keys, ["1", "2", "3"]);
     drop(store);
+    schema.drop_it().await;
+}
+
+/// Keeps something as soon as that is possible.
+async fn kept_at_last(store: &dyn Store, key: &str) {
+    wait_for("something to be kept", Duration::from_mins(1), async || {
+        match EventLog::append(store, vec![report("hooks", key, 1)], Vec::new()).await {
+            Ok(_) => Progress::Ready(()),
+            Err(error) => Progress::Pending(error.to_string()),
+        }
+    })
+    .await;
+}
+
+/// Whoever holds the store and is cut off goes on when it is back and nobody had it meanwhile.
+#[tokio::test]
+async fn a_holder_whose_connection_breaks_takes_the_store_again() {
+    let Some(schema) = Schema::create().await else { return };
+    let (switch, store) = over_a_relay(&schema).await;
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let lease = store.take_lease("alder", now).await.unwrap();
+    switch.send_replace(Line::Cut);
+    // It has found out by itself, whatever else is asked of the store.
+    wait_for("doubt", Duration::from_mins(1), async || {
+        let refused = EventLog::append(&*store, vec![report("hooks", "1", 1)], Vec::new()).await;
+        let said = stdx::Chain(&refused.unwrap_err()).to_string();
+        if said.contains("nothing is written until it stands again") {
+            Progress::Ready(())
+        } else {
+            Progress::Pending(said)
+        }
+    })
+    .await;
+    switch.send_replace(Line::Open);
+    kept_at_last(&*store, "2").await;
+    let refused = schema.open().await.take_lease("cedar", now).await.unwrap_err();
+    assert!(refused.to_string().contains("alder has it"), "{refused}");
+    lease.give_back().await;
+    schema.drop_it().await;
+}
+
+/// Whoever holds the store, is cut off, and comes back after another one took over has lost it: nothing of it
+/// is written any more, neither by its pool nor by its session.
+#[tokio::test]
+async fn a_holder_that_comes_back_too_late_writes_nothing() {
+    let Some(schema) = Schema::create().await else { return };
+    let (switch, old) = over_a_relay(&schema).await;
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let lease = old.take_lease("alder", now).await.unwrap();
+    switch.send_replace(Line::Cut);
+    let new = schema.open().await;
+    let next = taken_when_free(&*new, "cedar").await;
+    assert!(next.generation() > lease.generation());
+    switch.send_replace(Line::Open);
+    // It may be back before its keeper has noticed anything: it is the number that it lacks.
+    let pool = wait_for("the pool to be back", Duration::from_mins(1), async || {
+        let refused = EventLog::append(&*old, vec![report("hooks", "old", 1)], Vec::new()).await;
+        let said = stdx::Chain(&refused.expect_err("it is another's")).to_string();
+        if said.contains("another manager has taken over") {
+            Progress::Ready(said)
+        } else {
+            Progress::Pending(said)
+        }
+    });
+    pool.await;
+    tokio::time::timeout(Duration::from_mins(1), lease.lost()).await.expect("it hears of it");
+    kept_at_last(&*new, "new").await;
+    let kept = new.after(Seq(0), 10).await.unwrap();
+    let keys: Vec<&str> = kept.iter().map(|it| it.event.source_key.as_str()).collect();
+    assert_eq!(keys, ["new"]);
+    lease.give_back().await;
+    next.give_back().await;
     schema.drop_it().await;
 }
 

@@ -20,6 +20,12 @@ async fn events() {
 }
 
 #[tokio::test]
+async fn leases() {
+    let store = MemoryStore::new();
+    contract::lease::lease(&store, &store).await;
+}
+
+#[tokio::test]
 async fn the_protocols_jobs() {
     let in_memory = LazyStore::new("memory:".parse().unwrap());
     contract::mcp_protocol::jobs(&ProtocolJobs::new(in_memory)).await;

@@ -86,6 +86,23 @@ async fn events() {
     schema.drop_it().await;
 }
 
+#[tokio::test]
+async fn leases() {
+    let Some(schema) = Schema::create().await else { return };
+    contract::lease::lease(&*schema.open().await, &*schema.open().await).await;
+    // Each schema is a store of its own.
+    let other = Schema::create().await.unwrap();
+    let (here, there) = (schema.open().await, other.open().await);
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let ours = here.take_lease("here", now).await.unwrap();
+    let theirs = there.take_lease("there", now).await.unwrap();
+    ours.give_back().await;
+    theirs.give_back().await;
+    contract::lease::fenced(async || other.open().await).await;
+    schema.drop_it().await;
+    other.drop_it().await;
+}
+
 /// What the first version kept as a text alone is read as an answer of that text.
 #[tokio::test]
 async fn jobs_of_the_first_version_are_kept() {

@@ -55,6 +55,16 @@ async fn events() {
 }
 
 #[tokio::test]
+async fn leases() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    contract::lease::lease(&*open_at(&path).await, &*open_at(&path).await).await;
+    contract::lease::fenced(async || open_at(&folder.path().join("fenced.db")).await).await;
+    let mode = folder.path().join("store.db.lease").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn the_guards_ports() {
     let folder = tempfile::tempdir().unwrap();
     let count = std::cell::Cell::new(0);
@@ -132,7 +142,7 @@ async fn a_newer_store_and_a_file_that_is_none_are_refused() {
     raw(&newer).await.execute("PRAGMA user_version = 99").await.unwrap();
     let error = SqliteStore::open(&newer).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema);
-    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 5"));
+    assert!(error.to_string().contains("its schema is version 99 and this program knows up to 6"));
 
     let text = folder.path().join("letter.txt");
     std::fs::write(&text, "Dear reader, this is not a database at all.\n".repeat(50)).unwrap();

@@ -55,7 +55,7 @@ async fn the_copy_is_the_store_as_it_was() {
 
     let store = SqliteStore::open(&path).await.unwrap();
     let migrated = store.migrated().expect("it was of an earlier version").clone();
-    assert_eq!((migrated.from, migrated.to), (4, 5));
+    assert_eq!((migrated.from, migrated.to), (4, 6));
     assert_eq!(migrated.copy.as_deref(), Some(copy.as_path()));
     let told = migrated.to_string();
     assert!(told.contains(&copy.display().to_string()) && told.contains("-wal"), "{told}");

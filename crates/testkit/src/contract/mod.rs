@@ -8,6 +8,8 @@
 pub mod event_log;
 #[cfg(all(feature = "event-core", feature = "store"))]
 pub mod events;
+#[cfg(all(feature = "event-core", feature = "store"))]
+pub mod lease;
 #[cfg(feature = "mcp-protocol")]
 pub mod mcp_protocol;
 #[cfg(feature = "event-core")]

@@ -1,0 +1,60 @@
+//! A lock on a file beside the store, which the system takes back when its holder ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::SqliteStore;
+use crate::Error;
+use crate::lease::{self, Hold, Lease, Leases};
+use crate::rows::storable;
+
+#[async_trait::async_trait]
+impl Leases for SqliteStore {
+    async fn take_lease(&self, holder: &str, now: Timestamp) -> Result<Lease, Error> {
+        let place = self.path.display().to_string();
+        let failed = |error| Error::engine(format!("take the store at {place}"), error);
+        let Some(file) = self.lock().map_err(sqlx::Error::Io).map_err(failed)? else {
+            let holder =
+                sqlx::query_as(lease::HOLDER).fetch_optional(self.reads()).await.map_err(failed)?;
+            return Err(lease::taken(&place, holder));
+        };
+        let generation: i64 = sqlx::query_scalar(lease::NEXT)
+            .bind(storable(holder.to_owned()))
+            .bind(now.as_microsecond())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        let (back, given) = oneshot::channel();
+        let fence = self.fence.clone();
+        let keeper = tokio::spawn(async move {
+            // Given back or dropped, it is the same.
+            let _ = given.await;
+            fence.set(Hold::Gone);
+            drop(file);
+        });
+        Ok(Lease::new(generation, &self.fence, back, keeper))
+    }
+}
+
+// === impl SqliteStore ===
+
+impl SqliteStore {
+    /// The file that is locked for as long as it is open; none where another one has it.
+    fn lock(&self) -> io::Result<Option<File>> {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(".lease");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(PathBuf::from(name))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
