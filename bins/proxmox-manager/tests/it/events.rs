@@ -16,11 +16,11 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Somebody who is told: bodies as they came.
 #[derive(Clone, Default)]
-struct Ops(Arc<Mutex<Vec<Value>>>);
+pub(crate) struct Ops(Arc<Mutex<Vec<Value>>>);
 
 impl Ops {
     /// Listens on a port of its own, for as long as the test runs.
-    fn listen() -> (Self, u16) {
+    pub(crate) fn listen() -> (Self, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let ops = Self::default();
@@ -56,7 +56,7 @@ impl Ops {
         told.iter().map(line).collect()
     }
 
-    async fn wait_for(&self, what: &str) {
+    pub(crate) async fn wait_for(&self, what: &str) {
         wait_for(what, LONG, async || {
             let told = self.told();
             if told.iter().any(|line| line.contains(what)) {

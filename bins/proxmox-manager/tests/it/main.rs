@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose program cannot be started has failed")]
 
 mod consent;
+mod consoles;
 mod daemon;
 mod events;
 mod links;
