@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 17] = [
+pub(crate) const TARGETS: [&str; 18] = [
     "schema",
     "path",
     "rpc",
@@ -25,6 +25,7 @@ pub(crate) const TARGETS: [&str; 17] = [
     "webhook",
     "mail",
     "gotify",
+    "discord",
     "ntfy",
     "smtp",
     "vzdump",

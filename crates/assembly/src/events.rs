@@ -1,5 +1,6 @@
 //! From settings to a running event pipeline.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use event_core::{ComponentId, EventSink, EventSource};
 use gateway::Hooks;
 use inputs::tasks::{self, Api, Observed, Tasks};
 use inputs::websocket::{console, feed};
-use inputs::{Identity, email, gotify, ntfy, syslog, webhook};
+use inputs::{Echo, Identity, email, gotify, ntfy, syslog, webhook};
 use jiff::SignedDuration;
 use manager::Supervisor;
 use manager::events::{EventParts, Events, Input, Output};
@@ -59,7 +60,8 @@ impl EventPlan {
         let mut hooks = Hooks::new();
         let mut inputs = Vec::new();
         for (id, input) in &settings.inputs {
-            let source = source(id, input, &estate.fleet, &watcher, &mut hooks)
+            let input = with_ours(input, settings);
+            let source = source(id, &input, &estate.fleet, &watcher, &mut hooks)
                 .with_context(|| format!("set up [input.{id}]"))?;
             inputs.push(Input { source, kind: input.kind() });
         }
@@ -193,6 +195,21 @@ fn machine() -> String {
     if name.is_empty() { "manager".to_owned() } else { name.to_owned() }
 }
 
+/// The input, which knows the webhooks of our own outputs where it could hear what they post.
+fn with_ours(input: &InputSettings, settings: &EventsSettings) -> InputSettings {
+    let mut input = input.clone();
+    if let InputSettings::Discord(config) = &mut input {
+        let mut ours = BTreeSet::new();
+        for (_, output) in &settings.outputs {
+            if let OutputChannel::Discord(discord) = &output.channel {
+                ours.extend(discord.webhooks().iter().map(|number| format!("webhook:{number}")));
+            }
+        }
+        config.echo = Echo::new(Arc::new(move |mark| ours.contains(mark)));
+    }
+    input
+}
+
 fn source(
     id: &ComponentId,
     settings: &InputSettings,
@@ -230,6 +247,7 @@ fn source(
             Arc::new(console::Console::try_new(id, reader, opener, *config)?)
         }
         InputSettings::Feed(config) => Arc::new(feed::Feed::try_new(id, *config)?),
+        InputSettings::Discord(config) => Arc::new(inputs::discord::Discord::try_new(id, *config)?),
         _ => anyhow::bail!("this program does not know inputs of type {}", settings.kind()),
     })
 }

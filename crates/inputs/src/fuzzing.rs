@@ -10,13 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     Identity, Origin,
+    discord::session as gateway,
     email::smtp::{
         self,
         pieces::{Mail, Pieces},
         session::{Fate, Session, Step},
     },
     ntfy::{Line, Lines},
-    recognize::{gotify, json::Pointer, mail, ntfy, syslog, webhook},
+    recognize::{discord, gotify, json::Pointer, mail, ntfy, syslog, webhook},
     syslog::Framer,
     websocket::{
         console::{self, Screen, Watch, shipped},
@@ -146,6 +147,35 @@ pub fn syslog_stream(data: &[u8]) {
 pub fn gotify_frame(data: &[u8]) {
     let Some(posted) = serde_json::from_slice(data).ok().and_then(gotify::posted) else { return };
     told(&|origin| posted.events(origin), &posted.id.to_string());
+}
+
+/// What Discord's gateway says, a frame on each line: whatever it is, a heartbeat says no secret, an opening is one, and
+/// each message makes events. The whole is tried as a message of a list as well.
+pub fn discord_frames(data: &[u8]) {
+    const TOKEN: &str = "kestrel";
+    let message = |value| {
+        let Some(posted) = discord::posted(value) else { return };
+        told(&|origin| posted.events(origin), &posted.id.to_string());
+    };
+    let mut session = gateway::Session::default();
+    let text = String::from_utf8_lossy(data);
+    for frame in text.lines() {
+        match session.hear(frame) {
+            Ok(gateway::Step::Message(value)) => message(*value),
+            Ok(gateway::Step::Greeted(pause)) => {
+                assert!((50..=300_000).contains(&pause.as_millis()), "{pause:?}");
+            }
+            Ok(_) | Err(_) => {}
+        }
+        assert!(text.contains(TOKEN) || !session.beat().contains(TOKEN));
+        let opening = session.opening(&TOKEN.into(), 1);
+        let opening: serde_json::Value = serde_json::from_str(&opening).expect("it is JSON");
+        assert_eq!(opening["d"]["token"], TOKEN);
+        assert_eq!(opening["op"], if session.address().is_some() { 6 } else { 2 });
+    }
+    if let Ok(value) = serde_json::from_slice(data) {
+        message(value);
+    }
 }
 
 /// A stream of ntfy: it is the same lines whatever pieces it comes in, and each message makes events.

@@ -38,6 +38,9 @@ use crate::channel::Gone;
 /// How long a connection may take to come about, and an answer to begin.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What is said of a certificate that the settings do not allow.
+const NOT_BELIEVED: &str = ": its certificate is not believed; name its authority or fingerprint";
+
 /// A connection, with TLS or without.
 pub(crate) type Connection = Box<dyn Io>;
 
@@ -399,8 +402,7 @@ fn broken(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> 
 /// What kind of trouble a connection has, and what to do.
 fn trouble(error: &(dyn std::error::Error + 'static)) -> (SourceErrorKind, &'static str) {
     if stdx::tls::rejection(error).is_some() {
-        let hint = ": its certificate is not believed; name its authority or fingerprint";
-        return (SourceErrorKind::Settings, hint);
+        return (SourceErrorKind::Settings, NOT_BELIEVED);
     }
     (SourceErrorKind::Unavailable, "")
 }

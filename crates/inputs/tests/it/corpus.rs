@@ -29,6 +29,11 @@ fn frames_of_gotify() {
 }
 
 #[test]
+fn frames_of_discord() {
+    replay("discord", inputs::fuzzing::discord_frames);
+}
+
+#[test]
 fn streams_of_ntfy() {
     replay("ntfy", inputs::fuzzing::ntfy_stream);
 }
@@ -121,6 +126,19 @@ const FEED: &[&str] = &[
     "pong",
 ];
 
+const DISCORD: &[&str] = &[
+    "{\"op\":10,\"d\":{\"heartbeat_interval\":41250}}\n",
+    "{\"op\":0,\"s\":1,\"t\":\"READY\",\"d\":{\"user\":{\"id\":\"900\"},\"session_id\":\"a\",\"resume_gateway_url\":\"wss://g\"}}\n",
+    "{\"op\":0,\"s\":2,\"t\":\"MESSAGE_CREATE\",\"d\":",
+    "{\"id\":\"1574122295394304001\",\"channel_id\":\"222\",\"author\":{\"id\":\"31\"},",
+    "\"content\":\"<@900> vzdump backup status (x): backup failed\"",
+    ",\"embeds\":[{\"title\":\"t\",\"footer\":{\"text\":\"proxmox-mcp · x\"}}]",
+    "}}\n",
+    "}\n",
+    "{\"op\":9,\"d\":false}\n",
+    "{\"op\":7}\n",
+];
+
 proptest! {
     #[test]
     fn nothing_that_is_shown_or_fed_breaks_a_reader(console in mixed(CONSOLE), feed in mixed(FEED)) {
@@ -129,7 +147,10 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_sent_breaks_a_reader(smtp in mixed(SMTP), ntfy in mixed(NTFY), gotify in mixed(GOTIFY)) {
+    fn nothing_that_is_sent_breaks_a_reader(
+        smtp in mixed(SMTP), ntfy in mixed(NTFY), gotify in mixed(GOTIFY), discord in mixed(DISCORD),
+    ) {
+        inputs::fuzzing::discord_frames(&discord);
         inputs::fuzzing::smtp_commands(&smtp);
         inputs::fuzzing::ntfy_stream(&ntfy);
         inputs::fuzzing::gotify_frame(&gotify);

@@ -1,7 +1,9 @@
-//! Real peers, started by `cargo xtask services`: rsyslog, Postfix, Dovecot and ntfy speak to the inputs.
+//! Real peers, started by `cargo xtask services`: rsyslog, Postfix, Dovecot and ntfy speak to the inputs. Of Discord and
+//! Gotify there are none to be had; servers that keep their documented limits stand for them.
 //!
 //! Each test prints what was sent and what came of it; `--nocapture` shows it.
 
+mod chat;
 mod dovecot;
 mod ntfy;
 mod postfix;

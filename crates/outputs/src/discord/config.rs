@@ -70,6 +70,17 @@ impl Config {
         }
     }
 
+    /// The numbers of its webhooks, by which an input knows what was posted through them.
+    pub fn webhooks(&self) -> Vec<String> {
+        let number = |place: &Place| {
+            let Place::Webhook { url, .. } = place else { return None };
+            let (_, rest) = url.expose_secret().split_once("/webhooks/")?;
+            let number = rest.split('/').next()?;
+            number.bytes().all(|c| c.is_ascii_digit()).then(|| number.to_owned())
+        };
+        self.routes.values().chain([&self.place]).filter_map(number).collect()
+    }
+
     /// What must not stand in any error: tokens, and the addresses of webhooks with the tokens in them.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         let mut secrets: Vec<SecretString> = self.bot_token.iter().cloned().collect();

@@ -1,6 +1,9 @@
-//! Real peers, started by `cargo xtask services`: Postfix, rsyslog and an ntfy server take what the outputs send.
+//! Real peers, started by `cargo xtask services`: Postfix, rsyslog and an ntfy server take what the outputs send. Of
+//! Discord and Gotify there are none to be had; servers that keep their documented limits stand for them.
 //!
 //! Each test prints what was sent and what arrived; `--nocapture` shows it.
+
+mod chat;
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -45,8 +45,9 @@ pub(super) const RETIRED: &[Retired] = &[
     Retired {
         names: &["DISCORD_IN_ENABLED", "DISCORD_IN_WEBHOOK_URL", "DISCORD_IN_POLL_INTERVAL"],
         reason: "cannot work: a Discord webhook can be written to but not read",
-        hint: "let whoever writes there post to an [input.<name>] of type webhook as well, which \
-               takes bodies made for Discord",
+        hint: "let a bot hear its channel, by an [input.<name>] of type discord; or let whoever \
+               writes there post to one of type webhook as well, which takes bodies made for \
+               Discord",
     },
 ];
 

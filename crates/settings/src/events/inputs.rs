@@ -1,5 +1,6 @@
 //! `[input.<name>]`: into the settings of the sources.
 
+mod chat;
 mod hook;
 mod websocket;
 
@@ -11,7 +12,7 @@ use estate::{ClusterKey, NodeName};
 use event_core::{ComponentId, Severity};
 use inputs::email::{self, imap, smtp};
 use inputs::websocket::{console, feed};
-use inputs::{Identity, gotify, ntfy, syslog, tasks, webhook};
+use inputs::{Identity, discord, gotify, ntfy, syslog, tasks, webhook};
 use stdx::Chain;
 
 use super::client::Around;
@@ -45,6 +46,8 @@ pub enum InputSettings {
     Console(Box<console::Config>),
     /// Hears a feed.
     Feed(Box<feed::Config>),
+    /// Hears channels of Discord.
+    Discord(Box<discord::Config>),
 }
 
 /// The sources, by their names.
@@ -63,6 +66,7 @@ impl InputSettings {
             Self::Gotify(_) => gotify::KIND,
             Self::Ntfy(_) => ntfy::KIND,
             Self::Console(_) | Self::Feed(_) => inputs::websocket::KIND,
+            Self::Discord(_) => discord::KIND,
         }
     }
 
@@ -81,6 +85,7 @@ impl InputSettings {
             Self::Imap(it) => imap::Imap::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Gotify(it) => gotify::Gotify::try_new(id, *it).map(drop).map_err(|e| said(&e)),
             Self::Ntfy(it) => ntfy::Ntfy::try_new(id, *it).map(drop).map_err(|e| said(&e)),
+            Self::Discord(it) => discord::Discord::try_new(id, *it).map(drop).map_err(|e| said(&e)),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Fields<'_, '_> {
             "gotify" => InputSettings::Gotify(Box::new(self.gotify(around))),
             "ntfy" => InputSettings::Ntfy(Box::new(self.ntfy(around))),
             "feed" => InputSettings::Feed(Box::new(self.feed(around)?)),
+            "discord" => InputSettings::Discord(Box::new(self.chat(around))),
             _ => return None,
         })
     }

@@ -1,7 +1,7 @@
 //! The keys of `[input.<name>]`, by its type.
 
 use super::events::SEVERITIES;
-use super::server::{CA_FILE, FINGERPRINT, INSECURE};
+use super::server::{CA_FILE, FINGERPRINT, INSECURE, PROXY};
 use super::{optional, required, websocket, with_default};
 use crate::keys::{Key, Kind, Nested, Type};
 
@@ -10,6 +10,7 @@ pub(super) const INPUT: &[Key] = &[required(
     "type",
     Kind::Choice(&[
         "tasks", "syslog", "webhook", "smtp", "imap", "gotify", "ntfy", "console", "feed",
+        "discord",
     ]),
     "\"syslog\"",
     "What kind of input it is.",
@@ -224,6 +225,14 @@ pub(super) const TYPES: &[Type] = &[
     },
     websocket::CONSOLE,
     websocket::FEED,
+    Type {
+        name: "discord",
+        example: "chat",
+        doc: "Hears what is posted in channels of Discord, as a bot, and catches up on what came \
+              meanwhile.",
+        keys: DISCORD,
+        tables: &[],
+    },
 ];
 
 const SERVER: Key = required(
@@ -238,6 +247,50 @@ pub(super) const TOKEN_FILE: Key = optional(
     "\"/etc/proxmox-mcp/{name}.token\"",
     "A file that holds the token.",
 );
+
+const DISCORD: &[Key] = &[
+    optional(
+        "token",
+        Kind::Secret,
+        "\"0000\"",
+        "The bot's token. Prefer `token_file`, or the environment.",
+    ),
+    TOKEN_FILE,
+    optional(
+        "channels",
+        Kind::ListOrNumbers,
+        "[1047160600000000001]",
+        "The ids of the channels and threads that are heard. The bot has to have the Message \
+         Content Intent for them.",
+    ),
+    with_default(
+        "mentions",
+        Kind::Boolean,
+        "true",
+        "Whether messages are heard that mention the bot, in whatever channel it sees.",
+    ),
+    optional(
+        "authors",
+        Kind::ListOrNumbers,
+        "[1047160600000000002]",
+        "The ids of the users, bots and webhooks that are heard. Unset, everybody who may write \
+         there.",
+    ),
+    optional(
+        "api",
+        Kind::Text,
+        "\"https://discord.example.lan/api/v10\"",
+        "Another address of Discord's API. Unset, its own.",
+    ),
+    CA_FILE,
+    FINGERPRINT,
+    INSECURE,
+    PROXY,
+    CLUSTER,
+    NODE,
+    ZONE,
+    LABELS,
+];
 
 const TASKS: &[Key] = &[
     optional(

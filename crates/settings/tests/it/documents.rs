@@ -107,6 +107,7 @@ fn with_files(setup: Setup) -> Setup {
         "mailbox.password",
         "push.token",
         "topic.token",
+        "chat.token",
         "phone.token",
         "ops.url",
         "storage.url",

@@ -206,6 +206,29 @@ node = "pve1"
 }
 
 #[test]
+fn discord_is_read() {
+    let text = "[input.chat]\ntype = 'discord'\ntoken = '0001'\nchannels = [1047160600000000001, '222']\n\
+                authors = [5]\nproxy = 'http://proxy.lan:3128'\nmentions = false\ncluster = 'home'";
+    let InputSettings::Discord(config) = one(text) else { panic!() };
+    assert_eq!(config.token.expose_secret(), "0001");
+    assert_eq!(config.channels, [222, 1_047_160_600_000_000_001].into());
+    assert_eq!((config.authors.len(), config.mentions), (1, false));
+    assert_eq!(config.http.proxy, stdx::http::Proxy::Url("http://proxy.lan:3128".to_owned()));
+    assert_eq!(config.identity.cluster.unwrap().as_str(), "home");
+    // As it is without a word about it.
+    let InputSettings::Discord(config) = one("[input.chat]\ntype = 'discord'\ntoken = 'x'") else {
+        panic!()
+    };
+    let default = inputs::discord::Config::new("x".into(), []);
+    assert_eq!((config.mentions, &config.api), (default.mentions, &default.api));
+    let text = "[input.chat]\ntype = 'discord'\nchannels = ['ops']\nmentions = false";
+    expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:8: input.chat.token: is missing; name a file with it in token_file, or set it by the environment
+        error: /etc/proxmox-mcp/config.toml:10: input.chat.channels: is not valid: "ops" is no id: copy it in Discord, with developer mode on; it has digits only
+    "#]].assert_eq(&setup(text).render());
+}
+
+#[test]
 fn what_works_and_should_not_stay_so_is_warned_about() {
     let text = r#"
 [input.hook]

@@ -224,7 +224,7 @@ type = "websocket"
         error: /etc/proxmox-mcp/config.toml:59: input.two.place_query: means nothing without place; say in place where a message says what it is known by
         error: /etc/proxmox-mcp/config.toml:65: input.three.place: `seq` is no place in a JSON document: write it as `/alarm/name`
         error: /etc/proxmox-mcp/config.toml:66: input.three.only.type: `type` is no place in a JSON document: write it as `/alarm/name`
-        error: /etc/proxmox-mcp/config.toml:70: input.four.type: is "websocket"; it takes one of: tasks, syslog, webhook, smtp, imap, gotify, ntfy, console, feed
+        error: /etc/proxmox-mcp/config.toml:70: input.four.type: is "websocket"; it takes one of: tasks, syslog, webhook, smtp, imap, gotify, ntfy, console, feed, discord
     "#]].assert_eq(&setup(text).render());
 }
 
