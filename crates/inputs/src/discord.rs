@@ -193,10 +193,9 @@ impl EventSource for Discord {
             names.push(stdx::untrusted::word(&name, 80).into_owned());
         }
         let mut hears = names.join(", ");
-        if names.is_empty() {
-            hears = "what mentions the bot".to_owned();
-        } else if config.mentions {
-            hears.push_str(" and what mentions the bot");
+        if config.mentions {
+            hears.push_str(if names.is_empty() { "" } else { " and " });
+            hears.push_str("what mentions the bot");
         }
         Ok(format!(
             "hears {hears}; {} of {} sessions are left today",

@@ -144,34 +144,12 @@ impl Rest {
                 continue;
             }
             if !status.is_success() {
-                return Err(self.refused(status, what));
+                return Err(refused(status, what));
             }
             return serde_json::from_slice(&body)
                 .map_err(|error| self.odd("its answer is no JSON").because(error));
         }
         Err(self.away("there are too many requests, by whomever"))
-    }
-
-    fn refused(&self, status: StatusCode, what: &str) -> SourceError {
-        let (kind, hint) = match status.as_u16() {
-            401 => (
-                SourceErrorKind::Settings,
-                ": the token is refused; make a new one on the bot's page and put it into `token`",
-            ),
-            403 => (
-                SourceErrorKind::Settings,
-                ": the bot may not; give it View Channel and Read Message History there",
-            ),
-            404 => (
-                SourceErrorKind::Settings,
-                ": there is no such thing for the bot; look at the id, and whether the bot is on that server",
-            ),
-            408 | 500.. => (SourceErrorKind::Unavailable, ""),
-            _ => (SourceErrorKind::Protocol, ""),
-        };
-        let message =
-            format!("read {what} of Discord: it answers {status}{hint}", status = status.as_u16());
-        SourceError::new(kind, message)
     }
 
     fn away(&self, why: &str) -> SourceError {
@@ -183,6 +161,29 @@ impl Rest {
         let message = format!("read {}: {why}", self.name());
         SourceError::new(SourceErrorKind::Protocol, message)
     }
+}
+
+/// What an answer that is no success means.
+fn refused(status: StatusCode, what: &str) -> SourceError {
+    let (kind, hint) = match status.as_u16() {
+        401 => (
+            SourceErrorKind::Settings,
+            ": the token is refused; make a new one on the bot's page and put it into `token`",
+        ),
+        403 => (
+            SourceErrorKind::Settings,
+            ": the bot may not; give it View Channel and Read Message History there",
+        ),
+        404 => (
+            SourceErrorKind::Settings,
+            ": there is no such thing for the bot; look at the id, and whether the bot is on that server",
+        ),
+        408 | 500.. => (SourceErrorKind::Unavailable, ""),
+        _ => (SourceErrorKind::Protocol, ""),
+    };
+    let message =
+        format!("read {what} of Discord: it answers {status}{hint}", status = status.as_u16());
+    SourceError::new(kind, message)
 }
 
 fn place(id: u64) -> String {

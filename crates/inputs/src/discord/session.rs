@@ -184,7 +184,7 @@ impl Session {
         match code {
             Some(4004) => Some(Refusal::Token),
             Some(4013 | 4014) => Some(Refusal::Intents),
-            Some(4010 | 4011 | 4012) => Some(Refusal::Speech),
+            Some(4010..=4012) => Some(Refusal::Speech),
             // A session that was never opened, a number that it does not know, and one that is too old.
             Some(1000 | 1001 | 4003 | 4007 | 4009) => {
                 self.forget();

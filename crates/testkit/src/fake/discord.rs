@@ -164,7 +164,7 @@ impl Discord {
         self.next += 1;
         // A second from one to the next.
         let id = (NOW + self.next * 1000) << 22 | self.next & 0xfff;
-        if limits::alarms(&body) && webhook.is_some() | (author == ME) {
+        if limits::alarms(&body) && (webhook.is_some() || author == ME) {
             self.alarms += 1;
         }
         let message = Message { id, channel, webhook, author, body };
@@ -464,7 +464,7 @@ fn seen(message: &Message) -> Value {
 
 /// The same for a bot that may not see what messages hold: its own and those that mention it are whole.
 fn blank(mut seen: Value) -> Value {
-    let is_own = seen["author"]["id"] == ME.to_string();
+    let is_own = seen["author"]["id"].as_str() == Some(&ME.to_string());
     if !is_own && seen["mentions"] == json!([]) {
         seen["content"] = "".into();
         seen["embeds"] = json!([]);

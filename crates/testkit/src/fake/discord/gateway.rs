@@ -152,7 +152,7 @@ impl Gateway {
             if session.is_valid && session.intents & GUILD_MESSAGES != 0 {
                 let is_whole = session.intents & MESSAGE_CONTENT != 0;
                 let seen = if is_whole { message.clone() } else { blank(message.clone()) };
-                session.tell("MESSAGE_CREATE", seen);
+                session.tell("MESSAGE_CREATE", &seen);
             }
         }
         self.news.send_modify(|count| *count += 1);
@@ -285,7 +285,7 @@ impl State {
         let mut session = Session { intents, told: Vec::new(), is_valid: true };
         session.tell(
             "READY",
-            json!({
+            &json!({
                 "v": 10,
                 "user": me(),
                 "guilds": [{ "id": "100", "unavailable": true }],
@@ -309,7 +309,7 @@ impl State {
         let Some(told) = told.filter(|told| *told <= session.told.len()) else {
             return Step::Close(4007);
         };
-        session.tell("RESUMED", json!({}));
+        session.tell("RESUMED", &json!({}));
         self.counts.resumed += 1;
         Step::Joins(number, told)
     }
@@ -318,7 +318,7 @@ impl State {
 // === impl Session ===
 
 impl Session {
-    fn tell(&mut self, what: &str, data: Value) {
+    fn tell(&mut self, what: &str, data: &Value) {
         let sequence = self.told.len() + 1;
         self.told.push(json!({ "op": 0, "t": what, "s": sequence, "d": data }));
     }
