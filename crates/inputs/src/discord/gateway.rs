@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const BEGINNINGS: Duration = Duration::from_secs(5);
 /// After so many failures in a row a session is not gone on with.
 const TRIES: u32 = 3;
+/// What is longer is not waited out here: whoever runs the input shows meanwhile that it does not hear.
+const LONG: Duration = Duration::from_mins(1);
 /// The pause, at least half of it, before a session is begun in place of one that is not valid any more.
 const LOST: Duration = Duration::from_secs(2);
 /// The code with which a connection is given up whose session is gone on with: 1000 would end that.
@@ -114,6 +116,9 @@ impl Gateway for Live {
                     error
                 }
             };
+            if error.pause().is_some_and(|pause| pause > LONG) {
+                return Err(error);
+            }
             if failures >= TRIES {
                 // Where it would be gone on with may not be there any more.
                 session.forget();

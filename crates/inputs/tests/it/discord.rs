@@ -263,7 +263,7 @@ async fn heard(config: Config, fake: &Fake<Server>) -> Vec<String> {
 #[tokio::test]
 async fn what_is_wanted_is_heard_and_what_is_ours_is_not() {
     let fake = Fake::start(Server::new()).await;
-    let ours = || Echo::new(Arc::new(|mark| mark == format!("author:{WEBHOOK}")));
+    let ours = || Echo::new(Arc::new(|mark| mark == format!("webhook:{WEBHOOK}")));
     let with_ours = || {
         let mut config = config(&fake);
         config.echo = ours();
@@ -424,22 +424,16 @@ async fn a_check_says_what_is_heard_and_begins_no_session() {
 }
 
 #[tokio::test]
-async fn a_bot_without_sessions_left_waits_until_there_are_some() {
+async fn a_bot_without_sessions_left_says_when_the_next_may_be() {
     let fake = Fake::start(Server::new()).await;
     fake.with(|server| server.starts_left = 0);
-    let cx = RunContext::new(CancellationToken::new(), SystemClock::shared());
-    let input = input(config(&fake));
-    let mut stream = input.run(cx.clone(), None);
-    assert!(matches!(stream.next().await, Some(Ok(Signal::SyncStarted))));
-    wait_for("the question where the gateway is", PATIENCE, async || {
-        let is_asked = fake.calls().iter().any(|call| call.path.ends_with("/gateway/bot"));
-        if is_asked { Progress::Ready(()) } else { Progress::Pending("not asked".to_owned()) }
-    })
-    .await;
-    cx.stop.cancel();
-    while let Some(signal) = stream.next().await {
-        signal.unwrap();
-    }
+    let error = failure(&input(config(&fake))).await;
+    assert_eq!(error.kind(), SourceErrorKind::Unavailable);
+    assert_eq!(error.pause(), Some(Duration::from_hours(4)));
+    assert!(
+        error.to_string().contains("1000 today, which is all; the next may be in 14400 s"),
+        "{error}"
+    );
     assert_eq!(fake.with(|server| server.gateway()).counts().opened, 0);
 }
 

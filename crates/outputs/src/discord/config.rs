@@ -179,3 +179,20 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn webhooks_are_known_by_their_numbers() {
+        let webhook = |url: &str| Place::Webhook { url: url.into(), thread: None };
+        let mut config = Config::new(webhook("https://discord.com/api/webhooks/111/planted"));
+        config.routes = BTreeMap::from([
+            ("a".to_owned(), webhook("https://discord.com/api/v10/webhooks/222/planted?x=1")),
+            ("b".to_owned(), Place::Channel("333".to_owned())),
+            ("c".to_owned(), webhook("https://discord.com/api/webhooks/planted")),
+        ]);
+        assert_eq!(config.webhooks(), ["222", "111"]);
+    }
+}

@@ -142,9 +142,9 @@ impl Discord {
         Arc::clone(&self.gateway)
     }
 
-    /// Somebody writes this into a channel. Gives the message's number.
+    /// Somebody writes this into a channel, be it through [`WEBHOOK`]. Gives the message's number.
     pub fn say(&mut self, channel: u64, author: u64, body: Value) -> u64 {
-        self.put(channel, None, author, body)
+        self.put(channel, (author == WEBHOOK).then_some(WEBHOOK), author, body)
     }
 
     /// Closes the bucket of this method and path, such as `channels/222/messages`, for so long, as if somebody else had
