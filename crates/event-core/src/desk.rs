@@ -225,6 +225,31 @@ pub struct EventsHealth {
     pub outputs: Vec<OutputView>,
     /// How many incidents are open.
     pub open: u64,
+    /// What waits beside the store; `None` where nothing is put aside.
+    #[serde(default)]
+    pub spool: Option<SpoolView>,
+    /// Why the store could not be asked: what is counted in it is not known then.
+    #[serde(default)]
+    pub unknown: Option<String>,
+}
+
+/// What waits beside the store while that is away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolView {
+    /// Since when the store takes nothing in, if it does not.
+    pub away_since: Option<Timestamp>,
+    /// Why not.
+    pub error: Option<String>,
+    /// How many reports wait.
+    pub waiting: u64,
+    /// How many bytes they take.
+    pub bytes: u64,
+    /// How many they may take.
+    pub max_bytes: u64,
+    /// How many were put aside since the start.
+    pub put: u64,
+    /// How many were refused since the start, for lack of room or because nothing could be written.
+    pub refused: u64,
 }
 
 /// How an input is doing.

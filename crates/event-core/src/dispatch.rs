@@ -5,8 +5,8 @@
 //! costs the same for one event and for five hundred.
 //!
 //! *Invariant:* an [`Ack`] is `Committed` only after [`EventLog::append`] has returned. *Invariant:* a
-//! batch that could not be kept is tried again until it can or the writer is stopped, and only then
-//! are its sources told `Rejected`.
+//! batch that could not be kept is tried again until it can, patience ends or the writer is stopped,
+//! and only then are its sources told `Rejected`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,9 +15,12 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{Ack, Appended, ComponentId, Cursor, Event, EventLog, Ruling, Seq};
+
+/// How often it is said that a batch is not kept yet.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// What goes through the channel: something to be kept.
 #[derive(Debug)]
@@ -39,8 +42,9 @@ pub struct Batching {
     pub most: usize,
     /// How long a batch that could not be kept waits before the next try.
     pub pause: Duration,
-    /// How long it is tried before its sources are told that it is not kept.
-    pub patience: Duration,
+    /// How long it is tried before its sources are told that it is not kept; `None` for as long as
+    /// it takes.
+    pub patience: Option<Duration>,
 }
 
 /// How a writer ended.
@@ -63,7 +67,7 @@ impl Default for Batching {
             wait: Duration::from_millis(5),
             most: 512,
             pause: Duration::from_millis(250),
-            patience: Duration::from_secs(5),
+            patience: Some(Duration::from_secs(5)),
         }
     }
 }
@@ -79,27 +83,36 @@ pub async fn write(
     kept: impl Fn(Seq),
 ) -> Written {
     let mut written = Written::default();
-    loop {
-        let first = tokio::select! {
-            biased;
-            first = reports.recv() => first,
-            () = stop.cancelled() => {
-                // No more from now on; what was taken in before is kept.
-                reports.close();
-                reports.recv().await
-            }
-        };
-        let Some(first) = first else { return written };
-        let mut batch = vec![first];
-        let until = Instant::now() + batching.wait;
-        while batch.len() < batching.most {
-            match timeout_at(until, reports.recv()).await {
-                Ok(Some(report)) => batch.push(report),
-                Ok(None) | Err(_) => break,
-            }
-        }
+    while let Some(batch) = gather(&mut reports, batching, &stop).await {
         keep(log.as_ref(), batch, batching, &stop, &mut written, &kept).await;
     }
+    written
+}
+
+/// The next batch; `None` when every sender is gone, or `stop` is canceled and nothing is left.
+pub async fn gather(
+    reports: &mut mpsc::Receiver<Report>,
+    batching: Batching,
+    stop: &CancellationToken,
+) -> Option<Vec<Report>> {
+    let first = tokio::select! {
+        biased;
+        first = reports.recv() => first,
+        () = stop.cancelled() => {
+            // No more from now on; what was taken in before is kept.
+            reports.close();
+            reports.recv().await
+        }
+    };
+    let mut batch = vec![first?];
+    let until = Instant::now() + batching.wait;
+    while batch.len() < batching.most {
+        match timeout_at(until, reports.recv()).await {
+            Ok(Some(report)) => batch.push(report),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Some(batch)
 }
 
 /// One batch: kept, or after all patience refused.
@@ -124,14 +137,18 @@ async fn keep(
     }
     let cursors: Vec<_> = cursors.into_iter().collect();
     let began = Instant::now();
+    let mut said: Option<Instant> = None;
+    let mut is_last = false;
     let appended = loop {
         match log.append(events.clone(), cursors.clone()).await {
             Ok(appended) => break appended,
             Err(error) => {
-                let waited = began.elapsed();
                 let chain = stdx::Chain(&error);
-                warn!(events = events.len(), error = %chain, "batch of events is not kept yet");
-                if waited >= batching.patience {
+                if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                    warn!(events = events.len(), error = %chain, "batch of events is not kept yet");
+                    said = Some(Instant::now());
+                }
+                if is_last || batching.patience.is_some_and(|most| began.elapsed() >= most) {
                     written.rejected += acks.len() as u64;
                     for ack in acks {
                         ack.resolve(Ruling::Rejected);
@@ -143,11 +160,19 @@ async fn keep(
         tokio::select! {
             () = sleep(batching.pause) => {}
             // One more try at once, and then no more patience.
-            () = stop.cancelled(), if began.elapsed() < batching.patience => {
+            () = stop.cancelled() => {
                 sleep(batching.pause.min(Duration::from_millis(50))).await;
+                is_last = true;
             }
         }
     };
+    if said.is_some() {
+        info!(
+            events = events.len(),
+            waited_ms = began.elapsed().as_millis(),
+            "batch of events is kept now"
+        );
+    }
     let mut newest = None;
     for (ack, appended) in acks.into_iter().zip(appended) {
         match appended {

@@ -117,6 +117,8 @@ kinds! {
     OutputUp "output.up" "an output delivers again"
     MonitorBlind "monitor.blind" "nothing of the estate answers: what is not heard means nothing"
     MonitorSees "monitor.sees" "the estate answers again"
+    MonitorStoreAway "monitor.store_away" "the store of events takes nothing in; what was heard waits beside it"
+    MonitorStoreBack "monitor.store_back" "the store of events takes everything in again"
     MonitorStarted "monitor.started" "the present state, taken as the baseline"
     ChangeAsked "change.asked" "a change waits for consent"
     ChangeMade "change.made" "a change was made through this program"
@@ -178,6 +180,7 @@ impl Kind {
             Self::CertificateRenewed => &["certificate.expiring"],
             Self::OutputUp => &["output.down"],
             Self::MonitorSees => &["monitor.blind"],
+            Self::MonitorStoreBack => &["monitor.store_away"],
             _ => &[],
         }
     }

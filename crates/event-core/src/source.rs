@@ -85,7 +85,10 @@ pub enum Signal {
 
 /// Tells a source what became of an event.
 #[derive(Debug)]
-pub struct Ack(Option<oneshot::Sender<Ruling>>);
+pub struct Ack {
+    sender: Option<oneshot::Sender<Ruling>>,
+    is_promise: bool,
+}
 
 /// What becomes of the event that this belongs to.
 #[derive(Debug)]
@@ -98,6 +101,8 @@ pub enum Ruling {
     Committed,
     /// It is on disk since an earlier time: the same report again.
     Duplicate,
+    /// It is on disk beside the log, which is away, and gets its place when that is back.
+    Aside,
     /// It could not be kept: the peer is to send it again.
     Rejected,
 }
@@ -151,20 +156,32 @@ impl Signal {
 // === impl Ack ===
 
 impl Ack {
-    /// One that somebody waits for.
+    /// One that somebody waits for, who can wait: what it is about can be read again.
     pub fn pair() -> (Self, AckReceiver) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), AckReceiver(receiver))
+        (Self { sender: Some(sender), is_promise: false }, AckReceiver(receiver))
+    }
+
+    /// One that a peer waits for now, who may never say it again. While the log is away its event
+    /// is put aside, where it is as safe, so that the peer has its answer in time.
+    pub fn promise() -> (Self, AckReceiver) {
+        let (ack, receiver) = Self::pair();
+        (Self { is_promise: true, ..ack }, receiver)
     }
 
     /// One that nobody waits for.
     pub fn none() -> Self {
-        Self(None)
+        Self { sender: None, is_promise: false }
+    }
+
+    /// Whether a peer waits who may never say it again.
+    pub fn is_promise(&self) -> bool {
+        self.is_promise
     }
 
     /// Says what became of it.
     pub fn resolve(self, ruling: Ruling) {
-        if let Some(sender) = self.0 {
+        if let Some(sender) = self.sender {
             // Who waited may have gone; the event is kept all the same.
             let _ = sender.send(ruling);
         }

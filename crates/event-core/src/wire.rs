@@ -2,10 +2,12 @@
 //!
 //! One JSON object with `"v": 1`. A field that is added later is optional and does not change `v`;
 //! readers pass over fields that they do not know, and refuse a `v` that they do not know.
-//! [`schema`] describes it, and a golden file holds it still. [`message`] is the form of what is told.
+//! [`schema`] describes it, and a golden file holds it still. [`message`] is the form of what is told,
+//! [`frames`] of many events one after another in a file.
 //!
 //! *Invariant:* reading what was written gives the same event, whatever texts are in it.
 
+pub mod frames;
 pub mod message;
 
 use std::collections::{BTreeMap, BTreeSet};
