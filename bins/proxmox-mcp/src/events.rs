@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use control_api::Client;
 use event_core::Logged;
 use event_core::desk::{
-    DeadQuery, EventQuery, IncidentQuery, IncidentView, NewSilence, Notice, SilenceView,
+    DeadQuery, EventQuery, IncidentQuery, IncidentView, NewSilence, Notice, SilenceView, SpoolView,
 };
 use event_core::wire;
 use jiff::tz::TimeZone;
@@ -348,8 +348,34 @@ async fn status(client: &Client) -> anyhow::Result<ExitCode> {
     text.push('\n');
     text += &columns(&rows);
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "\n{} incidents are open", health.open);
+    let _ = match &health.unknown {
+        None => writeln!(text, "\n{} incidents are open", health.open),
+        Some(error) => {
+            fails = true;
+            let what = "how much is waiting, dead and open is not known";
+            writeln!(text, "\nthe store does not answer, so {what}: {error}")
+        }
+    };
+    if let Some(spool) = health.spool.filter(|it| it.away_since.is_some() || it.waiting > 0) {
+        fails |= spool.away_since.is_some();
+        let _ = writeln!(text, "{}", spooled(&spool));
+    }
     Said { code: fails.into(), ..Said::out(text) }.print()
+}
+
+/// What waits beside the store, in a line.
+fn spooled(spool: &SpoolView) -> String {
+    let SpoolView { waiting, bytes, max_bytes, refused, .. } = spool;
+    let percent = bytes.saturating_mul(100) / (*max_bytes).max(1);
+    let waits =
+        format!("{waiting} reports wait beside it ({bytes} bytes, {percent} % of the room)");
+    match (spool.away_since, &spool.error) {
+        (None, _) => format!("the store is back; {waits}"),
+        (Some(since), error) => {
+            let why = error.as_deref().map_or_else(String::new, |error| format!(" ({error})"));
+            format!("the store takes no events since {since}{why}; {waits}, {refused} were refused")
+        }
+    }
 }
 
 async fn silence(command: SilenceCommand, log: Option<&str>) -> anyhow::Result<ExitCode> {

@@ -99,7 +99,7 @@ impl Daemon {
         // Before what runs approved work is made: that asks the same pipeline as the tools do.
         let clock = stdx::SystemClock::shared();
         let supervisor = Supervisor::new(Arc::clone(&clock));
-        let events = plan.map(|plan| plan.start(&supervisor));
+        let events = plan.map(|plan| plan.start(&supervisor)).transpose()?;
         if let Some(events) = &events {
             estate.ask_events(events);
         }

@@ -1,7 +1,7 @@
 //! From settings to a running event pipeline.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use outputs::{Kit, Pace, discord, slack, stdout};
 use proxmox_sim::Levers;
 use rules::Rules;
 use settings::{EventsSettings, InputSettings, OutputChannel, OutputSettings};
+use store::Spool;
 use tokio::sync::mpsc;
 
 use crate::drama::{self, Printer};
@@ -37,6 +38,8 @@ pub struct EventPlan {
     heartbeats: Vec<Heartbeat>,
     /// Of a demo in which something is to happen.
     levers: Option<Levers>,
+    /// Where events wait while the store is away, and how many bytes may.
+    spool: Option<(PathBuf, u64)>,
     /// What takes what is posted, for the gateway.
     pub hooks: Hooks,
 }
@@ -75,10 +78,14 @@ impl EventPlan {
             inputs,
             outputs,
             observed: Some(observed),
+            spool: None,
             keep,
             clock: stdx::SystemClock::shared(),
         };
-        Ok(Some(Self { parts, heartbeats, hooks, levers: None }))
+        let state = &estate.loaded.settings.server.state_dir;
+        let folder = settings.spool_dir.clone().unwrap_or_else(|| state.join("spool"));
+        let spool = Some((folder, settings.spool_max_bytes));
+        Ok(Some(Self { parts, heartbeats, spool, hooks, levers: None }))
     }
 
     async fn of_demo(estate: &Estate) -> anyhow::Result<Self> {
@@ -112,16 +119,22 @@ impl EventPlan {
             inputs,
             outputs,
             observed: Some(observed),
+            spool: None,
             keep: SignedDuration::from_hours(24),
             clock: stdx::SystemClock::shared(),
         };
         let levers = estate.demo_levers();
-        Ok(Self { parts, heartbeats: Vec::new(), hooks: Hooks::new(), levers })
+        Ok(Self { parts, heartbeats: Vec::new(), spool: None, hooks: Hooks::new(), levers })
     }
 
-    /// Starts it under this supervisor.
-    pub fn start(self, supervisor: &Supervisor) -> Events {
-        let Self { parts, heartbeats, levers, hooks: _ } = self;
+    /// Starts it under this supervisor. The caller holds the lock of the state folder.
+    ///
+    /// # Errors
+    /// The folder where events wait while the store is away cannot be used.
+    pub fn start(self, supervisor: &Supervisor) -> anyhow::Result<Events> {
+        let Self { mut parts, heartbeats, levers, spool, hooks: _ } = self;
+        let opened = spool.map(|(folder, max_bytes)| Spool::open(&folder, max_bytes)).transpose();
+        parts.spool = opened.context("open the folder where events wait, events.spool_dir")?;
         let events = Events::start(parts, supervisor);
         for heartbeat in heartbeats {
             events.beat(heartbeat, supervisor);
@@ -135,7 +148,7 @@ impl EventPlan {
                 })
             });
         }
-        events
+        Ok(events)
     }
 }
 
@@ -178,7 +191,7 @@ pub async fn demo_events(estate: &Estate) -> anyhow::Result<Option<DemoEvents>> 
     }
     let Some(plan) = EventPlan::of(estate).await? else { return Ok(None) };
     let supervisor = Supervisor::new(stdx::SystemClock::shared());
-    let events = plan.start(&supervisor);
+    let events = plan.start(&supervisor)?;
     Ok(Some(DemoEvents { events, supervisor }))
 }
 

@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use estate::{InvalidUpid, Upid};
-use event_core::{ComponentId, Event, Kind, MAX_RAW, wire};
+use event_core::{
+    ComponentId, Event, Kind, MAX_RAW, wire,
+    wire::frames::{self, Tail},
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -261,6 +264,26 @@ pub fn smtp_commands(data: &[u8]) {
             assert!(pieces.held() <= smtp::pieces::MAX_COMMAND);
         }
     }
+}
+
+/// A file in which events wait, however it ended.
+pub fn spool_file(data: &[u8]) {
+    let found = frames::find(data);
+    assert!(found.whole <= data.len() && (found.tail == Tail::None) == (found.whole == data.len()));
+    for text in &found.texts {
+        // What is whole may be another program's.
+        let _ = frames::read(&data[text.clone()]);
+    }
+    // Whatever comes behind an event that is whole, that event is read.
+    let source: ComponentId = "fuzz".parse().expect("a name");
+    let event = Event::builder(&source, "fuzz", "1", Kind::BackupFailed, Timestamp::UNIX_EPOCH)
+        .title("a backup failed")
+        .build(Timestamp::UNIX_EPOCH);
+    let file = [frames::HEADER, &frames::frame(&event), data].concat();
+    let found = frames::find(&file);
+    let first = found.texts.first().expect("it is whole").clone();
+    assert_eq!(frames::read(&file[first]).expect("it is ours"), event);
+    assert!(found.whole <= file.len());
 }
 
 fn answered(text: &str) {

@@ -333,7 +333,7 @@ async fn keep(
         // Receivers first and all of them: a batch is written when it is whole.
         let mut rulings = Vec::with_capacity(events.len());
         for event in events {
-            let (ack, ruling) = Ack::pair();
+            let (ack, ruling) = Ack::promise();
             let signal = Signal::Changed { event, cursor: None, ack };
             sender.send(signal).await.map_err(|_| Refusal::NotRunning)?;
             rulings.push(ruling);

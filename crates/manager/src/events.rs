@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! source ─▶ hear ─▶ writer ─▶ log ─▶ judge ─▶ step (incidents, outbox, mark) ─▶ courier ─▶ output
-//!                                      ▲
-//!                        people, measurements, the estate
+//!                      ▼       ▲       ▲
+//!                     spool ───┘       people, measurements, the estate
 //! ```
+//!
+//! There are two writers. Most sources can wait for the log, however long that is away, and are held
+//! up by it; those whose peer waits for an answer have a way of their own ([`promise`]), past the spool
+//! if need be.
 //!
 //! [`Events`] is the handle: made of [`EventParts`], started under a [`Supervisor`], and asked by the
 //! control API and by tools.
@@ -14,21 +18,26 @@
 //! *Invariant:* every part can end at any moment, and the next start goes on from what is on disk:
 //! sources behind their cursors, the judge behind its mark, couriers with what the outbox has.
 
+mod away;
 mod counter;
 mod desk;
 mod draft;
+mod drain;
 mod health;
 mod hear;
 mod history;
 mod judge;
 mod keep;
+mod kept;
 mod outbox;
+mod promise;
 mod remote;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use event_core::desk::SpoolView;
 use event_core::{
     ComponentId, DeliveryKey, EventId, EventLog, EventSink, EventSource, LogError, Logged, Message,
     Seq, dispatch,
@@ -40,13 +49,15 @@ use outputs::heartbeat::Heartbeat;
 use rules::{IncidentId, Rules};
 use stdx::Clock;
 use store::{
-    EventCursor, EventFilter, EventPage, Incident, IncidentFilter, NewDelivery, Silence, Step,
-    Store,
+    EventCursor, EventFilter, EventPage, Incident, IncidentFilter, NewDelivery, Silence, Spool,
+    Step, Store,
 };
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use self::away::Away;
 use self::hear::Ways;
 use self::judge::{Judge, Order};
+use self::kept::KeptLog;
 use self::outbox::StoreOutbox;
 use self::told::Told;
 use crate::{State, Supervisor};
@@ -58,6 +69,8 @@ pub use self::told::Silencing;
 
 /// Reports between the inputs and the log's writer.
 const REPORTS: usize = 2048;
+/// Reports whose peer waits, between the inputs and their writer.
+const PROMISES: usize = 256;
 /// What people and measurements say to the rules, waiting.
 const ORDERS: usize = 256;
 /// Changes that a slow listener may miss.
@@ -75,6 +88,8 @@ pub struct EventParts {
     pub outputs: Vec<Output>,
     /// What inputs see beside events; see [`inputs::tasks::Tasks::watched_by`].
     pub observed: Option<mpsc::Receiver<Observed>>,
+    /// Where reports wait while the store is away; without it their senders are refused.
+    pub spool: Option<Spool>,
     /// For how long events are kept.
     pub keep: SignedDuration,
     /// The time.
@@ -114,6 +129,8 @@ struct Inner {
     orders: mpsc::Sender<Order>,
     changes: broadcast::Sender<Change>,
     health: health::Health,
+    away: Away,
+    spool: Option<Spool>,
     outputs: BTreeMap<ComponentId, Reached>,
 }
 
@@ -179,16 +196,26 @@ pub enum EventsError {
 impl Events {
     /// Starts the pipeline under this supervisor.
     pub fn start(parts: EventParts, supervisor: &Supervisor) -> Self {
-        let EventParts { store, rules, inputs, outputs, observed, keep, clock } = parts;
+        let EventParts { store, rules, inputs, outputs, observed, spool, keep, clock } = parts;
         let rules = Arc::new(rules);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (reports, reported) = mpsc::channel(REPORTS);
+        let (promises, promised) = mpsc::channel(PROMISES);
         let (changes, _) = broadcast::channel(CHANGES);
         let (kept, follow) = watch::channel(Seq(0));
         let health = health::Health::default();
-        let log: Arc<dyn EventLog> = Arc::new(LogOf(Arc::clone(&store)));
+        let away = Away::default();
+        let log: Arc<dyn EventLog> =
+            Arc::new(KeptLog::new(Arc::clone(&store), away.clone(), Arc::clone(&clock), kept));
 
-        start_writer(supervisor, Arc::clone(&log), reported, kept);
+        start_writer(supervisor, Arc::clone(&log), reported);
+        let side = drain::Side {
+            log: Arc::clone(&log),
+            spool: spool.clone(),
+            away: away.clone(),
+            clock: Arc::clone(&clock),
+        };
+        start_side(supervisor, side, promised);
         let judge = Judge {
             store: Arc::clone(&store),
             rules: Arc::clone(&rules),
@@ -204,12 +231,13 @@ impl Events {
             let (courier, waker) = courier(output, &store, &clock, &changes);
             wakers.insert(id.clone(), waker);
             known.insert(id.clone(), Reached { service, standing: courier.standing() });
-            start_once(supervisor, format!("output {id}"), move |stop| courier.run(stop));
+            start_courier(supervisor, &id, courier);
         }
         start_wakers(supervisor, wakers, changes.subscribe());
         let ways = Ways {
             log,
             reports,
+            promises,
             orders: orders.clone(),
             health: health.clone(),
             clock: Arc::clone(&clock),
@@ -239,7 +267,8 @@ impl Events {
             ))
         });
         let rules = Mutex::new(rules);
-        let inner = Inner { store, clock, rules, orders, changes, health, outputs: known };
+        let outputs = known;
+        let inner = Inner { store, clock, rules, orders, changes, health, away, spool, outputs };
         Self { inner: Arc::new(inner) }
     }
 
@@ -258,8 +287,9 @@ impl Events {
     /// in the outbox.
     pub fn beat(&self, heartbeat: Heartbeat, supervisor: &Supervisor) {
         let (standings, seen) = (self.standings(), supervisor.clone());
+        let away = self.inner.away.clone();
         start_once(supervisor, "heartbeat".to_owned(), move |stop| {
-            heartbeat.run(move || healthy(&seen, &standings), stop)
+            heartbeat.run(move || healthy(&seen, &away, &standings), stop)
         });
     }
 
@@ -284,6 +314,15 @@ impl Events {
     /// # Errors
     /// The store cannot be read.
     pub async fn outputs(&self) -> Result<BTreeMap<String, OutputHealth>, EventsError> {
+        let counts = self.inner.store.output_counts().await?;
+        Ok(self.outputs_with(counts))
+    }
+
+    /// The same with what the store has counted; with nothing, as far as it is known without it.
+    pub(crate) fn outputs_with(
+        &self,
+        counts: Vec<store::OutputCount>,
+    ) -> BTreeMap<String, OutputHealth> {
         let mut all: BTreeMap<String, OutputHealth> = BTreeMap::new();
         for (id, output) in &self.inner.outputs {
             let standing = output.standing.borrow();
@@ -293,11 +332,23 @@ impl Events {
             it.failing_since = standing.failing_since;
             it.error.clone_from(&standing.error);
         }
-        for count in self.inner.store.output_counts().await? {
+        for count in counts {
             let it = all.entry(count.output).or_default();
             (it.pending, it.oldest, it.dead) = (count.pending, count.oldest, count.dead);
         }
-        Ok(all)
+        all
+    }
+
+    /// What waits beside the store; `None` where nothing can.
+    pub fn spool(&self) -> Option<SpoolView> {
+        let mut view = self.inner.away.view();
+        let level = self.inner.spool.as_ref().map(Spool::level);
+        if level.is_none() && view.away_since.is_none() {
+            return None;
+        }
+        let level = level.unwrap_or_default();
+        (view.waiting, view.bytes, view.max_bytes) = (level.events, level.bytes, level.max_bytes);
+        Some(view)
     }
 
     /// The events that the filter lets through, the newest first.
@@ -501,6 +552,7 @@ impl Events {
 /// What is wrong with inputs or outputs, if anything is.
 fn healthy(
     supervisor: &Supervisor,
+    away: &Away,
     standings: &[(ComponentId, watch::Receiver<Standing>)],
 ) -> Result<(), String> {
     for (name, part) in supervisor.parts() {
@@ -508,6 +560,9 @@ fn healthy(
             let error = part.error.unwrap_or_default();
             return Err(format!("{name} has failed: {error}"));
         }
+    }
+    if let Some((since, error)) = away.since() {
+        return Err(format!("the store takes no events in since {since}: {error}"));
     }
     for (id, standing) in standings {
         if let Some(since) = standing.borrow().failing_since {
@@ -535,21 +590,36 @@ fn start_writer(
     supervisor: &Supervisor,
     log: Arc<dyn EventLog>,
     reported: mpsc::Receiver<dispatch::Report>,
-    kept: watch::Sender<Seq>,
 ) {
     start_once(supervisor, "log".to_owned(), move |stop| async move {
-        let batching = dispatch::Batching::default();
-        let written = dispatch::write(log, reported, batching, stop, |seq| {
-            // Nobody may follow.
-            let _ = kept.send(seq);
-        });
-        let written = written.await;
+        // Who can wait is held up by a log that is away; what nobody can say again is not thrown away.
+        let batching = dispatch::Batching { patience: None, ..dispatch::Batching::default() };
+        let written = dispatch::write(log, reported, batching, stop, |_| {}).await;
         if written.rejected > 0 {
             tracing::warn!(
                 rejected = written.rejected,
                 "reports could not be kept; their sources know"
             );
         }
+    });
+}
+
+/// What is done for peers that wait, and for what waits beside the store.
+fn start_side(
+    supervisor: &Supervisor,
+    side: drain::Side,
+    promised: mpsc::Receiver<dispatch::Report>,
+) {
+    let writer = side.clone();
+    start_once(supervisor, "promises".to_owned(), move |stop| async move {
+        promise::write(writer, promised, stop).await;
+    });
+    supervisor.spawn("spool", move |stop| {
+        let side = side.clone();
+        Box::pin(async move {
+            side.drain(stop).await;
+            Ok(())
+        })
     });
 }
 
@@ -568,6 +638,17 @@ fn start_judge(
             let (judge, ordered) = &mut *court;
             let ended = judge.run(ordered, follow, &stop).await;
             ended.map_err(|error| stdx::Chain(&error).to_string())
+        })
+    });
+}
+
+fn start_courier(supervisor: &Supervisor, id: &ComponentId, courier: Courier) {
+    let courier = Arc::new(tokio::sync::Mutex::new(courier));
+    supervisor.spawn(format!("output {id}"), move |stop| {
+        let courier = Arc::clone(&courier);
+        Box::pin(async move {
+            courier.lock().await.run(stop).await;
+            Ok(())
         })
     });
 }
@@ -668,31 +749,5 @@ async fn watch_estate(
         if orders.send(Order::Tell(Box::new(told), None)).await.is_err() {
             return;
         }
-    }
-}
-
-/// The log of a store that is shared.
-struct LogOf(Arc<dyn Store>);
-
-#[async_trait::async_trait]
-impl EventLog for LogOf {
-    async fn append(
-        &self,
-        events: Vec<event_core::Event>,
-        cursors: Vec<(ComponentId, event_core::Cursor)>,
-    ) -> Result<Vec<event_core::Appended>, LogError> {
-        EventLog::append(self.0.as_ref(), events, cursors).await
-    }
-
-    async fn cursor(&self, source: &ComponentId) -> Result<Option<event_core::Cursor>, LogError> {
-        self.0.cursor(source).await
-    }
-
-    async fn after(&self, seq: Seq, limit: u32) -> Result<Vec<Logged>, LogError> {
-        self.0.after(seq, limit).await
-    }
-
-    async fn head(&self) -> Result<Seq, LogError> {
-        self.0.head().await
     }
 }

@@ -12,11 +12,12 @@
 
 mod health;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use event_core::{
     ComponentId, DeliveryKey, EventSink, LogError, Outbox, Queued, Receipt, Retry, SinkError,
 };
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use stdx::{Backoff, Chain, Clock};
 use tokio::{
@@ -176,9 +177,9 @@ impl Courier {
         self.standing.subscribe()
     }
 
-    /// Delivers until it is stopped. The delivery that is under way then is told to its end and written down, so that it
+    /// Delivers until it is stopped; it can be run again. The delivery that is under way then is told to its end and written down, so that it
     /// is not told again after the next start.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(&mut self, stop: CancellationToken) {
         let mut away = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         while !stop.is_cancelled() {
             let now = self.clock.now();
@@ -224,11 +225,18 @@ impl Courier {
     /// Tells one, and writes down what became of it.
     async fn tell(&mut self, queued: &Queued, stop: &CancellationToken) {
         let delivery = queued.delivery();
-        let telling = timeout(self.pace.attempt, self.sink.deliver(&delivery)).await;
-        let told = telling.unwrap_or_else(|_| {
-            let said = format!("tell `{}`: it did not end in time", self.sink.id());
-            Err(SinkError::new(Retry::Backoff, said).maybe_sent())
-        });
+        // A fault of an output is a failure like others: what comes behind it is told all the same.
+        let telling = AssertUnwindSafe(self.sink.deliver(&delivery)).catch_unwind();
+        let told = timeout(self.pace.attempt, telling).await;
+        let broken = |why: &str| {
+            let said = format!("tell `{}`: {why}", self.sink.id());
+            SinkError::new(Retry::Backoff, said).maybe_sent()
+        };
+        let told = match told {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) => Err(broken("it broke off by a fault of this program, see its log")),
+            Err(_) => Err(broken("it did not end in time")),
+        };
         let now = self.clock.now();
         match told {
             Ok(receipt) => self.is_told(queued, &receipt, now, stop).await,

@@ -12,7 +12,7 @@
 //! let kit = Kit::new(client(&HttpOptions::default())?, SystemClock::shared(), "home");
 //! let config = Config::new("https://gotify.example.org", "A-token".into());
 //! let phone = Arc::new(Gotify::try_new("phone".parse()?, config, &kit)?);
-//! let courier = Courier::new(phone, outbox, SystemClock::shared(), Pace::default(), |word| drop(word));
+//! let mut courier = Courier::new(phone, outbox, SystemClock::shared(), Pace::default(), |word| drop(word));
 //! courier.run(tokio_util::sync::CancellationToken::new()).await;
 //! # Ok(())
 //! # }

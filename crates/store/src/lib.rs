@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! What waits while the store is away is a [`Spool`]'s.
+//!
 //! For details, see: [`audit`] for how the chain is made and what it proves, [`pipeline`] for the way
 //! from an event to a message, `docs/dev/store.md` for the tables.
 //!
@@ -49,6 +51,7 @@ mod protocol;
 mod records;
 mod rows;
 mod schema;
+pub mod spool;
 mod sql;
 mod sql_events;
 mod sql_outbox;
@@ -81,6 +84,7 @@ pub use pipeline::{
 pub use ports::GuardStore;
 pub use postgres::PostgresStore;
 pub use protocol::ProtocolJobs;
+pub use spool::Spool;
 pub use sqlite::SqliteStore;
 pub use upgrade::{Migrated, Schema};
 pub use url::{InvalidStoreUrl, StoreUrl};

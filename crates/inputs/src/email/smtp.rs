@@ -316,7 +316,7 @@ impl Shared {
 async fn all_kept(events: Vec<Event>, sender: &mpsc::Sender<Signal>) -> bool {
     let mut rulings = Vec::with_capacity(events.len());
     for event in events {
-        let (ack, ruling) = Ack::pair();
+        let (ack, ruling) = Ack::promise();
         if sender.send(Signal::Changed { event, cursor: None, ack }).await.is_err() {
             return false;
         }

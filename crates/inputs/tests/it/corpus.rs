@@ -163,6 +163,11 @@ fn texts_of_backup_runs() {
 }
 
 #[test]
+fn files_of_events_that_wait() {
+    replay("spool", inputs::fuzzing::spool_file);
+}
+
+#[test]
 fn names_of_tasks() {
     replay("upid", inputs::fuzzing::upid);
 }

@@ -13,6 +13,8 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use store::{Dead, EventFilter, Incident, IncidentFilter, Said, Silence};
 
+use tokio::time::timeout;
+
 use super::{Events, EventsError, Silencing};
 
 /// How many rows an answer has where nothing is said, and at most.
@@ -23,6 +25,8 @@ const COUNTED: u64 = 20_000;
 const LONGEST_SILENCE: u64 = 14 * 24 * 3600;
 /// The longest wait of one call.
 const LONGEST_WAIT: u64 = 30;
+/// How long the store is waited for by whoever asks how things are.
+const STORE_ANSWERS: Duration = Duration::from_secs(3);
 
 #[async_trait]
 impl EventDesk for Events {
@@ -168,8 +172,22 @@ impl EventDesk for Events {
             alive: it.alive,
             error: it.error.map(|(at, error)| format!("{error} (at {at})")),
         });
-        let outputs = self.outputs().await.map_err(DeskError::from)?;
-        let outputs = outputs.into_iter().map(|(name, it)| OutputView {
+        // While the store is away, how things are is asked most.
+        let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
+        let asked = async {
+            let counts = self.store().output_counts().await?;
+            let open = self.store().incidents(&open, 10_000).await?.len() as u64;
+            Ok::<_, store::Error>((counts, open))
+        };
+        let (counts, open, unknown) = match timeout(STORE_ANSWERS, asked).await {
+            Ok(Ok((counts, open))) => (counts, open, None),
+            Ok(Err(error)) => (Vec::new(), 0, Some(said(&error))),
+            Err(_) => {
+                let why = format!("it did not answer within {} s", STORE_ANSWERS.as_secs());
+                (Vec::new(), 0, Some(why))
+            }
+        };
+        let outputs = self.outputs_with(counts).into_iter().map(|(name, it)| OutputView {
             name,
             kind: it.kind,
             pending: it.pending,
@@ -179,9 +197,14 @@ impl EventDesk for Events {
             failing_since: it.failing_since,
             error: it.error,
         });
-        let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
-        let open = self.incidents(&open, 10_000).await.map_err(DeskError::from)?.len() as u64;
-        Ok(EventsHealth { runs: true, inputs: inputs.collect(), outputs: outputs.collect(), open })
+        Ok(EventsHealth {
+            runs: true,
+            inputs: inputs.collect(),
+            outputs: outputs.collect(),
+            open,
+            spool: self.spool(),
+            unknown,
+        })
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {
@@ -260,6 +283,10 @@ impl Events {
         let purged = self.store().purge(&which(query)?).await.map_err(EventsError::from);
         purged.map_err(DeskError::from)
     }
+}
+
+fn said(error: &store::Error) -> String {
+    stdx::Chain(error).to_string()
 }
 
 fn which(query: &DeadQuery) -> Result<Dead, DeskError> {

@@ -1,6 +1,6 @@
 //! One input, from its signals into the log.
 //!
-//! *Invariant:* a source is told that an event is kept by the log's writer alone. *Invariant:* how far
+//! *Invariant:* a source is told that an event is kept by the log's writers alone. *Invariant:* how far
 //! a source has read is kept only when all is kept that it told before.
 
 use std::sync::Arc;
@@ -23,6 +23,8 @@ const EXISTING: &str = "_existing";
 pub(crate) struct Ways {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) reports: mpsc::Sender<Report>,
+    /// For those whose peer waits now and may never say it again.
+    pub(crate) promises: mpsc::Sender<Report>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn stdx::Clock>,
@@ -83,7 +85,10 @@ pub(crate) async fn hear(
             Ok(Signal::Changed { mut event, cursor, ack }) => {
                 event.labels.remove(EXISTING);
                 ways.health.heard(&id, ways.clock.now());
-                if ways.reports.send(Report { event, cursor, ack }).await.is_err() {
+                // A cursor is kept together with its event, which is in the log alone.
+                let is_promise = ack.is_promise() && cursor.is_none();
+                let way = if is_promise { &ways.promises } else { &ways.reports };
+                if way.send(Report { event, cursor, ack }).await.is_err() {
                     return Ok(());
                 }
             }

@@ -161,6 +161,7 @@ impl Site {
                 inputs: inputs.into(),
                 outputs: vec![output(&self.ops, Some("mail")), output(&self.mail, None)],
                 observed: None,
+                spool: self.spool.clone(),
                 keep: SignedDuration::from_hours(24 * 90),
                 clock: self.clock.clone(),
             },

@@ -360,7 +360,7 @@ impl EventDesk for FakeDesk {
         };
         let outputs = books.outputs.iter().map(output).collect();
         let inputs = vec![input("tasks", 0), input("syslog", 7)];
-        Ok(EventsHealth { runs: true, inputs, outputs, open })
+        Ok(EventsHealth { runs: true, inputs, outputs, open, ..EventsHealth::default() })
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {

@@ -47,6 +47,8 @@ enum Does {
     /// Takes one part of two.
     TakesHalf,
     Hangs,
+    /// A fault of the program.
+    Panics,
 }
 
 /// What it does at that time, with that title, at that attempt.
@@ -95,6 +97,7 @@ impl EventSink for Service {
                 sleep(Duration::from_hours(10)).await;
                 failed(Retry::Backoff)
             }
+            Does::Panics => panic!("a fault that tests cause on purpose"),
         }
     }
 }
@@ -123,7 +126,7 @@ impl Run {
         });
         let (outbox, words) = (Arc::new(MemoryOutbox::default()), Arc::new(Mutex::default()));
         let heard: Arc<Mutex<Vec<Word>>> = Arc::clone(&words);
-        let courier = Courier::new(
+        let mut courier = Courier::new(
             Arc::clone(&service) as _,
             Arc::clone(&outbox) as _,
             Arc::clone(&clock) as _,
@@ -132,7 +135,10 @@ impl Run {
         );
         let (standing, waker) = (courier.standing(), courier.waker());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(courier.run(stop.clone()));
+        let task = tokio::spawn({
+            let stop = stop.clone();
+            async move { courier.run(stop).await }
+        });
         Self { service, outbox, clock, words, stop, task, standing, waker }
     }
 
@@ -279,6 +285,23 @@ async fn what_is_refused_is_buried_and_its_lane_goes_on() {
         }
         words => panic!("{words:?}"),
     }
+    run.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_an_output_holds_up_nobody_and_is_tried_again() {
+    let run = Run::start(|at, title, _| match title {
+        "a1" if at < Duration::from_mins(20) => Does::Panics,
+        _ => Does::Takes,
+    });
+    run.put("a1", Some("a"));
+    run.put("b1", Some("b"));
+    sleep(Duration::from_mins(10)).await;
+    assert_eq!(run.told(), ["b1"]);
+    let standing = run.standing.borrow().clone();
+    assert!(standing.failed > 1 && standing.told == 1, "{standing:?}");
+    sleep(Duration::from_mins(50)).await;
+    assert_eq!(run.told(), ["b1", "a1"]);
     run.end().await;
 }
 

@@ -8,6 +8,7 @@ mod crash;
 mod memory;
 mod ports;
 mod postgres;
+mod spool;
 mod sqlite;
 mod upgrade;
 mod words;

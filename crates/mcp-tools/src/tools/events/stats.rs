@@ -176,6 +176,21 @@ fn told(mut report: Report, health: &EventsHealth, now: Timestamp) -> Report {
     if lost > 0 {
         report = report.note(format!("{lost} reports were lost and cannot be brought back"));
     }
+    if let Some(error) = &health.unknown {
+        report = report.note(format!(
+            "the store does not say how much is pending, dead and open: {}",
+            stdx::untrusted::line(error, 200)
+        ));
+    }
+    if let Some(spool) = &health.spool
+        && let Some(since) = spool.away_since
+    {
+        let (waiting, refused) = (spool.waiting, spool.refused);
+        report = report.note(format!(
+            "the store takes no events since {since}: {waiting} reports wait beside it, {refused} \
+             were refused to their senders"
+        ));
+    }
     let dead: u64 = health.outputs.iter().map(|output| output.dead).sum();
     if dead > 0 {
         report = report.note(format!(
