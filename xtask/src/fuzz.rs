@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::workspace::{root, run};
 
 /// The fuzzers, by the names of their programs.
-pub(crate) const TARGETS: [&str; 18] = [
+pub(crate) const TARGETS: [&str; 19] = [
     "schema",
     "path",
     "rpc",
@@ -29,6 +29,7 @@ pub(crate) const TARGETS: [&str; 18] = [
     "ntfy",
     "smtp",
     "vzdump",
+    "spool",
     "upid",
     "console",
     "feed",

@@ -20,6 +20,7 @@ mod dist;
 mod fuzz;
 mod layers;
 mod npm;
+mod outages;
 mod schema;
 mod server;
 mod services;
@@ -125,6 +126,18 @@ enum Task {
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
     },
+    /// Let outputs, disks and databases fail and sources flood, and look at what was kept, shed and said.
+    Outages {
+        /// Use what `cargo test` built.
+        #[arg(long)]
+        no_build: bool,
+        /// Only these parts.
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        only: Vec<outages::Part>,
+        /// The part about the disk, in a mount namespace of its own.
+        #[arg(long, value_name = "FOLDER", hide = true)]
+        inside: Option<std::path::PathBuf>,
+    },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
         /// Only this one.
@@ -185,6 +198,9 @@ fn main() -> ExitCode {
         Task::Attacks { no_build, only } => attacks::run_all(!no_build, &only),
         Task::Speak { socket } => attacks::speak(&socket),
         Task::Crashes { no_build, only } => crashes::run_all(!no_build, only.as_deref()),
+        Task::Outages { no_build, only, inside } => {
+            outages::run_all(!no_build, &only, inside.as_deref())
+        }
         Task::Clients { no_build, only } => clients::run_all(!no_build, &only),
     };
     match done {

@@ -10,7 +10,7 @@ mod debian;
 mod dovecot;
 pub(crate) mod issuer;
 mod ntfy;
-mod postgres;
+pub(crate) mod postgres;
 mod unpacked;
 
 use self::unpacked::{POSTFIX, RSYSLOG};

@@ -147,6 +147,25 @@ impl State {
     }
 }
 
+/// Where the server is, if it was started.
+pub(crate) fn url() -> Option<String> {
+    let state = State::new();
+    state.running().ok().flatten()?;
+    fs::read_to_string(state.url).ok().map(|url| url.trim().to_owned())
+}
+
+/// Lets the server do this.
+pub(crate) fn execute(url: &str, statement: &str) -> Result<()> {
+    // Whoever lists processes reads their arguments, so the password is none of them.
+    let (user, rest) =
+        url.split_once("://").and_then(|it| it.1.split_once('@')).context("no user")?;
+    let (name, password) = user.split_once(':').context("no password")?;
+    let psql = programs().context("the server's programs are gone")?.join("psql");
+    let mut psql = Command::new(psql);
+    psql.env("PGPASSWORD", password).args(["--quiet", "--no-psqlrc", "--command", statement]);
+    output(psql.arg("--dbname").arg(format!("postgres://{name}@{rest}"))).map(drop)
+}
+
 /// The folder of `initdb` and `pg_ctl`: the newest that Debian's packages brought, else one that
 /// is on the path.
 fn programs() -> Option<PathBuf> {
