@@ -9,10 +9,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use event_core::desk::EventQuery;
-use event_core::{ComponentId, Event, Kind, Severity, Subject};
+use event_core::{Event, Kind, Severity, Subject};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use rules::{Case, Decision, Fate, Happened, Rules};
+use rules::{Case, Decision, Fate, Happened, Rules, Target};
 use serde::Deserialize;
 use stdx::{Clock as _, SystemClock};
 
@@ -29,7 +29,7 @@ const TEST_EXAMPLES: &str = "\
 A file of cases:
   [case.a_failed_backup]
   event = { kind = \"backup.failed\", severity = \"error\", cluster = \"home\", vmid = 104 }
-  expect = [\"ops\"]                 # the outputs that are told, or \"digest\", or \"dropped\"
+  expect = [\"ops\"]                 # the outputs that are told, or \"digest\", or \"dropped\"; a place as \"ops:storage\"
 
 An event takes kind, severity, cluster, node, vmid, guest, storage, datastore, namespace, job, user, title, message,
 labels.";
@@ -197,7 +197,7 @@ fn case(name: &str, table: CaseTable) -> anyhow::Result<Case> {
     let CaseTable { event, expect } = table;
     let about = || format!("case {name}");
     let outputs = |names: Vec<String>| {
-        names.iter().map(|name| name.parse::<ComponentId>()).collect::<Result<_, _>>()
+        names.iter().map(|name| name.parse::<Target>()).collect::<Result<_, _>>()
     };
     let expected = match expect {
         Expected::Word(word) if word == "digest" => Fate::Digest,
@@ -227,7 +227,7 @@ impl EventTable {
         let kind: Kind = self.kind.parse().context("event.kind")?;
         let severity = parsed("severity", self.severity)?.unwrap_or(Severity::Info);
         let source = parsed("source", self.source)?;
-        let source: ComponentId = source.map_or_else(|| "case".parse(), Ok)?;
+        let source: event_core::ComponentId = source.map_or_else(|| "case".parse(), Ok)?;
         let vmid = self.vmid.map(::estate::VmId::try_new).transpose().context("event.vmid")?;
         let subject = Subject {
             cluster: parsed("cluster", self.cluster)?,

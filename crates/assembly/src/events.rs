@@ -14,7 +14,7 @@ use inputs::websocket::{console, feed};
 use inputs::{Echo, Identity, email, gotify, ntfy, syslog, webhook};
 use jiff::SignedDuration;
 use manager::Supervisor;
-use manager::events::{EventParts, Events, Input, Output};
+use manager::events::{EventParts, Events, Input, Output, OwnTasks};
 use mcp_tools::fleet::Fleet;
 use mcp_tools::redaction::Redaction;
 use outputs::heartbeat::Heartbeat;
@@ -79,6 +79,7 @@ impl EventPlan {
             outputs,
             observed: Some(observed),
             spool: None,
+            own: own(estate),
             keep,
             clock: stdx::SystemClock::shared(),
         };
@@ -120,6 +121,7 @@ impl EventPlan {
             outputs,
             observed: Some(observed),
             spool: None,
+            own: own(estate),
             keep: SignedDuration::from_hours(24),
             clock: stdx::SystemClock::shared(),
         };
@@ -150,6 +152,14 @@ impl EventPlan {
         }
         Ok(events)
     }
+}
+
+/// What this program began itself, which events of its tasks are told to belong to.
+fn own(estate: &Estate) -> Option<OwnTasks> {
+    let memory = estate.memory.as_ref()?;
+    let traits = estate.fleet.members().map(|member| member.traits);
+    let accounts = traits.flat_map(|it| it.accounts.iter().chain(&it.user)).cloned().collect();
+    Some(OwnTasks { actions: memory.actions(), accounts })
 }
 
 /// Inputs and outputs for the tester: made, and not started.

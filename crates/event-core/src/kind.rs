@@ -113,6 +113,7 @@ kinds! {
     NotificationTest "notification.test" "a test of a notification target"
     ConsoleMatched "console.matched" "a line of a watched console fits a pattern"
     InputMute "input.mute" "an input is silent about what the task list has seen"
+    InputHeard "input.heard" "an input tells again of what the task list sees"
     OutputDown "output.down" "an output cannot deliver"
     OutputUp "output.up" "an output delivers again"
     MonitorBlind "monitor.blind" "nothing of the estate answers: what is not heard means nothing"
@@ -178,6 +179,7 @@ impl Kind {
             Self::PoolRestored => &["pool.degraded"],
             Self::CephOk => &["ceph.warning", "ceph.error"],
             Self::CertificateRenewed => &["certificate.expiring"],
+            Self::InputHeard => &["input.mute"],
             Self::OutputUp => &["output.down"],
             Self::MonitorSees => &["monitor.blind"],
             Self::MonitorStoreBack => &["monitor.store_away"],

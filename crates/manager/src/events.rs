@@ -30,6 +30,7 @@ mod judge;
 mod keep;
 mod kept;
 mod outbox;
+mod own;
 mod promise;
 mod remote;
 mod told;
@@ -64,6 +65,7 @@ use crate::{State, Supervisor};
 
 pub(crate) use self::counter::Counter;
 pub use self::health::InputHealth;
+pub use self::own::OwnTasks;
 pub use self::remote::RemoteEvents;
 pub use self::told::Silencing;
 
@@ -90,6 +92,8 @@ pub struct EventParts {
     pub observed: Option<mpsc::Receiver<Observed>>,
     /// Where reports wait while the store is away; without it their senders are refused.
     pub spool: Option<Spool>,
+    /// What this program began itself, where it can begin anything.
+    pub own: Option<OwnTasks>,
     /// For how long events are kept.
     pub keep: SignedDuration,
     /// The time.
@@ -196,7 +200,7 @@ pub enum EventsError {
 impl Events {
     /// Starts the pipeline under this supervisor.
     pub fn start(parts: EventParts, supervisor: &Supervisor) -> Self {
-        let EventParts { store, rules, inputs, outputs, observed, spool, keep, clock } = parts;
+        let EventParts { store, rules, inputs, outputs, observed, spool, own, keep, clock } = parts;
         let rules = Arc::new(rules);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (reports, reported) = mpsc::channel(REPORTS);
@@ -240,6 +244,7 @@ impl Events {
             promises,
             orders: orders.clone(),
             health: health.clone(),
+            own,
             clock: Arc::clone(&clock),
         };
         for Input { source, kind } in inputs {

@@ -107,6 +107,14 @@ impl Discord {
         })
     }
 
+    /// Where a message is that was told before: there it is edited, whatever rules say by now.
+    fn line_of(&self, receipt: &Receipt) -> Option<&Line> {
+        match receipt.extra["place"].as_str()? {
+            "" => Some(&self.default),
+            route => self.routes.get(route),
+        }
+    }
+
     /// One request, when its bucket has room.
     async fn send(&self, step: &Step<'_>) -> Result<Answer, SinkError> {
         let Step { line, method, message, body } = step;
@@ -233,12 +241,14 @@ impl EventSink for Discord {
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
         let message = &delivery.message;
-        let line = self.line(message.route.as_deref());
+        let prior = delivery.prior.as_ref().filter(|_| message.stand.edits());
+        let line = prior
+            .and_then(|receipt| self.line_of(receipt))
+            .unwrap_or_else(|| self.line(message.route.as_deref()));
         let extra = json!({ "place": line.target.name() });
-        // What was told in another place cannot be edited from this one.
+        // What was told in a place that the settings have no more cannot be edited from this one.
         let here = |receipt: &&Receipt| receipt.extra == extra;
-        let prior = delivery.prior.as_ref().filter(here).filter(|_| message.stand.edits());
-        let prior = prior.map_or(&[][..], |receipt| &receipt.ids);
+        let prior = prior.filter(here).map_or(&[][..], |receipt| &receipt.ids);
         let mut told = Receipt { ids: Vec::new(), extra: extra.clone() };
         if let Some(so_far) = delivery.so_far.as_ref().filter(here) {
             told.ids.clone_from(&so_far.ids);

@@ -32,7 +32,7 @@ use serde_json::json;
 use stdx::{Chain, redact::Redactor};
 use tokio::time::timeout;
 
-pub use config::{Config, Login, Security};
+pub use config::{Config, Login, Security, is_address};
 
 use crate::{InvalidConfig, Kit, template::Templates};
 

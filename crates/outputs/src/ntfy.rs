@@ -171,12 +171,11 @@ impl EventSink for Ntfy {
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
         let message = &delivery.message;
-        let topic = message.route.as_deref().filter(|route| is_topic(route));
+        // What takes the place of a message does so where that is, whatever rules say by now.
+        let prior = delivery.prior.as_ref().filter(|_| message.stand.edits());
+        let topic = prior.and_then(|prior| prior.extra["topic"].as_str());
+        let topic = topic.or(message.route.as_deref()).filter(|topic| is_topic(topic));
         let topic = topic.unwrap_or(&self.config.topic);
-        let prior = delivery
-            .prior
-            .as_ref()
-            .filter(|prior| message.stand.edits() && prior.extra["topic"] == topic);
         let parts = parts(message, &self.templates, &self.kit.instance, topic);
         let sequences: Vec<String> = (0..parts.len())
             .map(|at| {
@@ -203,7 +202,8 @@ impl EventSink for Ntfy {
     }
 }
 
-fn is_topic(topic: &str) -> bool {
+/// Whether it can be the name of a topic.
+pub fn is_topic(topic: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-');
     (1..=64).contains(&topic.len()) && topic.bytes().all(plain)
 }

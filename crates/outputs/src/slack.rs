@@ -154,6 +154,14 @@ impl Slack {
         })
     }
 
+    /// Where a message is that was told before: there it is edited, whatever rules say by now.
+    fn target_of(&self, receipt: &Receipt) -> Option<&Target> {
+        match receipt.extra["place"].as_str()? {
+            "" => Some(&self.default),
+            route => self.routes.get(route),
+        }
+    }
+
     /// Posts to a webhook.
     async fn post(&self, url: &Url, body: &Value) -> Result<Answer, SinkError> {
         let answer = self.http.send(Request::new(Method::POST, url.clone()).json(body)).await?;
@@ -314,9 +322,12 @@ impl EventSink for Slack {
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
         let message = &delivery.message;
-        let target = self.target(message.route.as_deref());
+        let prior = delivery.prior.as_ref().filter(|_| message.stand.edits());
+        let target = prior
+            .and_then(|receipt| self.target_of(receipt))
+            .unwrap_or_else(|| self.target(message.route.as_deref()));
         let here = |receipt: &&Receipt| receipt.extra["place"] == target.name.as_str();
-        let prior = delivery.prior.as_ref().filter(here).filter(|_| message.stand.edits());
+        let prior = prior.filter(here);
         let so_far = delivery.so_far.as_ref().filter(here);
         let mut told = Receipt { ids: Vec::new(), extra: json!({ "place": target.name }) };
         if let Some(known) = so_far.or(prior) {

@@ -1,13 +1,14 @@
 //! What the settings say, before it is checked. Every table is named, since the environment cannot
 //! reach into arrays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use event_core::Severity;
+use estate::ClusterKey;
+use event_core::{ComponentId, Severity};
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use stdx::Hours;
 
-use crate::Thresholds;
+use crate::{Places, Thresholds};
 
 /// Everything that is said about what is told to whom.
 #[derive(Clone, Debug)]
@@ -17,6 +18,9 @@ pub struct Config {
     pub rules: BTreeMap<String, RuleConfig>,
     /// What `[output.<name>]` says about when it is told something. Every output has an entry.
     pub outputs: BTreeMap<String, OutputConfig>,
+    /// The inputs beside the task list, each with the clusters that the settings say it tells of.
+    /// One that says nothing of what the task list saw is `input.mute`.
+    pub inputs: BTreeMap<ComponentId, BTreeSet<ClusterKey>>,
     /// `[maintenance.<name>]`.
     pub maintenance: BTreeMap<String, MuteConfig>,
     /// `[inhibit.<name>]`, beside those that are built in.
@@ -50,7 +54,7 @@ pub struct RuleConfig {
     pub title: Option<String>,
     /// Labels that are put on them.
     pub labels: BTreeMap<String, String>,
-    /// The outputs that are told.
+    /// The outputs that are told, each as its name or as `<output>:<place>`; see [`Places`].
     pub route: Vec<String>,
     /// They are told in the daily digest only.
     pub digest: bool,
@@ -79,6 +83,8 @@ pub struct OutputConfig {
     pub digest: bool,
     /// How many messages it gets; the rest is one digest.
     pub flood: Limit,
+    /// Where else than in its own place it can tell something.
+    pub places: Places,
 }
 
 /// At most so many in so long.
@@ -155,6 +161,7 @@ impl Default for Config {
         Self {
             rules: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             maintenance: BTreeMap::new(),
             inhibits: BTreeMap::new(),
             hold: hold.into(),
@@ -180,6 +187,6 @@ impl Config {
 impl Default for OutputConfig {
     fn default() -> Self {
         let flood = Limit { count: 20, per: SignedDuration::from_mins(5) };
-        Self { quiet_hours: Vec::new(), digest: true, flood }
+        Self { quiet_hours: Vec::new(), digest: true, flood, places: Places::None }
     }
 }

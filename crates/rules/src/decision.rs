@@ -19,6 +19,8 @@ pub enum Input {
     Existing(Arc<Event>),
     /// All that was so has been told: one message sums it up.
     ExistingEnd,
+    /// The program was started again: what came since the last step nobody has heard.
+    Started,
     /// The estate as it is now: what is expected of it.
     Estate(Estate),
     /// Something was measured.

@@ -20,6 +20,7 @@ use crate::{
     Decision, IncidentId, Incidents, Input, Place, Room, RuleError, Thresholds, Verdict,
     config::{Config, MuteConfig, OutputConfig},
     decision::word,
+    ears::{Ears, Inputs},
     error,
     lines::{self, Line},
     meter::Level,
@@ -40,6 +41,7 @@ const NOTE: usize = 512;
 pub struct Rules {
     pub(crate) lines: Vec<Line>,
     pub(crate) outputs: BTreeMap<ComponentId, OutputConfig>,
+    pub(crate) inputs: Inputs,
     pub(crate) maintenance: Vec<Mute>,
     pub(crate) inhibits: Vec<Inhibit>,
     pub(crate) hold: BTreeMap<String, SignedDuration>,
@@ -65,6 +67,7 @@ pub struct State {
     /// What is held back by something that may end at any time.
     pub(crate) held: BTreeSet<IncidentId>,
     pub(crate) watch: Watch,
+    pub(crate) ears: Ears,
     pub(crate) levels: BTreeMap<(Room, String), Level>,
     /// Whether the present state is still being told.
     pub(crate) existing: bool,
@@ -82,6 +85,8 @@ pub(crate) enum Due {
     Flood(ComponentId),
     /// What was expected is looked for.
     Expect,
+    /// What inputs were to tell of is looked for.
+    Listen,
     /// The daily digest.
     Digest,
     /// What is old is forgotten.
@@ -150,6 +155,7 @@ impl Rules {
             lines,
             everybody: outputs.keys().cloned().collect(),
             outputs,
+            inputs: config.inputs.clone(),
             maintenance,
             inhibits,
             hold: config.hold.clone(),
@@ -235,6 +241,7 @@ impl Step<'_> {
             Due::Review(incident) => self.review(incident),
             Due::Flood(output) => self.sum_up(&output),
             Due::Expect => self.expect(),
+            Due::Listen => self.listen(),
             Due::Digest => {
                 self.digest();
                 self.schedule_digest();
@@ -249,6 +256,7 @@ impl Step<'_> {
                 state.telling.retain(|id, _| known(id));
                 state.held.retain(known);
                 state.mutes.retain(|_, mute| !mute.is_over(self.now));
+                state.ears.forget(self.now);
                 self.schedule(self.now + FORGET, Due::Forget);
             }
         }
@@ -262,6 +270,7 @@ impl Step<'_> {
                 self.take_event(&event, true);
             }
             Input::ExistingEnd => self.sum_up_existing(),
+            Input::Started => self.state.ears.start_again(),
             Input::Estate(estate) => self.watch(estate),
             Input::Measured(measured) => self.measure(&measured),
             Input::Acknowledge { incident, by } => {
@@ -288,6 +297,9 @@ impl Step<'_> {
 
     fn take_event(&mut self, event: &Arc<Event>, existing: bool) {
         let (event, verdict) = self.rules.judge(&not_in_the_future(event));
+        if !existing {
+            self.hears(&event);
+        }
         if let Some(by) = &verdict.dropped {
             let (place, by) = (Place::of(&event), by.clone());
             self.out.push(Decision::Dropped { event: event.id, place, by });
@@ -300,6 +312,9 @@ impl Step<'_> {
         let taken = self.state.incidents.take(&event);
         if taken.known {
             return;
+        }
+        if !existing {
+            self.await_elsewhere(&event);
         }
         let mut telling = self.state.telling.remove(&taken.incident).unwrap_or_default();
         telling.plan.join(verdict.plan.clone());

@@ -19,6 +19,7 @@ use crate::{
     config::{Config, RuleConfig},
     error,
     facts::{self, Field},
+    target::{Target, targets},
 };
 
 /// A line, checked.
@@ -28,7 +29,7 @@ pub(crate) struct Line {
     when: Option<Condition>,
     severity: Option<Raise>,
     config: RuleConfig,
-    route: BTreeSet<ComponentId>,
+    route: BTreeMap<ComponentId, Option<String>>,
     group_by: Vec<Field>,
     steps: BTreeSet<Step>,
 }
@@ -69,7 +70,8 @@ pub struct Fit {
 /// How an incident is told: what the lines of all its events say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    pub(crate) routes: BTreeSet<ComponentId>,
+    /// The outputs, and where within each.
+    pub(crate) routes: BTreeMap<ComponentId, Option<String>>,
     pub(crate) wait: Option<SignedDuration>,
     pub(crate) repeat: Option<SignedDuration>,
     pub(crate) steps: BTreeSet<Step>,
@@ -157,7 +159,7 @@ pub(crate) fn judge(
     }
     if !is_sent {
         let (line, did) = if event.severity >= Severity::Warning {
-            verdict.plan.routes.extend(outputs.iter().cloned());
+            verdict.plan.send(outputs.iter().map(|output| (output.clone(), None)));
             ("default.alert", "is a warning or worse: every output".to_owned())
         } else {
             ("default.digest", "is told in the daily digest".to_owned())
@@ -174,8 +176,7 @@ impl Line {
         let table = format!("rule.{name}");
         let wrong = |key, reason: &str, hint: &str| Err(RuleError::new(&table, key, reason, hint));
         let when = config.when.as_deref().map(|it| compile(&table, "when", it)).transpose()?;
-        let outputs = |key, names: &[String]| outputs(&table, key, names, all);
-        let route = outputs("route", &config.route)?;
+        let route = targets(&table, "route", &config.route, all)?;
         let group_by = fields(&table, "group_by", &config.group_by)?;
         let mut steps = BTreeSet::new();
         for step in &config.escalate {
@@ -184,7 +185,14 @@ impl Line {
                 let hint = "give each step the outputs that are told, as `to`";
                 return wrong("escalate", "has a step without an output", hint);
             }
-            steps.insert(Step { after: step.after, to: outputs("escalate", &step.to)? });
+            let to = targets(&table, "escalate", &step.to, all)?;
+            if let Some((output, _)) = to.iter().find(|(_, place)| place.is_some()) {
+                // Where it was told before is where this output would tell it again.
+                let reason = format!("names a place of `{output}`");
+                let hint = "name the output alone, or add an output for that place";
+                return wrong("escalate", &reason, hint);
+            }
+            steps.insert(Step { after: step.after, to: to.into_keys().collect() });
         }
         if config.drop && (!route.is_empty() || config.digest) {
             let hint = "take out `drop`, or the outputs";
@@ -244,14 +252,14 @@ impl Line {
         }
         if !self.route.is_empty() {
             did.push(format!("sends it to {}", config.route.join(", ")));
-            plan.routes.extend(self.route.iter().cloned());
+            plan.send(self.route.clone());
         }
         if config.digest {
             did.push("tells it in the daily digest".to_owned());
         }
         let limit = config.throttle.map(|limit| (self.name.clone(), limit));
         let further = Plan {
-            routes: BTreeSet::new(),
+            routes: BTreeMap::new(),
             wait: config.wait,
             repeat: config.repeat,
             steps: self.steps.clone(),
@@ -274,26 +282,6 @@ impl Line {
     }
 }
 
-fn outputs(
-    table: &str,
-    key: &'static str,
-    names: &[String],
-    all: &Config,
-) -> Result<BTreeSet<ComponentId>, RuleError> {
-    let known = || all.outputs.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let read = |name: &String| {
-        let id = all.outputs.contains_key(name).then(|| name.parse().ok()).flatten();
-        id.ok_or_else(|| {
-            let hint = match known() {
-                known if known.is_empty() => format!("add [output.{name}]; there is no output yet"),
-                known => format!("add [output.{name}], or take one of {known}"),
-            };
-            RuleError::new(table, key, format!("names `{name}`, which is no output"), hint)
-        })
-    };
-    names.iter().map(read).collect()
-}
-
 // === impl Limit ===
 
 impl Limit {
@@ -309,12 +297,26 @@ impl Limit {
 // === impl Plan ===
 
 impl Plan {
+    /// Sends it to these as well. The first line that names a place of an output decides on it.
+    fn send(&mut self, routes: impl IntoIterator<Item = (ComponentId, Option<String>)>) {
+        for (output, place) in routes {
+            let before = self.routes.entry(output).or_default();
+            *before = before.take().or(place);
+        }
+    }
+
+    /// Where it is told.
+    pub(crate) fn targets(&self) -> BTreeSet<Target> {
+        let routes = self.routes.clone().into_iter();
+        routes.map(|(output, place)| Target { output, place }).collect()
+    }
+
     /// The two together: whatever either wants, and the shorter time of both.
     pub(crate) fn join(&mut self, other: Self) {
         let shorter = |one: Option<SignedDuration>, other: Option<SignedDuration>| {
             one.into_iter().chain(other).min()
         };
-        self.routes.extend(other.routes);
+        self.send(other.routes);
         self.wait = shorter(self.wait, other.wait);
         self.repeat = shorter(self.repeat, other.repeat);
         self.steps.extend(other.steps);

@@ -7,6 +7,15 @@ use jiff::Timestamp;
 
 use crate::{Incident, Rules};
 
+/// The label with the run that began a task, if this program did.
+pub const RUN: &str = "run";
+
+/// The label with the plan of that run.
+pub const PLAN: &str = "plan";
+
+/// The label with who asked for it.
+pub const ASKED_BY: &str = "asked_by";
+
 /// The most problems that a message lists.
 const MOST_PROBLEMS: usize = 10;
 
@@ -100,6 +109,13 @@ fn fields(rules: &Rules, incident: &Incident) -> Vec<(String, String)> {
     }
     if incident.times() > 1 {
         put("times", incident.times().to_string());
+    }
+    // It was this program's own doing: whoever is told knows whom to ask.
+    let own = |label| incident.reports().find_map(|event| event.labels.get(label));
+    for (name, label) in [("asked by", ASKED_BY), ("plan", PLAN), ("run", RUN)] {
+        if let Some(value) = own(label) {
+            put(name, value.clone());
+        }
     }
     let sources: std::collections::BTreeSet<&str> =
         incident.reports().map(|event| event.source.id.as_str()).collect();

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use event_core::{ComponentId, Event, Stage as _};
+use event_core::{Event, Stage as _};
 use jiff::Timestamp;
 
-use crate::{Decision, Input, Rules, State, Verdict};
+use crate::{Decision, Input, Rules, State, Target, Verdict};
 
 /// Something that follows, and when.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Case {
 /// What becomes of an event in the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// These outputs are told.
-    Told(BTreeSet<ComponentId>),
+    /// These outputs are told, each there.
+    Told(BTreeSet<Target>),
     /// It is in the daily digest.
     Digest,
     /// It is dropped.
@@ -135,7 +135,7 @@ impl Verdict {
         } else if self.plan.routes.is_empty() {
             Fate::Digest
         } else {
-            Fate::Told(self.plan.routes.clone())
+            Fate::Told(self.plan.targets())
         }
     }
 }
@@ -144,7 +144,7 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Told(outputs) => {
-                let names: Vec<&str> = outputs.iter().map(ComponentId::as_str).collect();
+                let names: Vec<String> = outputs.iter().map(Target::to_string).collect();
                 write!(f, "told to {}", names.join(", "))
             }
             Self::Digest => f.write_str("in the daily digest"),
@@ -199,7 +199,9 @@ impl fmt::Display for Decision {
                 let message = &deliver.message;
                 let quietly = if message.silent { " quietly" } else { "" };
                 let (stand, severity) = (message.stand, message.severity);
-                write!(f, "{} {stand}{quietly}: {severity} {}", deliver.output, message.title)
+                let (output, place) = (deliver.output.clone(), message.route.clone());
+                let to = Target { output, place };
+                write!(f, "{to} {stand}{quietly}: {severity} {}", message.title)
             }
             Self::Hold { incident, output, by, until } => {
                 write!(f, "{output} held of {}: {by}", incident.short())?;

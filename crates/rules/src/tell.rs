@@ -52,6 +52,8 @@ pub(crate) struct Told {
     over: bool,
     /// Only as a line of a digest: there is no message to bring up to date.
     listed: bool,
+    /// Where within the output.
+    place: Option<String>,
     at: Timestamp,
     loud: Timestamp,
 }
@@ -99,6 +101,7 @@ impl Told {
             acknowledged: incident.acknowledged().is_some(),
             over: stand == Stand::Resolved,
             listed: false,
+            place: before.and_then(|it| it.place.clone()),
             at: now,
             loud,
         }
@@ -121,7 +124,7 @@ impl Step<'_> {
         let is_open = matches!(status, Status::Open | Status::Flapping);
         let mut acts: Vec<(ComponentId, Act)> = Vec::new();
         let outputs: BTreeSet<&ComponentId> =
-            telling.plan.routes.iter().chain(telling.told.keys()).collect();
+            telling.plan.routes.keys().chain(telling.told.keys()).collect();
         for output in outputs {
             acts.push((output.clone(), self.look(incident, &telling, output)));
         }
@@ -401,9 +404,15 @@ impl Step<'_> {
         let Some(telling) = self.state.telling.get_mut(&id) else { return };
         telling.version += 1;
         telling.holding.remove(output);
-        let told = Told::of(incident, stand, now, telling.told.get(output));
+        let before = telling.told.get(output);
+        let mut told = Told::of(incident, stand, now, before);
+        if before.is_none_or(|before| before.listed) {
+            // Its first message: there it stays, whatever later reports say.
+            told.place = telling.plan.routes.get(output).cloned().flatten();
+        }
+        let mut message = message::of(self.rules, incident, stand, now);
+        message.route.clone_from(&told.place);
         telling.told.insert(output.clone(), told);
-        let message = message::of(self.rules, incident, stand, now);
         let version = telling.version.to_string();
         let key = DeliveryKey::of([id.to_string().as_str(), &version, output.as_str()]);
         let deliver = Deliver { output: output.clone(), incident: Some(id), key, message };
@@ -415,9 +424,9 @@ impl Step<'_> {
     /// Says on the messages of an incident that is part of another one now where it goes on.
     pub(crate) fn close_thread(&mut self, from: IncidentId, into: IncidentId, telling: &Telling) {
         let Some(incident) = self.state.incidents.get(into) else { return };
-        for output in telling.told.iter().filter(|(_, told)| !told.listed).map(|(output, _)| output)
-        {
+        for (output, told) in telling.told.iter().filter(|(_, told)| !told.listed) {
             let mut message = message::of(self.rules, incident, Stand::Update, self.now);
+            message.route.clone_from(&told.place);
             message.incident = from.short();
             message.text =
                 format!("It is part of incident {} now.\n{}", into.short(), message.text);

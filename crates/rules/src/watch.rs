@@ -26,7 +26,7 @@ const LEAST_GRACE: SignedDuration = SignedDuration::from_mins(30);
 const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// How long an expectation waits once more while its cluster is out of reach.
-const PAUSE: SignedDuration = SignedDuration::from_mins(15);
+pub(crate) const PAUSE: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long after that it has for telling what happened meanwhile.
 const CATCH_UP: SignedDuration = SignedDuration::from_mins(30);
@@ -256,7 +256,7 @@ impl Step<'_> {
     }
 
     /// Whether nothing can be heard of a cluster now.
-    fn is_unreachable(&self, cluster: Option<&ClusterKey>) -> bool {
+    pub(crate) fn is_unreachable(&self, cluster: Option<&ClusterKey>) -> bool {
         let is_away = |cluster| self.unreachable().contains(cluster) || self.was_away(cluster);
         self.state.watch.blind || cluster.is_some_and(is_away)
     }

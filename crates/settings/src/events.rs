@@ -86,6 +86,7 @@ impl Loader<'_> {
         let zone = config.zone.clone();
         let around = Around { pve, pbs, zone, instance: instance.clone() };
         let inputs = self.inputs(merged, &around, polls);
+        config.inputs = inputs::expected(&inputs);
         let outputs = self.outputs(merged, &around, &mut config.outputs);
         let rules = self.rules(merged, &around, &mut config);
         if self.findings.errors.len() > before {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
 use super::judge::Order;
+use super::own::{self, OwnTasks};
 
 /// The label of what was so before the first start. Sources cannot set it.
 const EXISTING: &str = "_existing";
@@ -27,7 +28,18 @@ pub(crate) struct Ways {
     pub(crate) promises: mpsc::Sender<Report>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) health: Health,
+    pub(crate) own: Option<OwnTasks>,
     pub(crate) clock: Arc<dyn stdx::Clock>,
+}
+
+impl Ways {
+    /// Says whose task an event is about, if it is one of ours.
+    async fn mark(&self, event: &mut Event) {
+        own::clear(event);
+        if let Some(own) = &self.own {
+            own.mark(event).await;
+        }
+    }
 }
 
 /// Whether an event tells what was so before the first start.
@@ -57,6 +69,7 @@ pub(crate) async fn hear(
             // How it is now, a source that goes on where it was has told before.
             Ok(Signal::Existing(_)) if !is_first => {}
             Ok(Signal::Existing(mut event)) => {
+                ways.mark(&mut event).await;
                 event.labels.insert(EXISTING.to_owned(), "yes".to_owned());
                 let (ack, kept) = Ack::pair();
                 existing.push(kept);
@@ -84,6 +97,7 @@ pub(crate) async fn hear(
             }
             Ok(Signal::Changed { mut event, cursor, ack }) => {
                 event.labels.remove(EXISTING);
+                ways.mark(&mut event).await;
                 ways.health.heard(&id, ways.clock.now());
                 // A cursor is kept together with its event, which is in the log alone.
                 let is_promise = ack.is_promise() && cursor.is_none();

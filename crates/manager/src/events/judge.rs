@@ -91,7 +91,12 @@ impl Judge {
         stop: &CancellationToken,
     ) -> Result<(), EventsError> {
         let remembered = history::read(self.store.as_ref(), &self.rules, self.clock.now()).await?;
+        let is_first = remembered.seq == Seq(0);
         let mut court = Court::new(self, remembered);
+        if !is_first {
+            // At the time of the last step: nothing that has become due since then is done before.
+            court.tell(&Told::Started, court.time);
+        }
         loop {
             if stop.is_cancelled() {
                 return Ok(());

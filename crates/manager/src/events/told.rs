@@ -13,11 +13,24 @@ use serde_json::{Value, json};
 /// Something that the rules are told.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    Acknowledge { incident: IncidentId, by: String },
-    Close { incident: IncidentId, by: String },
-    Mute { name: String, silence: Silencing },
-    Unmute { name: String },
+    Acknowledge {
+        incident: IncidentId,
+        by: String,
+    },
+    Close {
+        incident: IncidentId,
+        by: String,
+    },
+    Mute {
+        name: String,
+        silence: Silencing,
+    },
+    Unmute {
+        name: String,
+    },
     ExistingEnd,
+    /// What came between the last step and now nobody has heard.
+    Started,
     Estate(Estate),
     Measured(Measured),
 }
@@ -79,6 +92,7 @@ impl Told {
             Self::Mute { name, silence } => Input::Mute { name, mute: silence.config() },
             Self::Unmute { name } => Input::Unmute { name },
             Self::ExistingEnd => Input::ExistingEnd,
+            Self::Started => Input::Started,
             Self::Estate(estate) => Input::Estate(estate),
             Self::Measured(measured) => Input::Measured(measured),
         }
@@ -98,6 +112,7 @@ impl Told {
             }
             Self::Unmute { name } => json!({"told": "unmute", "name": name}),
             Self::ExistingEnd => json!({"told": "existing_end"}),
+            Self::Started => json!({"told": "started"}),
             Self::Estate(estate) => json!({"told": "estate", "estate": estate_doc(estate)}),
             Self::Measured(it) => json!({
                 "told": "measured", "what": it.what.as_str(),
@@ -119,6 +134,7 @@ impl Told {
             }
             "unmute" => Self::Unmute { name: text(&doc["name"])? },
             "existing_end" => Self::ExistingEnd,
+            "started" => Self::Started,
             "estate" => Self::Estate(read_estate(&doc["estate"])?),
             "measured" => Self::Measured(Measured {
                 what: Room::parse(doc["what"].as_str()?)?,
@@ -219,6 +235,7 @@ mod tests {
             Told::Mute { name: "disk".to_owned(), silence },
             Told::Unmute { name: "disk".to_owned() },
             Told::ExistingEnd,
+            Told::Started,
             Told::Estate(estate),
             Told::Measured(measured),
         ] {

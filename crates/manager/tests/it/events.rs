@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use estate::{Access, Upid};
 use event_core::desk::{
     DeadQuery, DeskErrorKind, EventDesk as _, EventQuery, IncidentQuery, NewSilence, Notice,
 };
@@ -13,12 +14,17 @@ use event_core::{
     RunContext, Severity, Signal, SinkError, SourceError, Stand, Subject,
 };
 use futures::stream::BoxStream;
+use guard::ports::{Actions, Intent, KeptCall, NewAction, TaskTrace};
+use guard::{PlanForm, Principal};
 use jiff::{SignedDuration, Timestamp};
 use manager::Supervisor;
-use manager::events::{EventParts, Events, EventsError, Input, Output, RemoteEvents, Silencing};
+use manager::events::{
+    EventParts, Events, EventsError, Input, Output, OwnTasks, RemoteEvents, Silencing,
+};
 use outputs::deliver::Pace;
-use rules::{Config, Rules};
-use store::{EventFilter, IncidentFilter, MemoryStore, Store};
+use rules::{Config, OutputConfig, Places, RuleConfig, Rules};
+use stdx::seal::SealKey;
+use store::{EventFilter, GuardStore, IncidentFilter, LazyStore, MemoryStore, Store, StoreUrl};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -77,6 +83,10 @@ impl EventSource for Told {
 struct Heard {
     id: ComponentId,
     told: Mutex<Vec<(String, Stand, String)>>,
+    /// Where within it, of each.
+    places: Mutex<Vec<Option<String>>>,
+    /// The facts of the last one.
+    facts: Mutex<Vec<(String, String)>>,
     fails: Mutex<Option<Retry>>,
 }
 
@@ -96,6 +106,8 @@ impl EventSink for Heard {
         }
         let message = &delivery.message;
         let key = delivery.key.as_str().to_owned();
+        self.places.lock().unwrap().push(message.route.clone());
+        self.facts.lock().unwrap().clone_from(&message.fields);
         self.told.lock().unwrap().push((key.clone(), message.stand, message.title.clone()));
         Ok(Receipt { ids: vec![key], ..Receipt::default() })
     }
@@ -108,6 +120,8 @@ struct Site {
     ops: Arc<Heard>,
     mail: Arc<Heard>,
     existing: Vec<Event>,
+    rules: Config,
+    own: Option<OwnTasks>,
 }
 
 /// A running pipeline.
@@ -123,7 +137,8 @@ impl Site {
     fn new() -> Self {
         let heard = |id: &str| {
             let id = id.parse().unwrap();
-            Arc::new(Heard { id, told: Mutex::default(), fails: Mutex::default() })
+            let (told, places, fails) = (Mutex::default(), Mutex::default(), Mutex::default());
+            Arc::new(Heard { id, told, places, facts: Mutex::default(), fails })
         };
         Self {
             store: Arc::new(MemoryStore::new()),
@@ -134,6 +149,8 @@ impl Site {
             ops: heard("ops"),
             mail: heard("mail"),
             existing: Vec::new(),
+            rules: Config::default().outputs(["ops", "mail"]),
+            own: None,
         }
     }
 
@@ -157,11 +174,12 @@ impl Site {
         let events = Events::start(
             EventParts {
                 store: Arc::clone(&self.store),
-                rules: Rules::try_new(&Config::default().outputs(["ops", "mail"])).unwrap(),
+                rules: Rules::try_new(&self.rules).unwrap(),
                 inputs: inputs.into(),
                 outputs: vec![output(&self.ops, Some("mail")), output(&self.mail, None)],
                 observed: None,
                 spool: self.spool.clone(),
+                own: self.own.clone(),
                 keep: SignedDuration::from_hours(24 * 90),
                 clock: self.clock.clone(),
             },
@@ -290,6 +308,205 @@ async fn after_a_restart_nobody_is_told_twice_and_what_people_said_holds() {
         running.events.unsilence("disk").await.unwrap_err(),
         EventsError::NotFound(_)
     ));
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_rule_sends_an_incident_its_end_is_told_after_a_restart_as_well() {
+    let mut site = Site::new();
+    let places = Places::Named(["storage".to_owned()].into());
+    let ops = OutputConfig { places, ..OutputConfig::default() };
+    site.rules.outputs.insert("ops".to_owned(), ops);
+    let rule = RuleConfig {
+        when: Some("event.vmid == 104".to_owned()),
+        route: vec!["ops:storage".to_owned()],
+        ..RuleConfig::default()
+    };
+    site.rules.rules.insert("databases".to_owned(), rule);
+    let running = site.run();
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
+    running.hears(site.event("hook", "2", &Kind::BackupFailed, "105")).await;
+    pass(30).await;
+    running.stop().await;
+    let running = site.run();
+    running.hears(site.event("hook", "3", &Kind::BackupFinished, "104")).await;
+    pass(30).await;
+    let told = site.told().into_iter().zip(site.ops.places.lock().unwrap().clone());
+    let mut told: Vec<String> =
+        told.map(|((stand, title), place)| format!("{stand} {title} at {place:?}")).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "new backup.failed of 104 at Some(\"storage\")",
+            "new backup.failed of 105 at None",
+            "resolved backup.failed of 104 at Some(\"storage\")",
+        ]
+    );
+    let mail = site.mail.told.lock().unwrap().len();
+    assert_eq!(mail, 1, "the rule names one output, everything else goes to both");
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_that_says_nothing_of_what_the_task_list_saw_is_told_once_across_restarts() {
+    let mut site = Site::new();
+    site.rules.inputs.insert("hook".parse().unwrap(), ["lab".parse().unwrap()].into());
+    let seen = |key: &str, vmid: &str| {
+        let mut event = site.event("tasks", key, &Kind::BackupFailed, vmid);
+        event.source.kind = "tasks".into();
+        event
+    };
+    let mute = || {
+        let told = site.told().into_iter().filter(|(_, title)| title.contains("the input"));
+        told.collect::<Vec<_>>()
+    };
+    let running = site.run();
+    for vmid in ["102", "103", "104"] {
+        let key = format!("as ever {vmid}");
+        running.hears(site.event("hook", &key, &Kind::BackupFailed, vmid)).await;
+        running.hears(seen(&key, vmid)).await;
+    }
+    pass(3600).await;
+    running.hears(seen("2", "105")).await;
+    pass(300).await;
+    running.stop().await;
+    // What came in these hours nobody heard: that says nothing of the input.
+    pass(7200).await;
+    let running = site.run();
+    pass(3600).await;
+    assert_eq!(mute(), []);
+    running.hears(seen("3", "106")).await;
+    pass(1200).await;
+    let title = "the input hook says nothing of lab".to_owned();
+    assert_eq!(mute(), [(Stand::New, title.clone())]);
+    running.stop().await;
+    let running = site.run();
+    running.hears(seen("4", "107")).await;
+    pass(3600).await;
+    assert_eq!(mute().len(), 1, "it is known");
+    running.hears(site.event("hook", "2", &Kind::BackupFinished, "104")).await;
+    pass(60).await;
+    assert_eq!(mute(), [(Stand::New, title.clone()), (Stand::Resolved, title)]);
+    running.stop().await;
+}
+
+/// The task of that type and guest that began then, by the manager's token.
+fn task(kind: &str, vmid: &str, began: Timestamp) -> Upid {
+    let began = began.as_second();
+    format!("UPID:alder:000002D6:000C8274:{began:08X}:{kind}:{vmid}:mcp@pve!agent:")
+        .parse()
+        .unwrap()
+}
+
+/// What this program began: a plan of one call for each of these guests, the first two of which know
+/// their tasks.
+async fn began(actions: &dyn Actions, now: Timestamp, guests: &[&str]) -> String {
+    let new = NewAction {
+        principal: Principal::local(1000),
+        tool: "guest_power".to_owned(),
+        target: "lab/104 and others".to_owned(),
+        digest: PlanForm::default().digest(),
+        approval: None,
+        access: Access::Operate,
+        unasked: false,
+        steps: 3,
+        owner: "manager".to_owned(),
+        call: KeptCall { tool: "guest_power".to_owned(), arguments: serde_json::Map::default() },
+    };
+    let action = actions.begin(new, now).await.unwrap();
+    for (step, vmid) in (0..).zip(guests) {
+        let trace = TaskTrace {
+            member: "lab".to_owned(),
+            node: "alder".to_owned(),
+            kinds: vec!["qmstart".to_owned()],
+            id: (*vmid).to_owned(),
+            user: Some("mcp@pve!agent".to_owned()),
+        };
+        let intent = Intent {
+            step,
+            what: format!("start {vmid}"),
+            calls: Vec::new(),
+            trace: Some(trace),
+            at: now,
+            upid: None,
+            end: None,
+        };
+        actions.intend(action, intent).await.unwrap();
+        if step < 2 {
+            actions.sent(action, step, &task("qmstart", vmid, now)).await.unwrap();
+        }
+    }
+    action.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_we_began_belong_to_their_run_and_a_failure_is_told_once_with_whose_it_is() {
+    let actions =
+        Arc::new(GuardStore::new(LazyStore::new(StoreUrl::Memory), SealKey::new(&[3; 32])));
+    let mut site = Site::new();
+    site.own = Some(OwnTasks {
+        actions: Arc::clone(&actions) as Arc<dyn Actions>,
+        accounts: ["mcp@pve!agent".to_owned()].into(),
+    });
+    let now = stdx::Clock::now(&*site.clock);
+    let run = began(actions.as_ref(), now, &["104", "105", "106"]).await;
+    let event = |kind: Kind, severity, upid: Upid, source: &str| {
+        let mut event = site.event(source, upid.as_str(), &kind, upid.id());
+        event.severity = severity;
+        event.keys.insert(event_core::Key::Upid(upid.to_string()));
+        event.subject.upid = Some(upid);
+        // A source that says whose it is is not believed.
+        event.labels.insert("asked_by".to_owned(), "token:mallory".to_owned());
+        event
+    };
+    let good =
+        |vmid| event(Kind::GuestStarted, Severity::Info, task("qmstart", vmid, now), "tasks");
+    let bad =
+        |vmid, source| event(Kind::TaskFailed, Severity::Error, task("qmstart", vmid, now), source);
+    let running = site.run();
+    running.hears(good("104")).await;
+    running.hears(bad("105", "syslog")).await;
+    running.hears(bad("105", "tasks")).await;
+    // Its answer is lost: it is known by what was about to be sent.
+    running.hears(bad("106", "tasks")).await;
+    let stranger = event(Kind::TaskFailed, Severity::Error, task("qmstart", "107", now), "tasks");
+    running.hears(stranger).await;
+    pass(30).await;
+    let told = site.told();
+    assert_eq!(
+        told.len(),
+        2,
+        "two of a run that fail are one incident, others' are their own: {told:?}"
+    );
+    let facts = running.events.store().after(event_core::Seq(0), 10).await.unwrap();
+    let marks = |event: &Event| {
+        let of = |label: &str| event.labels.get(label).cloned().unwrap_or_default();
+        (of("run"), of("asked_by"))
+    };
+    let ours = (run.clone(), "local:1000".to_owned());
+    let nobody = (String::new(), String::new());
+    let found: Vec<_> = facts.iter().map(|it| marks(&it.event)).collect();
+    assert_eq!(found, [ours.clone(), ours.clone(), ours.clone(), ours, nobody]);
+    running.stop().await;
+
+    // Nothing is asked again after a restart: it stands in the log.
+    site.own = None;
+    let running = site.run();
+    running.hears(site.event("hook", "1", &Kind::BackupFailed, "104")).await;
+    pass(600).await;
+    let open = IncidentFilter { is_open: Some(true), ..IncidentFilter::default() };
+    let found = running.events.incidents(&open, 10).await.unwrap();
+    assert_eq!(found.len(), 3, "{found:?}");
+    let of_run = found.iter().find(|it| it.reports == 4).expect("one of the run with four reports");
+    let view = running.events.acknowledge(&of_run.id, "ann").await.unwrap();
+    assert_eq!(view.reports, 4);
+    pass(30).await;
+    let facts = site.ops.facts.lock().unwrap().clone();
+    let fact = |name: &str| facts.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
+    assert_eq!(fact("asked by").as_deref(), Some("local:1000"), "{facts:?}");
+    assert_eq!(fact("run"), Some(run));
+    assert!(fact("plan").is_some_and(|plan| plan.len() >= 8), "{facts:?}");
     running.stop().await;
 }
 

@@ -128,6 +128,11 @@ impl Config {
     }
 }
 
+/// Whether it is an address that mail can be sent to.
+pub fn is_address(text: &str) -> bool {
+    Addresses::route(Some(text)).is_some()
+}
+
 // === impl Addresses ===
 
 impl Addresses {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use event_core::{Delivery, EventSink as _, Receipt, Retry};
+use event_core::{Delivery, Event, EventSink as _, Kind, Receipt, Retry, Severity, Stand};
 use outputs::discord::{Config, Discord, Place};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::{
     contract::sink::{Mood, Service, Traits, sink},
     fake::discord::{BOT, Discord as Server, Limit, Message, OPS, THREAD, WEBHOOK, WEBHOOK_TOKEN},
@@ -12,7 +12,7 @@ use testkit::{
 
 use crate::{
     fake::{Fake, kit},
-    messages::{all, delivery, failure, golden, resolved},
+    messages::{all, at, delivery, failure, golden, resolved},
 };
 
 fn webhook(fake: &Fake<Server>, token: &str, thread: Option<&str>) -> Place {
@@ -137,16 +137,72 @@ async fn a_route_has_its_own_place_and_its_messages_stay_there() {
     let mut routed = failure();
     routed.route = Some("db".to_owned());
     let receipt = output.deliver(&delivery(routed)).await.unwrap();
-    let update = Delivery { prior: Some(receipt), ..delivery(resolved()) };
+    // The rules may have changed: what is edited is where it was told.
+    let update = Delivery { prior: Some(receipt.clone()), ..delivery(resolved()) };
     output.deliver(&update).await.unwrap();
-    let places = fake.with(|server| {
-        let places = server.messages.iter().map(|message| (message.webhook, message.channel));
-        places.collect::<Vec<_>>()
-    });
+    assert_eq!(places(&fake), [IN_THREAD]);
+    // A place that the settings have no more has no message that could be edited.
+    let gone = Receipt { extra: json!({ "place": "attic" }), ..receipt };
+    output.deliver(&Delivery { prior: Some(gone), ..delivery(resolved()) }).await.unwrap();
+    assert_eq!(places(&fake), [IN_THREAD, IN_CHANNEL]);
+}
+
+/// Written by the webhook to its thread, and by the bot to the channel.
+const IN_THREAD: (Option<u64>, u64) = (Some(WEBHOOK), THREAD);
+const IN_CHANNEL: (Option<u64>, u64) = (None, OPS);
+
+/// Where the messages are, and who wrote them.
+fn places(fake: &Fake<Server>) -> Vec<(Option<u64>, u64)> {
+    fake.with(|server| {
+        server.messages.iter().map(|message| (message.webhook, message.channel)).collect()
+    })
+}
+
+#[tokio::test]
+async fn a_rule_sends_an_incident_to_a_thread_and_its_end_is_told_there() {
+    let fake = Fake::start(Server::default()).await;
+    let output = output(&fake, Place::Channel("222".to_owned()));
+    let mut config = rules::Config::default();
+    let places_of_it = rules::Places::Named(["db".to_owned()].into());
+    let ops = rules::OutputConfig { places: places_of_it, ..rules::OutputConfig::default() };
+    config.outputs.insert("ops".to_owned(), ops);
+    let rule = rules::RuleConfig {
+        when: Some("event.family == 'backup'".to_owned()),
+        route: vec!["ops:db".to_owned()],
+        ..rules::RuleConfig::default()
+    };
+    config.rules.insert("databases".to_owned(), rule);
+    let rules = rules::Rules::try_new(&config).unwrap();
+    let event = |source: &str, kind: Kind, severity, time: &str| {
+        let (id, time) = (source.parse().unwrap(), at(time));
+        let subject = failure().subject;
+        let event = Event::builder(&id, source, time.to_string(), kind, time).severity(severity);
+        std::sync::Arc::new(event.subject(subject).title("backup of 104").build(time))
+    };
+    let heard = [
+        event("tasks", Kind::BackupFailed, Severity::Error, "2026-11-22T01:00:00Z"),
+        event("tasks", Kind::BackupFinished, Severity::Info, "2026-11-22T03:00:00Z"),
+        event("tasks", Kind::NodeOffline, Severity::Error, "2026-11-22T03:00:01Z"),
+    ];
+    let mut receipts = std::collections::BTreeMap::new();
+    let mut shown = Vec::new();
+    for happened in rules::replay(&rules, heard, at("2026-11-22T04:00:00Z")) {
+        let Some(deliver) = happened.decision.delivered() else { continue };
+        let (key, message) = (deliver.key.clone(), deliver.message.clone());
+        let prior = receipts.get(&deliver.incident).cloned();
+        let delivery = Delivery { key, prior, so_far: None, message };
+        let receipt = output.deliver(&delivery).await.unwrap();
+        receipts.insert(deliver.incident, receipt);
+        shown.push((deliver.message.stand, places(&fake)));
+    }
     assert_eq!(
-        places,
-        [(Some(WEBHOOK), THREAD), (None, OPS)],
-        "a rule that sends elsewhere has no message there to edit"
+        shown,
+        [
+            (Stand::New, vec![IN_THREAD]),
+            (Stand::Resolved, vec![IN_THREAD]),
+            (Stand::New, vec![IN_THREAD, IN_CHANNEL]),
+        ],
+        "what the rule is about is in its thread, and the rest where everything is"
     );
 }
 

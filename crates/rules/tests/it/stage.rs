@@ -40,7 +40,10 @@ fn busy() -> Rules {
     config.rules.insert("all".to_owned(), line);
     let flood = Limit { count: 2, per: SignedDuration::from_mins(10) };
     let quiet_hours = vec!["15:00-18:30".parse().expect("valid")];
-    config.outputs.insert("log".to_owned(), OutputConfig { flood, quiet_hours, digest: false });
+    config.outputs.insert(
+        "log".to_owned(),
+        OutputConfig { flood, quiet_hours, digest: false, ..OutputConfig::default() },
+    );
     let night = MuteConfig {
         when: Some("event.vmid == 101".to_owned()),
         time: MuteTime::Weekly("14:00-16:00".parse().expect("valid")),
@@ -48,12 +51,13 @@ fn busy() -> Rules {
         reason: String::new(),
     };
     config.maintenance.insert("night".to_owned(), night);
+    config.inputs.insert("hook".parse().expect("valid"), ["lab".parse().expect("valid")].into());
     Rules::try_new(&config).expect("valid")
 }
 
 /// A few hours of a few things that break and mend.
 fn story() -> impl Strategy<Value = Vec<Arc<Event>>> {
-    let one = (0..6_u32, prop::bool::ANY, 1..2000_i64);
+    let one = (0..8_u32, prop::bool::ANY, 1..2000_i64);
     proptest::collection::vec(one, 1..25).prop_map(|all| {
         let mut now = at("13:00:00");
         let event = |(thing, bad, pause): (u32, bool, i64)| {
@@ -66,6 +70,10 @@ fn story() -> impl Strategy<Value = Vec<Arc<Event>>> {
                 (3, false) => well(Kind::NodeOnline, now).node("alder"),
                 (4, true) => wrong(Kind::ClusterUnreachable, now),
                 (4, false) => well(Kind::ClusterReachable, now),
+                // Two channels of what an input is expected to tell of.
+                (6, true) => wrong(Kind::VerifyFailed, now),
+                (6, false) => well(Kind::VerifyFinished, now),
+                (7, _) => well(Kind::VerifyFinished, now).source("hook"),
                 (_, true) => wrong(Kind::GuestStopped, now).node("alder").guest(guest),
                 (_, false) => well(Kind::GuestStarted, now).node("alder").guest(guest),
             };

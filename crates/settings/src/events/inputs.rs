@@ -53,6 +53,12 @@ pub enum InputSettings {
 /// The sources, by their names.
 pub(super) type Inputs = Vec<(ComponentId, InputSettings)>;
 
+/// What is expected to tell of what the task list sees, and of which clusters.
+pub(super) fn expected(inputs: &Inputs) -> BTreeMap<ComponentId, BTreeSet<ClusterKey>> {
+    let others = inputs.iter().filter(|(_, it)| !matches!(it, InputSettings::Tasks(_)));
+    others.map(|(id, it)| (id.clone(), it.clusters())).collect()
+}
+
 // === impl InputSettings ===
 
 impl InputSettings {
@@ -68,6 +74,24 @@ impl InputSettings {
             Self::Console(_) | Self::Feed(_) => inputs::websocket::KIND,
             Self::Discord(_) => discord::KIND,
         }
+    }
+
+    /// The clusters and backup servers whose notifications come by it, as the settings say.
+    fn clusters(&self) -> BTreeSet<ClusterKey> {
+        let identities: Vec<&Identity> = match self {
+            Self::Webhook(it) => it.hooks.values().map(|hook| &hook.identity).collect(),
+            Self::Smtp(it) => {
+                let peers = it.peers.values().map(|peer| &peer.identity);
+                let users = it.users.values().map(|user| &user.identity);
+                peers.chain(users).chain(it.recipients.values()).collect()
+            }
+            Self::Imap(it) => it.recipients.values().chain([&it.identity]).collect(),
+            Self::Gotify(it) => vec![&it.identity],
+            Self::Ntfy(it) => vec![&it.identity],
+            // Which lines of syslog are sent is known only when they have come.
+            _ => Vec::new(),
+        };
+        identities.into_iter().filter_map(|it| it.cluster.clone()).collect()
     }
 
     /// What its source would refuse; each is made once and let go.

@@ -8,7 +8,7 @@ use outputs::deliver::Pace;
 use outputs::{
     Kit, Wording, discord, email, gotify, heartbeat, ntfy, slack, stdout, syslog, webhook,
 };
-use rules::{Limit, OutputConfig};
+use rules::{Limit, OutputConfig, Places};
 use secrecy::SecretString;
 use stdx::http::HttpOptions;
 use stdx::tls::{TlsOptions, TlsPolicy};
@@ -172,7 +172,29 @@ impl Fields<'_, '_> {
     fn told(&mut self) -> OutputConfig {
         let per = self.span("flood_secs").unwrap_or_default();
         let flood = Limit { count: self.count("flood"), per };
-        OutputConfig { quiet_hours: self.hours("quiet_hours"), digest: self.flag("digest"), flood }
+        let quiet_hours = self.hours("quiet_hours");
+        OutputConfig { quiet_hours, digest: self.flag("digest"), flood, places: self.places() }
+    }
+
+    /// Where else than in its own place rules can send it something.
+    fn places(&self) -> Places {
+        match self.text("type").as_deref() {
+            Some("discord" | "slack") => {
+                Places::Named(self.names_below("route").into_iter().collect())
+            }
+            Some("ntfy") => Places::Fitting {
+                what: "a topic: letters, digits, `_` and `-`, at most 64",
+                fits: ntfy::is_topic,
+            },
+            Some("email") => {
+                Places::Fitting { what: "an address of mail", fits: email::is_address }
+            }
+            Some("webhook") => Places::Fitting {
+                what: "a word, which the receiver finds as `route`",
+                fits: |word| !word.trim().is_empty(),
+            },
+            _ => Places::None,
+        }
     }
 
     fn output(

@@ -221,8 +221,10 @@ impl Fields<'_, '_> {
         if names.is_empty() && self.has(key) {
             self.wrong(key, "names nobody", "name outputs, or take it out");
         }
-        names.retain(|name| {
-            if known.contains(&name.as_str()) {
+        names.retain(|target| {
+            // Whether the output has that place, the rules say.
+            let name = target.split_once(':').map_or(target.as_str(), |(output, _)| output);
+            if known.contains(&name) {
                 return true;
             }
             let shown: String = name.chars().take(40).collect();

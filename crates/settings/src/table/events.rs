@@ -134,7 +134,9 @@ pub(super) const RULE: &[Key] = &[
         "route",
         Kind::TextOrList,
         "\"ops\"",
-        "The outputs that are told, by the names of their tables `[output.…]`.",
+        "The outputs that are told, by the names of their tables `[output.…]`; one of the places of \
+         an output as `<output>:<place>`: a route of Discord or Slack, a topic of ntfy, an address of \
+         mail.",
     ),
     with_default(
         "digest",

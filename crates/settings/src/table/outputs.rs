@@ -177,7 +177,7 @@ pub(super) const TYPES: &[Type] = &[
         tables: &[Nested {
             name: "route",
             example: "storage",
-            doc: "Another channel or thread, by the name that a message's route has.",
+            doc: "Another channel or thread, for rules that send to `<output>:<route>`.",
             keys: &[DISCORD_URL, WEBHOOK_URL_FILE, THREAD, CHANNEL],
         }],
     },
@@ -259,7 +259,7 @@ pub(super) const TYPES: &[Type] = &[
         tables: &[Nested {
             name: "route",
             example: "storage",
-            doc: "Another channel, by the name that a message's route has.",
+            doc: "Another channel, for rules that send to `<output>:<route>`.",
             keys: &[SLACK_URL, WEBHOOK_URL_FILE, CHANNEL],
         }],
     },

@@ -33,6 +33,37 @@ fn one(text: &str) -> InputSettings {
     inputs.remove(0).1
 }
 
+#[test]
+fn rules_know_which_cluster_an_input_is_for() {
+    let text = r#"
+[input.hook]
+type = "webhook"
+
+[input.hook.hook.home]
+secret_file = "hook.secret"
+cluster = "home"
+
+[input.hook.hook.desk]
+secret_file = "hook.secret"
+
+[input.log]
+type = "syslog"
+listen = ["udp://127.0.0.1:5514"]
+
+[input.log.peer.home]
+addresses = ["192.0.2.11"]
+cluster = "home"
+"#;
+    let loaded = setup(text).load().unwrap_or_else(|errors| panic!("{errors}"));
+    let known = &loaded.settings.events.config.inputs;
+    let known = known.iter().map(|(id, clusters)| {
+        let clusters: Vec<&str> = clusters.iter().map(estate::ClusterKey::as_str).collect();
+        format!("{id}: {}", clusters.join(" "))
+    });
+    // Of syslog nobody knows which lines are sent, and what asks by itself is not in it.
+    assert_eq!(known.collect::<Vec<_>>(), ["hook: home", "log: "]);
+}
+
 const VAULT: &str = r#"
 [pbs.vault]
 endpoints = ["https://pbs1:8007"]

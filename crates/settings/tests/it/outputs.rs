@@ -110,6 +110,29 @@ thread = "1100000000000000001"
     assert!(matches!(&config.place, discord::Place::Channel(id) if id.starts_with("11")));
     assert!(matches!(&config.routes["storage"], discord::Place::Webhook { thread: Some(_), .. }));
     assert_eq!(config.api, "http://127.0.0.1:9/api");
+    let with = |rule: &str| format!("{text}\n[rule.full]\n{rule}");
+    let loaded = load(&with("route = ['ops:storage']"));
+    assert_eq!(loaded.settings.events.config.rules["full"].route, ["ops:storage"]);
+    expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:19: rule.full.route: names `ops:attic`, but `ops` has no route `attic`; add [output.ops.route.attic], or take one of storage
+    "#]]
+    .assert_eq(&setup(&with("route = 'ops:attic'")).render());
+    let phone = "[output.phone]\ntype = 'ntfy'\nserver = 'https://ntfy.lan'\ntopic = 'lab'\n\
+                 [output.mail]\ntype = 'email'\nserver = 'mail.lan'\nfrom = 'a@b.lan'\nto = 'c@b.lan'\n\
+                 [output.log]\ntype = 'stdout'\n";
+    load(&format!("{phone}[rule.one]\nroute = ['phone:night-watch', 'mail:ann@b.lan', 'log']"));
+    expect![[r#"
+        error: /etc/proxmox-mcp/config.toml:19: rule.one.route: names `phone:a b`, but `a b` is not a topic: letters, digits, `_` and `-`, at most 64; write one, or name `phone` alone
+        error: /etc/proxmox-mcp/config.toml:21: rule.two.route: names `mail:ann`, but `ann` is not an address of mail; write one, or name `mail` alone
+        error: /etc/proxmox-mcp/config.toml:23: rule.three.route: names `log:x`, but `log` has no places; name `log` alone, or add an output for it
+    "#]]
+    .assert_eq(
+        &setup(&format!(
+            "{phone}[rule.one]\nroute = 'phone:a b'\n[rule.two]\nroute = 'mail:ann'\n\
+             [rule.three]\nroute = 'log:x'"
+        ))
+        .render(),
+    );
     let text = "[output.team]\ntype = 'slack'\nwebhook_url = 'https://hooks.slack.com/services/x'";
     let OutputChannel::Slack(config) = one(text).channel else { panic!() };
     assert!(matches!(config.place, slack::Place::Webhook(_)));
@@ -217,6 +240,9 @@ type = "ntfyy"
 
 [rule.one]
 route = ["opps", "alive", "slow"]
+
+[rule.two]
+route = "opps:storage"
 "#;
     let said = setup(text).render();
     assert!(!said.contains("planted"), "{said}");
@@ -243,5 +269,6 @@ route = ["opps", "alive", "slow"]
         error: /etc/proxmox-mcp/config.toml:71: output.slow.type: is "ntfyy"; did you mean `ntfy`?
         error: /etc/proxmox-mcp/config.toml:74: rule.one.route: names "alive", which is no output; the outputs are: bare, bot, console, desk, log, mail, nobot, ops, phone, push, slow
         error: /etc/proxmox-mcp/config.toml:74: rule.one.route: names "opps", which is no output; did you mean `ops`?
+        error: /etc/proxmox-mcp/config.toml:77: rule.two.route: names "opps", which is no output; did you mean `ops`?
     "#]].assert_eq(&said);
 }
