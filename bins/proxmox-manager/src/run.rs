@@ -170,7 +170,8 @@ async fn serve_http(
         return Ok(None);
     }
     let address = Some(estate.loaded.settings.http.listen);
-    let wanted = web::Wanted { address, hooks, ..web::Wanted::default() };
+    let events = daemon.events().cloned();
+    let wanted = web::Wanted { address, hooks, events, ..web::Wanted::default() };
     let web = web::bind(estate, &wanted, Some(daemon.core())).await?;
     for place in web.bound.places() {
         tracing::info!(%place, authentication = web.how, "serving over HTTP");

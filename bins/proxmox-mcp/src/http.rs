@@ -39,6 +39,7 @@ pub(crate) async fn run(mut estate: Estate, args: &HttpArgs) -> anyhow::Result<E
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         open: args.no_auth,
         hooks,
+        events: daemon.as_ref().and_then(Daemon::events).cloned(),
     };
     let core = daemon.as_ref().map(|daemon| daemon.core().clone());
     let web = web::bind(&estate, &wanted, core.as_ref()).await?;

@@ -84,7 +84,8 @@ pub(crate) async fn run(command: PolicyCommand, log: Option<&str>) -> anyhow::Re
 async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let estate = estate::prepare(&args.surface, log).await?;
     let call = hypothetical(&args, &estate)?;
-    let explained = match explain(&estate.fleet, estate.options.guard.policy(), &call).await {
+    let (policy, events) = (estate.options.guard.policy(), estate.options.events.as_ref());
+    let explained = match explain(&estate.fleet, policy, events, &call).await {
         Ok(explained) => explained,
         Err(error) => {
             let mut report = error.into_report();

@@ -66,7 +66,7 @@ impl EventPlan {
             let input = with_ours(input, settings);
             let source = source(id, &input, &estate.fleet, &watcher, &mut hooks)
                 .with_context(|| format!("set up [input.{id}]"))?;
-            inputs.push(Input { source, kind: input.kind() });
+            inputs.push(Input { source, kind: input.kind(), echo: input.echo().cloned() });
         }
         let instance = settings.instance.clone().unwrap_or_else(machine);
         let redaction = &estate.options.redaction;
@@ -80,6 +80,7 @@ impl EventPlan {
             observed: Some(observed),
             spool: None,
             own: own(estate),
+            redactor: estate.options.redaction.redactor(),
             keep,
             clock: stdx::SystemClock::shared(),
         };
@@ -102,7 +103,7 @@ impl EventPlan {
             let id: ComponentId = format!("tasks_{key}").parse().context("name an input")?;
             let settings = InputSettings::Tasks(Box::new(config));
             let source = source(&id, &settings, &estate.fleet, &watcher, &mut Hooks::new())?;
-            inputs.push(Input { source, kind: settings.kind() });
+            inputs.push(Input { source, kind: settings.kind(), echo: None });
         }
         let mut config = rules::Config::default().outputs([drama::OUTPUT]);
         config.wait = SignedDuration::from_secs(2);
@@ -122,6 +123,7 @@ impl EventPlan {
             observed: Some(observed),
             spool: None,
             own: own(estate),
+            redactor: estate.options.redaction.redactor(),
             keep: SignedDuration::from_hours(24),
             clock: stdx::SystemClock::shared(),
         };

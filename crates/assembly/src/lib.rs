@@ -16,6 +16,7 @@
 //! *Invariant:* no command line, and nothing is printed: programs speak, this assembles.
 
 mod copies;
+mod counts;
 mod daemon;
 mod drama;
 mod estate;

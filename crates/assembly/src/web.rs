@@ -18,13 +18,14 @@ use gateway::{
     auth::{Authenticator, Issuer, IssuerOptions, TokenFile, Tokens},
 };
 use guard::{Grant, Scope};
+use manager::events::Events;
 use mcp_protocol::{App, Observer};
 use mcp_tools::{Options, fleet::Fleet, watch};
 use secrecy::ExposeSecret;
 use settings::{HttpSettings, OAuthSettings};
 use stdx::Clock;
 
-use crate::{daemon::Core, estate::Estate};
+use crate::{counts::Pipeline, daemon::Core, estate::Estate};
 
 /// So many scopes have an app at hand; tokens and issuers know a handful.
 const APPS: usize = 64;
@@ -44,6 +45,8 @@ pub struct Wanted {
     pub open: bool,
     /// What takes what is posted below `/hooks`.
     pub hooks: Hooks,
+    /// The event pipeline of this program, whose figures are shown.
+    pub events: Option<Events>,
 }
 
 /// A gateway that has its addresses.
@@ -66,7 +69,11 @@ pub struct Web {
 pub async fn bind(estate: &Estate, wanted: &Wanted, core: Option<&Core>) -> anyhow::Result<Web> {
     // A mistake in the settings is said now, not to the first caller.
     let tools = estate.app()?.tool_specs().len();
-    let metrics = Arc::new(Metrics::new(&estate.options.version));
+    let mut metrics = Metrics::new(&estate.options.version);
+    if let Some(events) = &wanted.events {
+        metrics = metrics.with(Arc::new(Pipeline(events.clone())));
+    }
+    let metrics = Arc::new(metrics);
     let surface = Arc::new(Surface::new(estate, &metrics));
     let (authenticator, how) = authenticator(estate, wanted.open)?;
     let authenticator = Arc::new(authenticator);

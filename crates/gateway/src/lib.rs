@@ -46,7 +46,7 @@ pub use crate::catalogue::{Catalogue, Readiness};
 pub use crate::consent::{ConsentPage, ConsentPages};
 pub use crate::error::{CertificateError, GatewayError};
 pub use crate::hooks::Hooks;
-pub use crate::metrics::Metrics;
+pub use crate::metrics::{Counts, Labels, Metrics, Series, Values};
 pub use crate::options::Options;
 pub use crate::server::{Bound, Gateway, Listen, Place};
 pub use crate::tls::{Certificate, Reload, TlsFiles};

@@ -2,17 +2,25 @@
 //!
 //! *Invariant:* labels have few values: routes as patterns, tools by name, never a guest, a caller or an address.
 
+mod more;
+
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use self::more::Collected;
+pub use self::more::{Counts, Labels, Series, Values};
+
+/// What stands before every name but those that all programs have.
+const PREFIX: &str = "proxmox_mcp";
 
 /// The type of the text that [`Metrics::text`] makes.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +45,7 @@ pub struct Metrics {
     tool_calls: Family<ToolCallLabels, Counter>,
     tool_seconds: Family<ToolLabels, Histogram>,
     resident: Gauge,
+    more: Option<Arc<dyn Counts>>,
 }
 
 /// Which limit was reached.
@@ -83,7 +92,7 @@ struct ToolLabels {
 
 /// A label's value that is made at run time.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
-struct Word(std::sync::Arc<str>);
+struct Word(Arc<str>);
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct BuildLabels {
@@ -108,16 +117,24 @@ impl Metrics {
             tool_calls: Family::default(),
             tool_seconds: Family::new_with_constructor(seconds),
             resident: Gauge::default(),
+            more: None,
         };
         metrics.register(version);
         metrics
+    }
+
+    /// Shows what this counts as well.
+    #[must_use]
+    pub fn with(mut self, more: Arc<dyn Counts>) -> Self {
+        self.more = Some(more);
+        self
     }
 
     fn register(&self, version: &str) {
         let mut registry = self.registry.lock().expect("nobody else has it yet");
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { version: version.to_owned() }).set(1);
-        let ours = registry.sub_registry_with_prefix("proxmox_mcp");
+        let ours = registry.sub_registry_with_prefix(PREFIX);
         ours.register("build_info", "The build that runs", build);
         ours.register("http_requests", "HTTP requests answered", self.requests.clone());
         ours.register_with_unit(
@@ -182,14 +199,21 @@ impl Metrics {
     }
 
     /// Everything as it is now.
-    pub(crate) fn text(&self, sessions: usize) -> String {
+    pub(crate) async fn text(&self, sessions: usize) -> String {
+        let mut others = Registry::with_prefix(PREFIX);
+        if let Some(more) = &self.more {
+            others.register_collector(Box::new(Collected(more.read().await)));
+        }
         self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
         if let Some(bytes) = resident_bytes() {
             self.resident.set(bytes);
         }
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        encode(&mut text, &registry).expect("a String takes everything");
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoded = encode_registry(&mut text, &registry)
+            .and_then(|()| encode_registry(&mut text, &others))
+            .and_then(|()| encode_eof(&mut text));
+        encoded.expect("a String takes everything");
         text
     }
 }

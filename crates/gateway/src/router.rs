@@ -49,7 +49,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let text = shared.metrics.text(shared.mcp.sessions());
+    let text = shared.metrics.text(shared.mcp.sessions()).await;
     ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }
 

@@ -23,6 +23,7 @@ mod counter;
 mod desk;
 mod draft;
 mod drain;
+mod figures;
 mod health;
 mod hear;
 mod history;
@@ -32,6 +33,7 @@ mod kept;
 mod outbox;
 mod own;
 mod promise;
+mod redacted;
 mod remote;
 mod told;
 
@@ -43,12 +45,14 @@ use event_core::{
     ComponentId, DeliveryKey, EventId, EventLog, EventSink, EventSource, LogError, Logged, Message,
     Seq, dispatch,
 };
+use inputs::Echo;
 use inputs::tasks::Observed;
 use jiff::{SignedDuration, Timestamp};
 use outputs::deliver::{Courier, Pace, Standing, Word};
 use outputs::heartbeat::Heartbeat;
 use rules::{IncidentId, Rules};
 use stdx::Clock;
+use stdx::redact::Redactor;
 use store::{
     EventCursor, EventFilter, EventPage, Incident, IncidentFilter, NewDelivery, Silence, Spool,
     Step, Store,
@@ -56,6 +60,7 @@ use store::{
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use self::away::Away;
+use self::figures::{CountedLog, Tally};
 use self::hear::Ways;
 use self::judge::{Judge, Order};
 use self::kept::KeptLog;
@@ -64,6 +69,7 @@ use self::told::Told;
 use crate::{State, Supervisor};
 
 pub(crate) use self::counter::Counter;
+pub use self::figures::{Figures, LATENCY_SECONDS, Latency, OutputFigures};
 pub use self::health::InputHealth;
 pub use self::own::OwnTasks;
 pub use self::remote::RemoteEvents;
@@ -94,6 +100,8 @@ pub struct EventParts {
     pub spool: Option<Spool>,
     /// What this program began itself, where it can begin anything.
     pub own: Option<OwnTasks>,
+    /// Takes secrets out of what is read over the control socket.
+    pub redactor: Redactor,
     /// For how long events are kept.
     pub keep: SignedDuration,
     /// The time.
@@ -106,6 +114,8 @@ pub struct Input {
     pub source: Arc<dyn EventSource>,
     /// `syslog`, `webhook`, …
     pub kind: &'static str,
+    /// What it drops since our own outputs sent it, where it can hear that.
+    pub echo: Option<Echo>,
 }
 
 /// An output, and how it is delivered to.
@@ -135,6 +145,9 @@ struct Inner {
     health: health::Health,
     away: Away,
     spool: Option<Spool>,
+    tally: Tally,
+    echoes: BTreeMap<ComponentId, Echo>,
+    redactor: Redactor,
     outputs: BTreeMap<ComponentId, Reached>,
 }
 
@@ -195,12 +208,29 @@ pub enum EventsError {
     Ended,
 }
 
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
 // === impl Events ===
 
 impl Events {
     /// Starts the pipeline under this supervisor.
     pub fn start(parts: EventParts, supervisor: &Supervisor) -> Self {
-        let EventParts { store, rules, inputs, outputs, observed, spool, own, keep, clock } = parts;
+        let EventParts {
+            store,
+            rules,
+            inputs,
+            outputs,
+            observed,
+            spool,
+            own,
+            redactor,
+            keep,
+            clock,
+        } = parts;
         let rules = Arc::new(rules);
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (reports, reported) = mpsc::channel(REPORTS);
@@ -211,6 +241,9 @@ impl Events {
         let away = Away::default();
         let log: Arc<dyn EventLog> =
             Arc::new(KeptLog::new(Arc::clone(&store), away.clone(), Arc::clone(&clock), kept));
+        let tally = Tally::default();
+        let log: Arc<dyn EventLog> =
+            Arc::new(CountedLog { log, health: health.clone(), tally: tally.clone() });
 
         start_writer(supervisor, Arc::clone(&log), reported);
         let side = drain::Side {
@@ -225,6 +258,7 @@ impl Events {
             rules: Arc::clone(&rules),
             clock: Arc::clone(&clock),
             changes: changes.clone(),
+            tally: tally.clone(),
         };
         start_judge(supervisor, judge, ordered, follow);
         let mut known = BTreeMap::new();
@@ -247,8 +281,10 @@ impl Events {
             own,
             clock: Arc::clone(&clock),
         };
-        for Input { source, kind } in inputs {
+        let mut echoes = BTreeMap::new();
+        for Input { source, kind, echo } in inputs {
             health.know(source.id(), kind);
+            echoes.extend(echo.map(|echo| (source.id().clone(), echo)));
             let ways = ways.clone();
             supervisor.spawn(format!("input {}", source.id()), move |stop| {
                 Box::pin(hear::hear(Arc::clone(&source), ways.clone(), stop))
@@ -273,7 +309,20 @@ impl Events {
         });
         let rules = Mutex::new(rules);
         let outputs = known;
-        let inner = Inner { store, clock, rules, orders, changes, health, away, spool, outputs };
+        let inner = Inner {
+            store,
+            clock,
+            rules,
+            orders,
+            changes,
+            health,
+            away,
+            spool,
+            tally,
+            echoes,
+            redactor,
+            outputs,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -534,6 +583,11 @@ impl Events {
     pub fn wake(&self, outputs: BTreeSet<ComponentId>) {
         // Nobody may listen.
         let _ = self.inner.changes.send(Change { seq: Seq(0), incidents: Vec::new(), outputs });
+    }
+
+    /// What takes secrets out of what is read.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.inner.redactor
     }
 
     /// Now.

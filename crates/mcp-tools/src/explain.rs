@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use estate::Access;
+use event_core::desk::EventDesk;
 use guard::{
     Mode, PlanForm, Principal, PrincipalKind, Scope,
     policy::{Asked, Decided, Decision, Nature, Policy, Target, TargetKind, Transport},
@@ -81,13 +82,14 @@ pub fn usual_transport(principal: &Principal) -> Transport {
     }
 }
 
-/// Says what would become of the call.
+/// Says what would become of the call. Plans about events are made with what `events` knows.
 ///
 /// # Errors
 /// There is no such tool, its plan cannot be made, or what it touches cannot be read.
 pub async fn explain(
     fleet: &Arc<Fleet>,
     policy: &Policy,
+    events: Option<&Arc<dyn EventDesk>>,
     call: &Hypothetical,
 ) -> Result<Explained, ToolError> {
     let all = || TOOLSETS.iter().flat_map(|set| set.tools);
@@ -106,6 +108,7 @@ pub async fn explain(
     let mut cx = Cx::new(Arc::clone(&fleet), CallContext::detached(caller));
     cx.mode = call.mode;
     cx.exec_allow = call.exec_allow.as_slice().into();
+    cx.events = events.cloned();
     let (mut nature, mut targets, mut nothing) = (Nature::Ordinary, Vec::new(), None);
     let mut planned = None;
     if let Some(action) = tool.as_action().filter(|_| access > Access::Read) {

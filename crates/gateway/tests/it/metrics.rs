@@ -58,6 +58,15 @@ async fn everything_is_counted_once() {
         (r#"proxmox_mcp_tool_calls_total{tool="fail",outcome="failed"}"#.to_owned(), 1.0),
         (r#"proxmox_mcp_tool_call_duration_seconds_count{tool="echo"}"#.to_owned(), 2.0),
         (r#"proxmox_mcp_build_info{version="1.2.3"}"#.to_owned(), 1.0),
+        // What somebody else counts.
+        (r#"proxmox_mcp_events_heard_total{input="hook"}"#.to_owned(), 3.0),
+        (r#"proxmox_mcp_events_heard_total{input="log"}"#.to_owned(), 0.0),
+        ("proxmox_mcp_oldest_seconds".to_owned(), 1.5),
+        (r#"proxmox_mcp_latency_seconds_bucket{le="0.1"}"#.to_owned(), 2.0),
+        (r#"proxmox_mcp_latency_seconds_bucket{le="1.0"}"#.to_owned(), 3.0),
+        (r#"proxmox_mcp_latency_seconds_bucket{le="+Inf"}"#.to_owned(), 4.0),
+        ("proxmox_mcp_latency_seconds_sum".to_owned(), 9.5),
+        ("proxmox_mcp_latency_seconds_count".to_owned(), 4.0),
         ("proxmox_mcp_mcp_sessions".to_owned(), 0.0),
         ("proxmox_mcp_http_connections".to_owned(), 1.0),
     ] {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use gateway::auth::{Authenticator, TokenFile, Tokens};
 use gateway::{
-    Bound, Catalogue, Gateway, GatewayError, Hooks, Listen, Metrics, Options, Place, Readiness,
+    Bound, Catalogue, Counts, Gateway, GatewayError, Hooks, Listen, Metrics, Options, Place,
+    Readiness, Series, Values,
 };
 use guard::{Grant, Principal, Scope};
 use mcp_protocol::{
@@ -68,6 +69,29 @@ pub(crate) fn loopback() -> Listen {
 }
 
 /// A gateway on a free port.
+/// Something that counts beside the gateway.
+#[derive(Debug)]
+struct Neighbor;
+
+#[async_trait]
+impl Counts for Neighbor {
+    async fn read(&self) -> Vec<Series> {
+        let series =
+            |name, is_seconds, values| Series { name, help: "About it", is_seconds, values };
+        let of = |input: &str| vec![("input", input.to_owned())];
+        vec![
+            series("events_heard", false, Values::Counters(vec![(of("hook"), 3), (of("log"), 0)])),
+            series("oldest", true, Values::Gauges(vec![(Vec::new(), 1.5)])),
+            series(
+                "latency",
+                true,
+                Values::Histogram { buckets: vec![(0.1, 2), (1.0, 1), (f64::MAX, 1)], sum: 9.5 },
+            ),
+            series("nothing", false, Values::Gauges(Vec::new())),
+        ]
+    }
+}
+
 pub(crate) async fn start(options: Options, authenticator: Authenticator) -> Running {
     start_at(options, authenticator, &[loopback()]).await.unwrap()
 }
@@ -86,7 +110,7 @@ pub(crate) async fn start_with(
     places: &[Listen],
     hooks: Hooks,
 ) -> Result<Running, GatewayError> {
-    let metrics = Arc::new(Metrics::new("1.2.3"));
+    let metrics = Arc::new(Metrics::new("1.2.3").with(Arc::new(Neighbor)));
     let toy = Arc::new(Toy {
         metrics: Arc::clone(&metrics),
         ready: AtomicBool::new(true),

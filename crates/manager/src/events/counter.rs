@@ -1,7 +1,7 @@
 //! The pipeline at the control socket: who asks, and whether they may.
 //!
 //! *Invariant:* what changes what people are told is done by the manager's own account and by
-//! approvers, and written into the audit log.
+//! approvers, and written into the audit log. *Invariant:* what is read of events holds no secrets.
 
 use control_api::{Error, ErrorKind, EventsControlServer};
 use event_core::Logged;
@@ -14,6 +14,7 @@ use jsonrpsee::core::{RpcResult, async_trait};
 use serde_json::{Value, json};
 
 use super::Events;
+use super::redacted::Redacted;
 use crate::desk::{Desk, peer};
 
 /// Answers what is asked about events.
@@ -56,12 +57,16 @@ impl Counter {
 impl EventsControlServer for Counter {
     async fn find(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventsFound> {
         peer(extensions)?;
-        Ok(EventDesk::find(self.events()?, query).await.map_err(Error::from)?)
+        let events = self.events()?;
+        let found = EventDesk::find(events, query).await.map_err(Error::from)?;
+        Ok(found.redacted(events.redactor()))
     }
 
     async fn event(&self, extensions: &Extensions, name: String) -> RpcResult<Logged> {
         peer(extensions)?;
-        Ok(EventDesk::event(self.events()?, &name).await.map_err(Error::from)?)
+        let events = self.events()?;
+        let found = EventDesk::event(events, &name).await.map_err(Error::from)?;
+        Ok(found.redacted(events.redactor()))
     }
 
     async fn count(&self, extensions: &Extensions, query: EventQuery) -> RpcResult<EventCounts> {
@@ -75,7 +80,9 @@ impl EventsControlServer for Counter {
         query: IncidentQuery,
     ) -> RpcResult<Vec<IncidentView>> {
         peer(extensions)?;
-        Ok(EventDesk::incidents(self.events()?, query).await.map_err(Error::from)?)
+        let events = self.events()?;
+        let found = EventDesk::incidents(events, query).await.map_err(Error::from)?;
+        Ok(found.redacted(events.redactor()))
     }
 
     async fn incident(
@@ -85,12 +92,15 @@ impl EventsControlServer for Counter {
         reports: u32,
     ) -> RpcResult<IncidentStory> {
         peer(extensions)?;
-        Ok(EventDesk::incident(self.events()?, &name, reports).await.map_err(Error::from)?)
+        let events = self.events()?;
+        let found = EventDesk::incident(events, &name, reports).await.map_err(Error::from)?;
+        Ok(found.redacted(events.redactor()))
     }
 
     async fn acknowledge(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
         let (events, by) = self.may(extensions, "acknowledge an incident")?;
         let incident = EventDesk::acknowledge(&events, &name, &by).await.map_err(Error::from)?;
+        let incident = incident.redacted(events.redactor());
         let payload = json!({"title": incident.title});
         self.note(extensions, "incident.acknowledge", &incident.id, payload).await?;
         Ok(incident)
@@ -99,6 +109,7 @@ impl EventsControlServer for Counter {
     async fn resolve(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
         let (events, by) = self.may(extensions, "resolve an incident")?;
         let incident = EventDesk::resolve(&events, &name, &by).await.map_err(Error::from)?;
+        let incident = incident.redacted(events.redactor());
         let payload = json!({"title": incident.title});
         self.note(extensions, "incident.resolve", &incident.id, payload).await?;
         Ok(incident)
@@ -153,7 +164,9 @@ impl EventsControlServer for Counter {
 
     async fn dead(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<Vec<DeadLetter>> {
         peer(extensions)?;
-        Ok(self.events()?.dead(&query).await.map_err(Error::from)?)
+        let events = self.events()?;
+        let found = events.dead(&query).await.map_err(Error::from)?;
+        Ok(found.redacted(events.redactor()))
     }
 
     async fn replay(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {

@@ -17,8 +17,14 @@ pub struct InputHealth {
     pub kind: String,
     /// How many reports it heard.
     pub heard: u64,
+    /// How many of each family of kinds: `backup`, `guest`, …
+    pub families: BTreeMap<String, u64>,
+    /// How many it had told before.
+    pub duplicates: u64,
     /// How many were lost that nobody can bring back.
     pub lost: u64,
+    /// The same by the reason.
+    pub losses: BTreeMap<&'static str, u64>,
     /// How often it was started.
     pub starts: u64,
     /// When it last heard anything.
@@ -27,6 +33,16 @@ pub struct InputHealth {
     pub alive: Option<Timestamp>,
     /// Why it failed last, and when.
     pub error: Option<(Timestamp, String)>,
+}
+
+// === impl InputHealth ===
+
+impl InputHealth {
+    /// Whether it hears: it has said so, and has not failed since.
+    pub fn is_up(&self) -> bool {
+        let failed = self.error.as_ref().map(|(at, _)| *at);
+        self.alive.is_some_and(|alive| failed.is_none_or(|failed| failed < alive))
+    }
 }
 
 // === impl Health ===
@@ -44,9 +60,13 @@ impl Health {
         self.of(input, |it| it.starts += 1);
     }
 
-    pub(crate) fn heard(&self, input: &ComponentId, now: Timestamp) {
+    pub(crate) fn heard(&self, input: &ComponentId, family: &str, now: Timestamp) {
         self.of(input, |it| {
             it.heard += 1;
+            match it.families.get_mut(family) {
+                Some(count) => *count += 1,
+                None => drop(it.families.insert(family.to_owned(), 1)),
+            }
             (it.last, it.alive) = (Some(now), Some(now));
         });
     }
@@ -55,8 +75,15 @@ impl Health {
         self.of(input, |it| it.alive = Some(now));
     }
 
-    pub(crate) fn lost(&self, input: &ComponentId, count: u64) {
-        self.of(input, |it| it.lost += count);
+    pub(crate) fn lost(&self, input: &ComponentId, count: u64, reason: &'static str) {
+        self.of(input, |it| {
+            it.lost += count;
+            *it.losses.entry(reason).or_default() += count;
+        });
+    }
+
+    pub(crate) fn duplicate(&self, input: &ComponentId) {
+        self.of(input, |it| it.duplicates += 1);
     }
 
     pub(crate) fn failed(&self, input: &ComponentId, error: &str, now: Timestamp) {

@@ -98,7 +98,7 @@ pub(crate) async fn hear(
             Ok(Signal::Changed { mut event, cursor, ack }) => {
                 event.labels.remove(EXISTING);
                 ways.mark(&mut event).await;
-                ways.health.heard(&id, ways.clock.now());
+                ways.health.heard(&id, event.kind.family(), ways.clock.now());
                 // A cursor is kept together with its event, which is in the log alone.
                 let is_promise = ack.is_promise() && cursor.is_none();
                 let way = if is_promise { &ways.promises } else { &ways.reports };
@@ -110,7 +110,7 @@ pub(crate) async fn hear(
             Ok(Signal::Waiting(why)) => ways.health.waits(&id, &why, ways.clock.now()),
             Ok(Signal::Lost { count, reason }) => {
                 tracing::warn!(input = %id, count, reason, "reports were lost that nobody can bring back");
-                ways.health.lost(&id, count);
+                ways.health.lost(&id, count, reason);
             }
             Err(error) => {
                 let text = stdx::Chain(&error).to_string();

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::draft::{Draft, READER, Written};
+use super::figures::Tally;
 use super::history::{self, Remembered};
 use super::told::Told;
 use super::{Change, EventsError};
@@ -59,6 +60,7 @@ pub(crate) struct Judge {
     pub(crate) rules: Arc<Rules>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) tally: Tally,
 }
 
 /// One run of it.
@@ -75,6 +77,8 @@ struct Court<'a> {
     synced: Option<Instant>,
     estate: Option<rules::Estate>,
     answers: Vec<oneshot::Sender<()>>,
+    /// When the events were heard of which nothing is kept yet.
+    heard: Vec<Timestamp>,
 }
 
 // === impl Judge ===
@@ -137,6 +141,7 @@ impl<'a> Court<'a> {
             synced: None,
             estate: None,
             answers: Vec::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -167,6 +172,7 @@ impl<'a> Court<'a> {
         for Logged { seq, event } in page {
             self.seq = seq;
             let at = event.received;
+            self.heard.push(at);
             let decisions = self.step(at, Some(history::input(event)));
             self.draft.take(decisions);
         }
@@ -248,7 +254,9 @@ impl<'a> Court<'a> {
     async fn keep(&mut self, stop: &CancellationToken) -> Result<(), EventsError> {
         let is_old = self.time.duration_since(self.marked) >= MARK_EVERY;
         self.draft.look_at(self.state.incidents(), &mut self.written, self.time);
+        self.judge.tally.open(self.state.incidents().open().count());
         if self.draft.is_empty() && self.answers.is_empty() && !is_old {
+            self.settled();
             return Ok(());
         }
         let Draft { mut step, dropped, .. } = std::mem::take(&mut self.draft);
@@ -277,6 +285,7 @@ impl<'a> Court<'a> {
             }
         }
         self.marked = self.time;
+        self.settled();
         for answer in self.answers.drain(..) {
             // Whoever asked may have gone.
             let _ = answer.send(());
@@ -284,6 +293,13 @@ impl<'a> Court<'a> {
         // Nobody may listen.
         let _ = self.judge.changes.send(change);
         Ok(())
+    }
+
+    /// Counts how long it took until what follows from events was kept.
+    fn settled(&mut self) {
+        if !self.heard.is_empty() {
+            self.judge.tally.settled(self.heard.drain(..), self.judge.clock.now());
+        }
     }
 
     /// How long there is nothing to do.

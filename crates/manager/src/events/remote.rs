@@ -38,7 +38,7 @@ impl RemoteEvents {
     }
 }
 
-/// The manager knows by the system's word who asks, so nobody is named to it.
+/// The manager knows by the system's word who asks: what is done bears the account of this program.
 #[async_trait]
 impl EventDesk for RemoteEvents {
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
@@ -69,7 +69,11 @@ impl EventDesk for RemoteEvents {
         self.client().await?.resolve(name).await.map_err(DeskError::from)
     }
 
-    async fn silence(&self, silence: NewSilence, _by: &str) -> Result<SilenceView, DeskError> {
+    async fn silence(&self, mut silence: NewSilence, by: &str) -> Result<SilenceView, DeskError> {
+        // The manager sees this program's account. Whoever stands behind it is said beside that.
+        if !by.starts_with("local:") {
+            silence.reason = format!("{} (for {by})", silence.reason).trim_start().to_owned();
+        }
         self.client().await?.silence(silence).await.map_err(DeskError::from)
     }
 

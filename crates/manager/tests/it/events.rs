@@ -23,6 +23,7 @@ use manager::events::{
 };
 use outputs::deliver::Pace;
 use rules::{Config, OutputConfig, Places, RuleConfig, Rules};
+use stdx::redact::Redactor;
 use stdx::seal::SealKey;
 use store::{EventFilter, GuardStore, IncidentFilter, LazyStore, MemoryStore, Store, StoreUrl};
 use tokio::sync::mpsc;
@@ -163,7 +164,7 @@ impl Site {
             let existing = if name == "tasks" { self.existing.clone() } else { Vec::new() };
             let signals = Arc::new(tokio::sync::Mutex::new(receiver));
             let source = Arc::new(Told { id: name.parse().unwrap(), existing, signals });
-            Input { source, kind: "test" }
+            Input { source, kind: "test", echo: None }
         });
         let output = |sink: &Arc<Heard>, fallback: Option<&str>| Output {
             sink: sink.clone(),
@@ -180,6 +181,8 @@ impl Site {
                 observed: None,
                 spool: self.spool.clone(),
                 own: self.own.clone(),
+                redactor: Redactor::new([] as [&str; 0])
+                    .with_values(["correct horse battery".into()]),
                 keep: SignedDuration::from_hours(24 * 90),
                 clock: self.clock.clone(),
             },
@@ -256,6 +259,15 @@ async fn three_reports_of_one_fact_are_one_message_and_a_success_edits_it() {
     assert_eq!(running.events.find(&words, None, 10).await.unwrap().events.len(), 4);
     let inputs = running.events.inputs();
     assert_eq!(inputs[&"tasks".parse().unwrap()].heard, 2);
+    running.hears(site.event("tasks", "2", &Kind::BackupFinished, "104")).await;
+    let figures = running.events.figures().await.unwrap();
+    let (tasks, _) = &figures.inputs[&"tasks".parse().unwrap()];
+    assert_eq!((tasks.heard, tasks.families["backup"], tasks.duplicates), (3, 3, 1));
+    assert!(tasks.is_up());
+    assert_eq!((figures.incidents_open, figures.log_failures), (0, 0));
+    let ops = &figures.outputs["ops"];
+    assert_eq!((ops.health.told, ops.retried, ops.buried), (2, 0, 0));
+    assert_eq!(figures.latency.counts.iter().sum::<u64>(), 4, "once for each that was kept");
     let outputs = running.events.outputs().await.unwrap();
     assert_eq!((outputs["ops"].told, outputs["ops"].pending), (2, 0));
     running.stop().await;
@@ -672,7 +684,9 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
         for_secs: 3600,
         reason: "a new disk".to_owned(),
     };
-    let made = desk.silence(silence.clone(), "whoever").await.unwrap();
+    let made = desk.silence(silence.clone(), "token:ann").await.unwrap();
+    // For whom that account works is beside it.
+    assert_eq!(made.reason, "a new disk (for token:ann)");
     assert_eq!((made.author.as_str(), desk.silences().await.unwrap().len()), (me.as_str(), 1));
     let endless = NewSilence { for_secs: u64::MAX, ..silence.clone() };
     let why = desk.silence(endless, "").await.unwrap_err();
@@ -692,6 +706,19 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
     assert_eq!(desk.send(notice, "whoever").await.unwrap(), ["ops"]);
     let health = desk.health().await.unwrap();
     assert_eq!((health.runs, health.open, health.inputs.len()), (true, 1, 3));
+    // Secrets stay inside, those of the settings and those that look like some.
+    let mut leaky = site.event("syslog", "1", &Kind::AuthFailed, "104");
+    leaky.title = "login with correct horse battery".to_owned();
+    leaky.message = "token=0123456789abcdef0123456789abcdef was tried".to_owned();
+    leaky.labels.insert("said".to_owned(), "correct horse battery".to_owned());
+    pipeline.hears(leaky).await;
+    let auth = EventQuery { kinds: vec!["auth".to_owned()], ..EventQuery::default() };
+    let found = client.find_events(auth).await.unwrap().events.remove(0);
+    let shown = format!("{found:?} {:?}", client.event(&found.seq.to_string()).await.unwrap());
+    assert!(shown.contains("login with"), "{shown}");
+    assert!(!shown.contains("horse") && !shown.contains("0123456789abcdef"), "{shown}");
+    let kept = pipeline.events.event(found.event.id).await.unwrap().unwrap();
+    assert!(kept.event.title.contains("horse"), "the log has it whole");
     let records = client.audit_records(0, 10).await.unwrap().records;
     let actions: Vec<&str> = records.iter().map(|record| record.action.as_str()).collect();
     assert_eq!(actions, ["incident.acknowledge", "silence.set", "notification.send"]);

@@ -160,7 +160,7 @@ impl House {
             now: self.fleet_now().to_zoned(TimeZone::UTC),
         };
         let policy = self.options.guard.policy();
-        match explain(&self.fleet, policy, &call).await {
+        match explain(&self.fleet, policy, self.options.events.as_ref(), &call).await {
             Ok(explained) => explained.text(&call, &self.options.redaction),
             Err(error) => error.message().to_owned(),
         }

@@ -76,6 +76,18 @@ impl InputSettings {
         }
     }
 
+    /// What it drops since our own outputs sent it, for whoever counts; the same in every copy.
+    pub fn echo(&self) -> Option<&inputs::Echo> {
+        match self {
+            Self::Webhook(it) => Some(&it.echo),
+            Self::Smtp(it) => Some(&it.echo),
+            Self::Imap(it) => Some(&it.echo),
+            Self::Gotify(it) => Some(&it.echo),
+            Self::Ntfy(it) => Some(&it.echo),
+            _ => None,
+        }
+    }
+
     /// The clusters and backup servers whose notifications come by it, as the settings say.
     fn clusters(&self) -> BTreeSet<ClusterKey> {
         let identities: Vec<&Identity> = match self {
