@@ -2,7 +2,9 @@
 //!
 //! *Invariant:* assembly only: parse arguments, load settings, build, run, map the exit code.
 
+mod check;
 mod cli;
+mod demo;
 mod notify;
 mod run;
 

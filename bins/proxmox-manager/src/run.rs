@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use assembly::{Daemon, Estate, EventPlan, Holds, Wanted, web};
+use assembly::{Daemon, DemoWanted, Estate, EventPlan, Holds, Wanted, web};
 use settings::Sources;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Cli;
 use crate::notify::Service;
+use crate::{check, demo};
 
 /// Work was left; it is settled at the next start.
 const LEFT: u8 = 1;
@@ -19,6 +20,7 @@ const LEFT: u8 = 1;
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let wanted = wanted(&cli);
     let service = Service::from_variables(&wanted.sources.environment, std::process::id());
+    let service = Arc::new(service);
     let mut estate = Estate::prepare(wanted.clone()).await?;
     anyhow::ensure!(
         estate.memory.is_some(),
@@ -26,17 +28,25 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         estate.loaded.settings.server.state_dir.display()
     );
     if cli.check {
-        return check(&estate);
+        return check::run(&estate, &cli).await;
     }
-    let plan = EventPlan::of(&estate).await?;
-    let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
-    let daemon = Daemon::bind(&mut estate, plan)?;
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
+    let Some(lease) = take_store(&estate, &service, &stop).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut plan = EventPlan::of(&estate).await?;
+    if cli.demo {
+        plan = plan.map(|plan| plan.shown_by(&estate, demo::shown()));
+    }
+    let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
+    let daemon = Daemon::bind(&mut estate, plan)?.holding(lease);
+    if cli.demo {
+        demo::begin(&estate, &daemon)?;
+    }
     let (memory, events) = (daemon.core().memory().clone(), daemon.events().cloned());
     tokio::spawn(reload(memory, events, wanted, stop.clone())?);
     let http = serve_http(&estate, &daemon, hooks, stop.clone()).await?;
-    let service = Arc::new(service);
     if let Some(every) = service.heartbeat() {
         let (service, supervisor) = (Arc::clone(&service), daemon.supervisor().clone());
         tokio::spawn(async move {
@@ -76,31 +86,42 @@ fn wanted(cli: &Cli) -> Wanted {
         sources,
         mode: cli.mode,
         toolsets: None,
-        demo: None,
-        log: cli.log.clone(),
+        demo: cli.demo.then(DemoWanted::default),
+        // What is to be seen of a demo is on standard output.
+        log: cli.log.clone().or_else(|| cli.demo.then(|| "error".to_owned())),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         holds: Holds::Codes,
     }
 }
 
-/// Says that all is well: whatever was not has been an error before.
-fn check(estate: &Estate) -> anyhow::Result<ExitCode> {
-    use std::io::Write as _;
-
-    let tools = estate.app()?.tool_specs().len();
-    let approvers = estate.loaded.settings.approvers.len();
-    let members = estate.loaded.settings.pve.len() + estate.loaded.settings.pbs.len();
-    let state = estate.loaded.settings.server.state_dir.display();
-    let held = if manager::Lock::is_held(&estate.loaded.settings.server.state_dir) {
-        "; a manager runs on it now"
-    } else {
-        ""
+/// The store, as soon as this manager may have it; nothing if it was told to end before.
+async fn take_store(
+    estate: &Estate,
+    service: &Arc<Service>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<store::Lease>> {
+    // Until there is something to read anew, SIGHUP does nothing, where it would end a program by default.
+    let _hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let beats = tokio::sync::OnceCell::new();
+    let waits = |why: &str| {
+        tracing::warn!("stands by: {why}");
+        service.tell("READY=1\nSTATUS=stands by: another manager has the store");
+        if let Some(every) = service.heartbeat() {
+            let service = Arc::clone(service);
+            // Nobody else sets it.
+            let _ = beats.set(tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(every).await;
+                    service.tell("WATCHDOG=1");
+                }
+            }));
+        }
     };
-    let line = format!(
-        "settings are good: {members} clusters and servers, {tools} tools, {approvers} approvers; state in {state}{held}\n"
-    );
-    std::io::stdout().write_all(line.as_bytes()).context("print the result")?;
-    Ok(ExitCode::SUCCESS)
+    let lease = assembly::take_store(estate, stop, waits).await;
+    if let Some(beats) = beats.get() {
+        beats.abort();
+    }
+    lease
 }
 
 /// Listens for the signals that end a service; the future cancels `stop` at the first.

@@ -86,7 +86,11 @@ async fn manager_of(
         );
     };
     let hooks = plan.hooks.clone();
-    Ok((Some(Daemon::bind(estate, Some(plan))?), hooks))
+    // A client waits for this server: it does not stand by for long.
+    let stop = CancellationToken::new();
+    let lease = assembly::take_store(estate, &stop, |why| tracing::warn!("stands by: {why}"));
+    let lease = lease.await?.context("take the store")?;
+    Ok((Some(Daemon::bind(estate, Some(plan))?.holding(lease)), hooks))
 }
 
 /// One line for whoever started it, on standard error like everything that is not an answer.

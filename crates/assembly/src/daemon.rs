@@ -18,6 +18,7 @@ use manager::{
 use mcp_protocol::App;
 use mcp_tools::gate::{self, Gate};
 use stdx::Clock as _;
+use store::Lease;
 use tokio_util::sync::CancellationToken;
 
 use crate::estate::{Estate, local_uid};
@@ -43,6 +44,7 @@ pub struct Daemon {
     socket: ControlSocket,
     drain: Duration,
     events: Option<Events>,
+    lease: Option<Lease>,
     // Last: the socket goes before the lock does.
     _lock: Lock,
 }
@@ -134,7 +136,15 @@ impl Daemon {
         };
         let desk = Desk::new(about, apps, books, supervisor.clone());
         let drain = settings.manager.drain;
-        Ok(Self { core, desk, supervisor, socket, drain, events, _lock: lock })
+        let lease = None;
+        Ok(Self { core, desk, supervisor, socket, drain, events, lease, _lock: lock })
+    }
+
+    /// Ends when another manager takes over the store, and gives it back at the end.
+    #[must_use]
+    pub fn holding(mut self, lease: Lease) -> Self {
+        self.lease = Some(lease);
+        self
     }
 
     /// Where the control socket stands.
@@ -174,7 +184,7 @@ impl Daemon {
         stop: CancellationToken,
         ready: impl FnOnce(),
     ) -> anyhow::Result<Vec<String>> {
-        let Self { core, desk, supervisor, socket, drain, events: _, _lock } = self;
+        let Self { core, desk, supervisor, socket, drain, events: _, lease, _lock } = self;
         let recovered = core.engine.recover().await.context("settle what was left before")?;
         for line in &recovered.settled {
             tracing::warn!("{line}");
@@ -187,7 +197,11 @@ impl Daemon {
         }
         core.engine.start(&supervisor);
         ready();
-        manager::serve(socket, desk, stop).await;
+        let serving = manager::serve(socket, desk, stop.clone());
+        let is_lost = tokio::select! {
+            () = serving => false,
+            () = lost(lease.as_ref(), &stop) => true,
+        };
         let begun = tokio::time::Instant::now();
         let mut left: Vec<String> = core
             .engine
@@ -198,8 +212,24 @@ impl Daemon {
             .collect();
         let rest = drain.saturating_sub(begun.elapsed()).max(Duration::from_secs(1));
         left.extend(supervisor.stop(rest).await.iter().map(ToString::to_string));
+        if is_lost {
+            left.push("the store, which another manager has taken over".to_owned());
+        }
+        if let Some(lease) = lease {
+            lease.give_back().await;
+        }
         Ok(left)
     }
+}
+
+/// Returns when another manager has the store, having told everything to end.
+async fn lost(lease: Option<&Lease>, stop: &CancellationToken) {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
+    }
+    tracing::error!("another manager has taken over the store: this one ends");
+    stop.cancel();
 }
 
 /// The tools of every caller. Some are there only where somebody can be asked, which changes when approvers are read

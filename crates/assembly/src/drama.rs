@@ -1,12 +1,13 @@
 //! What happens in the simulated estate of `--demo`, so that there is something to hear: within two
 //! minutes a backup fails, a storage fills up and a node goes away, and all of it ends well.
 //!
-//! Nobody is told by any real channel: what would have been sent is printed.
+//! Nobody is told by any real channel: what would have been sent is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use event_core::{ComponentId, Delivery, EventSink, Receipt, SinkError};
+use event_core::{ComponentId, Delivery, EventSink, Message, Receipt, SinkError};
 use proxmox_sim::{Levers, SimError, TaskSpec};
 use tokio_util::sync::CancellationToken;
 
@@ -33,8 +34,14 @@ enum Scene {
     BackupSucceeds,
 }
 
-/// Prints what would have been sent.
-pub(crate) struct Printer(ComponentId);
+/// How what would have been sent is shown.
+pub type Show = Arc<dyn Fn(&Message) + Send + Sync>;
+
+/// Shows what would have been sent.
+pub(crate) struct Printer {
+    id: ComponentId,
+    show: Show,
+}
 
 // === impl Scene ===
 
@@ -75,30 +82,36 @@ pub(crate) async fn play(levers: Levers, stop: CancellationToken) {
 // === impl Printer ===
 
 impl Printer {
+    /// Shows it in the log.
     pub(crate) fn new() -> Self {
-        Self(OUTPUT.parse().expect("a valid name"))
+        Self::by(Arc::new(|message| {
+            tracing::warn!(
+                stand = message.stand.as_str(),
+                severity = message.severity.as_str(),
+                incident = message.incident,
+                "would tell: {}",
+                message.title
+            );
+        }))
+    }
+
+    pub(crate) fn by(show: Show) -> Self {
+        Self { id: OUTPUT.parse().expect("a valid name"), show }
     }
 }
 
 #[async_trait]
 impl EventSink for Printer {
     fn id(&self) -> &ComponentId {
-        &self.0
+        &self.id
     }
 
     async fn check(&self) -> Result<String, SinkError> {
-        Ok("prints what would have been sent".to_owned())
+        Ok("shows what would have been sent".to_owned())
     }
 
     async fn deliver(&self, delivery: &Delivery) -> Result<Receipt, SinkError> {
-        let message = &delivery.message;
-        tracing::warn!(
-            stand = message.stand.as_str(),
-            severity = message.severity.as_str(),
-            incident = message.incident,
-            "would tell: {}",
-            message.title
-        );
+        (self.show)(&delivery.message);
         Ok(Receipt { ids: vec![delivery.key.as_str().to_owned()], ..Receipt::default() })
     }
 }

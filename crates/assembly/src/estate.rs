@@ -191,9 +191,13 @@ async fn load_all(wanted: &Wanted) -> anyhow::Result<(Loaded, Option<Demo>)> {
     let mut demo = None;
     if let Some(how) = &wanted.demo {
         let (started, text) = start_demo(how.levers).await?;
+        // What is made beside the store is gone with the demo as well.
+        let state = started.folder.path().join("state");
         // Nothing of this machine's own settings joins a demo.
         sources = Sources::default();
         sources.texts.push(("the demo's settings".to_owned(), text));
+        let state = state.to_string_lossy();
+        sources.flags.push(Flag::new("--demo", "server.state_dir", state));
         demo = Some(started);
     }
     add_flags(&mut sources, wanted);

@@ -25,7 +25,7 @@ use settings::{EventsSettings, InputSettings, OutputChannel, OutputSettings};
 use store::Spool;
 use tokio::sync::mpsc;
 
-use crate::drama::{self, Printer};
+use crate::drama::{self, Printer, Show};
 use crate::estate::Estate;
 use crate::quiet::Quiet;
 
@@ -131,6 +131,18 @@ impl EventPlan {
         Ok(Self { parts, heartbeats: Vec::new(), spool: None, hooks: Hooks::new(), levers })
     }
 
+    /// Shows what the demo would have told by this instead of the log.
+    #[must_use]
+    pub fn shown_by(mut self, estate: &Estate, show: Show) -> Self {
+        if estate.demo_folder().is_some() {
+            for output in &mut self.parts.outputs {
+                let printer = Arc::new(Printer::by(Arc::clone(&show)));
+                output.sink = Arc::new(Quiet::new(printer, &estate.options.redaction));
+            }
+        }
+        self
+    }
+
     /// Starts it under this supervisor. The caller holds the lock of the state folder.
     ///
     /// # Errors
@@ -214,7 +226,7 @@ impl Drop for DemoEvents {
 }
 
 /// What this machine calls itself.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "manager".to_owned() } else { name.to_owned() }

@@ -1,7 +1,7 @@
 //! From settings to what a program runs: what `proxmox-mcp` and `proxmox-manager` have in common.
 //!
 //! [`Estate`] is the clients, the store, the guard and the catalogue over them; [`web`] is the same
-//! behind the gateway. The programs parse their arguments, say what is [`Wanted`], and run it.
+//! behind the gateway; [`tester`] says whether it would work. The programs parse their arguments, say what is [`Wanted`], and run it.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -24,13 +24,17 @@ mod events;
 mod journal;
 mod kept;
 mod memory;
+mod places;
 mod protecting;
 mod quiet;
 mod scopes;
+mod tenancy;
+pub mod tester;
 mod times;
 pub mod web;
 
 pub use crate::daemon::{Core, Daemon};
+pub use crate::drama::Show;
 pub use crate::estate::{
     DemoWanted, Estate, Wanted, change_log, load, local_principal, local_uid, start_log,
 };
@@ -40,4 +44,5 @@ pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};
 pub use crate::protecting::tell_own_guest;
 pub use crate::scopes::{check as check_scope, errors as scope_errors};
+pub use crate::tenancy::take_store;
 pub use crate::times::keep_times;

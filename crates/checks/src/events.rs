@@ -103,7 +103,7 @@ fn test_message(cx: &Cx<'_>, sink: &Arc<dyn EventSink>) -> Delivery {
         "a test of this output, nothing has happened",
         now,
     );
-    message.text = format!("sent by `proxmox-mcp test --send` at {now}");
+    message.text = format!("sent by the tester (`--send`) at {now}");
     let at = now.to_string();
     let key = DeliveryKey::of(["test", sink.id().as_str(), at.as_str()]);
     Delivery { key, prior: None, so_far: None, message }

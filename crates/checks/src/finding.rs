@@ -11,7 +11,8 @@ pub struct Finding {
     /// What was looked at: `home https://pve1:8006`, `home`, `mcp stdio`.
     pub subject: String,
     /// What was asked: `reach`, `tls`, `auth`, `clock`, `version`, `cluster`, `members`, `server`,
-    /// `permissions`, `operate`, `topology`, `input`, `output`, `send`, `initialize` or `discover`.
+    /// `permissions`, `operate`, `topology`, `input`, `output`, `send`, `initialize`, `discover`, `settings`, `state`, `store`,
+    /// `spool` or `socket`.
     pub check: &'static str,
     /// The verdict.
     pub status: Status,

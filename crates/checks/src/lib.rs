@@ -25,6 +25,7 @@ mod mcp;
 mod plan;
 mod product;
 mod progress;
+pub mod report;
 mod table;
 mod topology;
 

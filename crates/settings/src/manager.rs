@@ -22,6 +22,8 @@ pub struct ManagerSettings {
     pub http: bool,
     /// Where people reach it.
     pub public_url: Option<String>,
+    /// Whether a manager waits while another one has its store.
+    pub standby: bool,
     /// How long work may take to end when the manager is told to stop.
     pub drain: Duration,
 }
@@ -34,6 +36,7 @@ struct RawManager {
     socket_group: Option<String>,
     http: bool,
     public_url: Option<String>,
+    standby: bool,
     drain_secs: u64,
 }
 
@@ -71,6 +74,7 @@ impl Loader<'_> {
             socket_group: raw.socket_group,
             http: raw.http,
             public_url: raw.public_url,
+            standby: raw.standby,
             drain: Duration::from_secs(raw.drain_secs),
         })
     }

@@ -42,6 +42,7 @@ pub mod incidents;
 pub mod jobs;
 mod lazy;
 mod lease;
+mod look;
 mod memory;
 pub mod outbox;
 pub mod pipeline;
@@ -76,6 +77,7 @@ pub use incidents::{Incident, IncidentFilter, IncidentStore, Said};
 pub use jobs::{Job, JobState, JobStore, NewJob};
 pub use lazy::LazyStore;
 pub use lease::{Lease, Leases};
+pub use look::{Looked, look};
 pub use memory::MemoryStore;
 pub use outbox::{Dead, DeliveryState, Outbox, OutputCount, Queued, Told};
 pub use pipeline::{

@@ -12,6 +12,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
+pub(crate) use self::lease::is_held;
 use crate::lease::Fence;
 use crate::schema;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
@@ -86,7 +87,7 @@ impl PostgresStore {
 }
 
 /// A connection that is no part of a pool.
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let connecting = PgConnection::connect_with(options);
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected,

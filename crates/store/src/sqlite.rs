@@ -18,6 +18,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub(crate) use self::lease::file as lease_file;
 use crate::lease::Fence;
 use crate::sql::{impl_audit, impl_jobs_and_rows, names::*};
 use crate::upgrade::{self, Migrated};

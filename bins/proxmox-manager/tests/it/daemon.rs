@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use control_api::{Client, ErrorKind};
 
@@ -60,9 +60,12 @@ async fn the_service_manager_is_told_and_settings_are_checked() {
     };
     // The simulator answers in this very process: what blocks goes elsewhere.
     assert!(tokio::task::block_in_place(hear).contains("READY=1"));
-    let check = house.command().arg("--check").output().unwrap();
+    let check = tokio::task::block_in_place(|| house.command().arg("--check").output().unwrap());
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(said.contains("settings are good") && said.contains("runs on it now"), "{said}");
+    assert_eq!(check.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&check.stderr));
+    assert!(said.contains("good: ") && said.contains("a manager runs on it now"), "{said}");
+    assert!(said.contains(&format!("the manager of process {} answers", manager.pid())), "{said}");
+    assert!(said.contains("lab https://") && said.contains("checks are well"), "{said}");
     manager.signal("HUP");
     manager.signal("TERM");
     assert!(tokio::task::block_in_place(hear).contains("STOPPING=1"));
@@ -72,6 +75,93 @@ async fn the_service_manager_is_told_and_settings_are_checked() {
     let check = house.command().arg("--check").output().unwrap();
     assert_eq!(check.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&check.stderr).contains("would send links unencrypted"));
+}
+
+/// What `--check` found of a check, and its exit code.
+fn checked(house: &House, more: &[&str]) -> (Option<i32>, serde_json::Value) {
+    let output = tokio::task::block_in_place(|| {
+        house.command().args(["--check", "--json"]).args(more).output().unwrap()
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document = serde_json::from_slice(&output.stdout);
+    (output.status.code(), document.unwrap_or_else(|error| panic!("{error}: {said}")))
+}
+
+fn status<'a>(document: &'a serde_json::Value, check: &str) -> &'a str {
+    let findings = document["findings"].as_array().unwrap();
+    let found = findings.iter().find(|it| it["check"] == check).unwrap();
+    found["status"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_what_is_wrong_and_makes_nothing() {
+    let house = House::new("").await;
+    house.add_settings("[input.look]\ntype = \"tasks\"\n[output.out]\ntype = \"stdout\"\n");
+    let (code, document) = checked(&house, &[]);
+    assert_eq!(code, Some(0), "{document:#}");
+    for check in ["reach", "input", "output", "settings", "state", "store", "spool", "socket"] {
+        assert_eq!(status(&document, check), "pass", "{check}: {document:#}");
+    }
+    let store = house.state().join("store.db");
+    assert!(!store.exists() && !house.socket().exists(), "nothing is made");
+
+    // Something that is no store, where it should be, and an output that cannot work.
+    std::fs::create_dir_all(house.state()).unwrap();
+    std::fs::write(&store, "this is no database at all\n".repeat(50)).unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    house.add_settings(&format!(
+        "[output.away]\ntype = \"gotify\"\nurl = \"http://{nobody}/\"\ntoken = \"Axxxxxxxxxxxxxx\"\n"
+    ));
+    let (code, document) = checked(&house, &[]);
+    assert_eq!(code, Some(1), "{document:#}");
+    assert_eq!(status(&document, "store"), "fail", "{document:#}");
+    assert_eq!(document["summary"]["fail"], 2, "{document:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_manager_at_a_time_has_a_store() {
+    let house = House::new("").await;
+    let (manager, _client) = house.start().await;
+    // Another state folder, as on another machine, and the same store.
+    let other = |more: &str| {
+        let settings = std::fs::read_to_string(&house.config).unwrap();
+        let state = house.state().display().to_string();
+        let folder = format!("{state}-of-another");
+        let server = format!("[server]\nstore_url = \"sqlite://{state}/store.db\"\n");
+        let settings = settings
+            .replace(&format!("state_dir = \"{state}\""), &format!("state_dir = \"{folder}\""))
+            .replace("[server]\n", &server)
+            .replace("[manager]\n", &format!("[manager]\n{more}"));
+        let config = house.config.with_file_name("another.toml");
+        std::fs::write(&config, settings).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-manager"));
+        command.arg("--config").arg(config).env_clear();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let refused = tokio::task::block_in_place(|| other("").output().unwrap());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("process {} has it since", manager.pid())), "{said}");
+
+    // One that stands by takes over when the first is gone, however it went.
+    let path = house.folder.path().join("notify");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    listener.set_read_timeout(Some(LONG)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 256];
+        let length = listener.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut command = other("standby = true\n");
+    let next = Manager::of(command.env("NOTIFY_SOCKET", &path).spawn().unwrap());
+    assert!(tokio::task::block_in_place(hear).contains("stands by"));
+    next.signal("HUP");
+    manager.signal("KILL");
+    manager.ended().await;
+    assert!(tokio::task::block_in_place(hear).contains("STATUS=runs"));
+    next.signal("TERM");
+    assert_eq!(next.ended().await.status.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod consent;
 mod consoles;
 mod daemon;
+mod demo;
 mod events;
 mod links;
 mod support;

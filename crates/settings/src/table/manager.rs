@@ -43,6 +43,15 @@ pub(super) const MANAGER: &[Key] = &[
               shows the plan and lets that person decide once. Unset, there are no links.",
     },
     Key {
+        name: "standby",
+        kind: Kind::Boolean,
+        default: Some("false"),
+        example: "",
+        required: false,
+        doc: "What a manager does when another one has its store: wait until that one is gone and \
+              take its place, or end with an error. For two machines on one PostgreSQL database.",
+    },
+    Key {
         name: "drain_secs",
         kind: Kind::Integer(1, 3600),
         default: Some("30"),

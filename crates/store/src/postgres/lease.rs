@@ -30,6 +30,10 @@ const KEEPALIVE: [(&str, &str); 3] =
 
 const TAKE: &str = "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))";
 const GIVE: &str = "SELECT pg_advisory_unlock($1, hashtext(current_schema()))";
+const HELD: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted \
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+     AND classid = $1::bigint::oid AND objsubid = 2 \
+     AND objid = (hashtext(current_schema())::bigint & 4294967295)::oid)";
 const GENERATION: &str = "SELECT generation FROM lease WHERE id = 1";
 /// Waits for a manager that is just taking over, and keeps the next one out until the end.
 const STILL: &str = "SELECT generation FROM lease WHERE id = 1 AND generation = $1 FOR SHARE";
@@ -178,6 +182,11 @@ impl Keeper {
 
 async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(TAKE).bind(LEASE_LOCK).fetch_one(session).await
+}
+
+/// Whether any session has the store of this connection's schema now.
+pub(crate) async fn is_held(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(HELD).bind(LEASE_LOCK).fetch_one(connection).await
 }
 
 async fn generation(session: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {

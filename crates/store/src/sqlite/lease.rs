@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -41,16 +41,21 @@ impl Leases for SqliteStore {
     }
 }
 
+/// The file that is locked.
+pub(crate) fn file(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".lease");
+    PathBuf::from(name)
+}
+
 // === impl SqliteStore ===
 
 impl SqliteStore {
     /// The file that is locked for as long as it is open; none where another one has it.
     fn lock(&self) -> io::Result<Option<File>> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(".lease");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(PathBuf::from(name))?;
+        let file = options.open(file(&self.path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),

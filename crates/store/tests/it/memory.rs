@@ -19,6 +19,19 @@ async fn events() {
     contract::outbox_store::Couriers::suite(std::sync::Arc::new(MemoryStore::new())).await;
 }
 
+/// Whoever looks sees who has a store that was used before, and is in nobody's way.
+pub(crate) async fn looked_at(url: &store::StoreUrl) {
+    let seen = store::look(url).await.unwrap();
+    assert_eq!((seen.version, seen.holder), (Some(seen.known), None));
+    let store = store::open(url).await.unwrap();
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let lease = store.take_lease("alder", now).await.unwrap();
+    let seen = store::look(url).await.unwrap();
+    assert_eq!(seen.holder, Some(("alder".to_owned(), now)));
+    lease.give_back().await;
+    assert_eq!(store::look(url).await.unwrap().holder, None);
+}
+
 #[tokio::test]
 async fn leases() {
     let store = MemoryStore::new();

@@ -90,6 +90,7 @@ async fn events() {
 async fn leases() {
     let Some(schema) = Schema::create().await else { return };
     contract::lease::lease(&*schema.open().await, &*schema.open().await).await;
+    crate::memory::looked_at(&schema.url()).await;
     // Each schema is a store of its own.
     let other = Schema::create().await.unwrap();
     let (here, there) = (schema.open().await, other.open().await);

@@ -60,6 +60,11 @@ async fn leases() {
     let path = folder.path().join("store.db");
     contract::lease::lease(&*open_at(&path).await, &*open_at(&path).await).await;
     contract::lease::fenced(async || open_at(&folder.path().join("fenced.db")).await).await;
+    let url: StoreUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    crate::memory::looked_at(&url).await;
+    let none = folder.path().join("none.db");
+    let looked = store::look(&format!("sqlite://{}", none.display()).parse().unwrap()).await;
+    assert_eq!((looked.unwrap().version, none.exists()), (None, false), "looking makes nothing");
     let mode = folder.path().join("store.db.lease").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
