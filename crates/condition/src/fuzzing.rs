@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Condition, Shape, Type};
+use crate::{Condition, Shape, Type, Values};
 
 const SHAPE: Shape = &[
     ("yes", Type::Bool),
@@ -25,6 +25,8 @@ pub fn condition(data: &[u8]) {
             for values in values() {
                 let once = condition.holds(&values);
                 assert_eq!(once, condition.holds(&values), "the same values give the same answer");
+                let shared = condition.holds_for(&Values::new(&values));
+                assert_eq!(once, shared, "values that are brought in once give it too");
             }
             assert!(condition.holds(&Value::Null).is_err() || !mentions_any(&condition));
         }

@@ -33,6 +33,7 @@ use cel::Program;
 use serde_json::Value;
 
 pub use self::error::{ConditionError, EvalError};
+pub use self::value::Values;
 
 /// What a context holds: names and types.
 pub type Shape = &'static [(&'static str, Type)];
@@ -88,7 +89,15 @@ impl Condition {
     /// # Errors
     /// It cannot be told: a value is missing, has another type, or is too large.
     pub fn holds(&self, values: &Value) -> Result<bool, EvalError> {
-        value::holds(&self.program, &self.names, values)
+        Values::some(values, |name| self.names(name)).hold(&self.program, &self.names)
+    }
+
+    /// The same for values that other conditions are asked about as well.
+    ///
+    /// # Errors
+    /// As [`holds`](Self::holds).
+    pub fn holds_for(&self, values: &Values) -> Result<bool, EvalError> {
+        values.hold(&self.program, &self.names)
     }
 
     /// As it was written.

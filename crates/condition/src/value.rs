@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, LazyLock},
 };
 
@@ -30,25 +31,61 @@ pub(crate) fn env() -> Arc<Env> {
     Arc::clone(&ENV)
 }
 
-pub(crate) fn holds(
-    program: &Program,
-    names: &[String],
-    values: &Value,
-) -> Result<bool, EvalError> {
-    let mut context = Context::with_env(env());
-    let mut left = MAX_VALUES;
-    for name in names {
-        let value = values.get(name).ok_or_else(|| EvalError::Missing(name.clone()))?;
-        let value =
-            convert(value, 0, &mut left).ok_or_else(|| EvalError::TooLarge(name.clone()))?;
-        context.add_variable_from_value(name.as_str(), value);
+/// Values that several conditions look at: brought into their form once, not by each of them.
+pub struct Values {
+    context: Context<'static, 'static>,
+    /// How many values each name holds; `None` where they are too large.
+    sizes: Vec<(String, Option<usize>)>,
+}
+
+// === impl Values ===
+
+impl Values {
+    /// The values of an object by their names.
+    pub fn new(values: &Value) -> Self {
+        Self::some(values, |_| true)
     }
-    match program.execute(&context) {
-        Ok(Cel::Bool(holds)) => Ok(holds),
-        Ok(other) => {
-            Err(EvalError::Failed(format!("it is {} and not true or false", other.type_of())))
+
+    /// Those of these names alone.
+    pub(crate) fn some(values: &Value, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let mut context = Context::with_env(env());
+        let mut sizes = Vec::new();
+        let fields = values.as_object().into_iter().flatten();
+        for (name, value) in fields.filter(|(name, _)| is_wanted(name)) {
+            let mut left = MAX_VALUES;
+            let size = convert(value, 0, &mut left).map(|value| {
+                context.add_variable_from_value(name.as_str(), value);
+                MAX_VALUES - left
+            });
+            sizes.push((name.clone(), size));
         }
-        Err(error) => Err(failed(&error)),
+        Self { context, sizes }
+    }
+
+    /// Whether the program, which looks at these names, holds for them.
+    pub(crate) fn hold(&self, program: &Program, names: &[String]) -> Result<bool, EvalError> {
+        let mut left = MAX_VALUES;
+        for name in names {
+            let found = self.sizes.iter().find(|(known, _)| known == name);
+            let (_, size) = found.ok_or_else(|| EvalError::Missing(name.clone()))?;
+            left = size
+                .and_then(|size| left.checked_sub(size))
+                .ok_or_else(|| EvalError::TooLarge(name.clone()))?;
+        }
+        match program.execute(&self.context) {
+            Ok(Cel::Bool(holds)) => Ok(holds),
+            Ok(other) => {
+                Err(EvalError::Failed(format!("it is {} and not true or false", other.type_of())))
+            }
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+impl fmt::Debug for Values {
+    /// Names only: what stands in them may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.sizes.iter().map(|(name, _)| name)).finish()
     }
 }
 

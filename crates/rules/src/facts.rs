@@ -1,6 +1,6 @@
 //! What conditions see of an event.
 
-use condition::{Shape, Type};
+use condition::{Shape, Type, Values};
 use estate::{ClusterKey, DatastoreName, GuestKind, NodeName, StorageName, Upid, VmId};
 use event_core::{Event, Severity};
 use serde_json::{Value, json};
@@ -49,11 +49,11 @@ pub(crate) enum Field {
     Label(String),
 }
 
-/// The event as conditions see it.
-pub(crate) fn of(event: &Event) -> Value {
+/// The event as conditions see it, for as many of them as there are.
+pub(crate) fn of(event: &Event) -> Values {
     let it = &event.subject;
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-    json!({"event": {
+    Values::new(&json!({"event": {
         "kind": event.kind.as_str(),
         "family": event.kind.family(),
         "severity": event.severity.as_str(),
@@ -75,7 +75,7 @@ pub(crate) fn of(event: &Event) -> Value {
         "message": head(&event.message),
         "labels": event.labels.iter().map(|(name, value)| (name.clone(), head(value).into()))
             .collect::<serde_json::Map<String, Value>>(),
-    }})
+    }}))
 }
 
 /// How bad it is as a number, from 0 (debug) to 5 (critical): so that conditions can say "at least".

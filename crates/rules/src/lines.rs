@@ -9,10 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use condition::Condition;
+use condition::{Condition, Values};
 use event_core::{ComponentId, Event, Key, Severity, correlation::WINDOW_SECS};
 use jiff::SignedDuration;
-use serde_json::Value;
 
 use crate::{
     Limit, RuleError,
@@ -217,8 +216,8 @@ impl Line {
     }
 
     /// A condition that cannot be told does not fit.
-    fn fits(&self, values: &Value) -> bool {
-        self.when.as_ref().is_none_or(|when| when.holds(values).unwrap_or(false))
+    fn fits(&self, values: &Values) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds_for(values).unwrap_or(false))
     }
 
     fn apply(&self, event: &mut Arc<Event>, plan: &mut Plan) -> String {

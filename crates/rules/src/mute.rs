@@ -1,10 +1,9 @@
 //! What keeps people from being told: silences, maintenance windows, and what follows from something
 //! else that is wrong.
 
-use condition::Condition;
+use condition::{Condition, Values};
 use event_core::Event;
 use jiff::{Timestamp, tz::TimeZone};
-use serde_json::Value;
 
 use crate::{
     RuleError,
@@ -122,8 +121,8 @@ impl Mute {
     }
 
     /// Whether it is about this event. A condition that cannot be told is not.
-    pub(crate) fn is_about(&self, values: &Value) -> bool {
-        self.when.as_ref().is_none_or(|when| when.holds(values).unwrap_or(false))
+    pub(crate) fn is_about(&self, values: &Values) -> bool {
+        self.when.as_ref().is_none_or(|when| when.holds_for(values).unwrap_or(false))
     }
 }
 
@@ -141,8 +140,8 @@ impl Inhibit {
     }
 
     /// Whether the event, of which these are the facts, follows from something.
-    pub(crate) fn is_target(&self, values: &Value) -> bool {
-        self.target.holds(values).unwrap_or(false)
+    pub(crate) fn is_target(&self, values: &Values) -> bool {
+        self.target.holds_for(values).unwrap_or(false)
     }
 
     /// Whether it follows from that one.
@@ -153,6 +152,6 @@ impl Inhibit {
             !value.is_empty() && value == field.of(target)
         };
         self.equal.iter().all(is_equal)
-            && self.source.holds(&crate::facts::of(source)).unwrap_or(false)
+            && self.source.holds_for(&crate::facts::of(source)).unwrap_or(false)
     }
 }

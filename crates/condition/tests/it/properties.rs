@@ -1,6 +1,6 @@
 //! Conditions over arbitrary texts and values.
 
-use condition::Condition;
+use condition::{Condition, Values};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -75,7 +75,9 @@ proptest! {
                     "tags": ["web"], "any": any, "args": args,
                     "target": {"node": "alder", "tags": []},
                 });
-                prop_assert_eq!(condition.holds(&values), condition.holds(&values));
+                let told = condition.holds(&values);
+                prop_assert_eq!(&told, &condition.holds(&values));
+                prop_assert_eq!(&told, &condition.holds_for(&Values::new(&values)));
             }
             Err(error) => {
                 prop_assert!(error.line() >= 1 && error.column() >= 1);
