@@ -8,7 +8,7 @@
 //! among them matter. Of two that become one, that stays which people were told of first.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -32,6 +32,9 @@ const KEEP_RECOVERIES: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// After how long without a report an incident that nothing can end is taken for over.
 const STALE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// The most notes that are remembered of which no other report can be a part: what is beyond is the oldest of them.
+const MOST_ALONE: usize = 4096;
+
 /// All incidents that are remembered.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
@@ -42,6 +45,8 @@ pub struct Incidents {
     troubled: BTreeSet<IncidentId>,
     merged: BTreeMap<IncidentId, IncidentId>,
     recoveries: Recoveries,
+    /// Those that began with a report without a key, in the order in which they were heard.
+    alone: VecDeque<IncidentId>,
 }
 
 /// What became of a report.
@@ -77,6 +82,9 @@ impl Incidents {
             self.by_key.insert(key.clone(), incident);
         }
         self.by_report.insert(report(event), incident);
+        if event.keys.is_empty() && !is_problem(event) {
+            self.alone.push_back(incident);
+        }
         let counted = self.all.get_mut(&incident).and_then(|it| it.take(event));
         if let Some(place) = counted {
             // Told twice it would be counted twice; but a log keeps a report once.
@@ -86,6 +94,21 @@ impl Incidents {
         touched.remove(&incident);
         touched.retain(|it| !merged.contains(it));
         Taken { incident, known: false, merged, touched }
+    }
+
+    /// One of the notes that nothing can become a part of, if there are too many of them; it is forgotten.
+    pub(crate) fn overflow(&mut self) -> Option<Incident> {
+        while self.alone.len() > MOST_ALONE {
+            let id = self.alone.pop_front()?;
+            let is_alone = |it: &&Incident| it.problems().is_empty() && it.keys().next().is_none();
+            let Some(gone) = self.all.get(&id).filter(is_alone).cloned() else { continue };
+            self.all.remove(&id);
+            for event in gone.reports() {
+                self.by_report.remove(&report(event));
+            }
+            return Some(gone);
+        }
+        None
     }
 
     /// Takes note of what an event says to be well again, without making it part of an incident; what

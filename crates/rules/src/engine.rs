@@ -72,6 +72,8 @@ pub struct State {
     /// Whether the present state is still being told.
     pub(crate) existing: bool,
     pub(crate) digested: Option<Timestamp>,
+    /// What the next daily digest counts of what is not remembered any more, by kind.
+    pub(crate) forgotten: BTreeMap<String, usize>,
     due: BTreeSet<(Timestamp, Due)>,
     now: Option<Timestamp>,
 }
@@ -342,6 +344,18 @@ impl Step<'_> {
         }
         if event.kind.family() == "cluster" {
             self.look_around();
+        }
+        self.forget_overflow();
+    }
+
+    /// Of too many notes only their number is remembered.
+    fn forget_overflow(&mut self) {
+        let state = &mut *self.state;
+        while let Some(gone) = state.incidents.overflow() {
+            state.telling.remove(&gone.id());
+            if state.digested.is_none_or(|digested| gone.heard() > digested) {
+                *state.forgotten.entry(gone.lead().kind.to_string()).or_default() += 1;
+            }
         }
     }
 

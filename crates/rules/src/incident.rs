@@ -22,6 +22,10 @@ use crate::recovery::{self, Recoveries};
 /// The most reports of one thing that an incident keeps; of more the middle ones are counted only.
 const MOST_OF_ONE: usize = 24;
 
+/// The most reports of what is not wrong that an incident keeps, in the same way: a node may write any number of lines
+/// of which no two are the same.
+const MOST_NOTES: usize = 64;
+
 /// Reports of one thing that are further apart than this tell of it twice.
 const APART: SignedDuration = SignedDuration::from_secs(2 * WINDOW_SECS);
 
@@ -322,12 +326,19 @@ impl Incident {
             return None;
         }
         self.opened = self.opened.min(event.received);
-        let same = |it: &&Place| self.reports[*it].fingerprint == event.fingerprint;
-        let of_one: Vec<&Place> = self.reports.keys().filter(same).collect();
-        if of_one.len() <= MOST_OF_ONE {
+        let (most, is_problem) = match recovery::is_problem(event) {
+            true => (MOST_OF_ONE, true),
+            false => (MOST_NOTES, false),
+        };
+        let same = |(_, other): &(&Place, &Arc<Event>)| {
+            recovery::is_problem(other) == is_problem
+                && (!is_problem || other.fingerprint == event.fingerprint)
+        };
+        let alike: Vec<&Place> = self.reports.iter().filter(same).map(|(place, _)| place).collect();
+        if alike.len() <= most {
             return None;
         }
-        let middle = of_one[MOST_OF_ONE / 2].clone();
+        let middle = alike[most / 2].clone();
         if let Some(event) = self.reports.remove(&middle) {
             self.further.extend(event.keys.iter().cloned());
         }

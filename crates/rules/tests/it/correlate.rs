@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use event_core::{Event, Key, Kind, Severity};
+use event_core::{Event, Fingerprint, Key, Kind, Severity};
 use expect_test::expect;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -330,6 +330,26 @@ fn of_many_reports_of_one_thing_most_are_only_counted() {
     assert_eq!((incidents.iter().count(), only.count(), only.reports().len()), (1, 500, 24));
     assert_eq!(only.began(), start);
     assert_eq!(only.problems()[0].last, later(start, 499 * 20));
+}
+
+/// A node writes lines all day, of which no two say the same.
+#[test]
+fn of_many_notes_most_are_only_counted_in_whatever_order_they_come() {
+    let start = at("13:00:00");
+    let line = |number: i64| {
+        let report = well(Kind::other("syslog.app"), later(start, number)).node("alder");
+        let mut event = Event::clone(&report.heard());
+        event.fingerprint = Fingerprint::of([number.to_string().as_str()]);
+        Arc::new(event)
+    };
+    let [forth, back] = [taken((0..500).map(line)), taken((0..500).rev().map(line))];
+    for incidents in [&forth, &back] {
+        let only = incidents.iter().next().expect("it was taken");
+        assert_eq!((incidents.iter().count(), only.count(), only.reports().len()), (1, 500, 64));
+        assert_eq!(only.began(), start);
+        assert_eq!(only.lead().time, later(start, 499));
+    }
+    assert_eq!(views(&forth), views(&back));
 }
 
 /// Events that share some of a few keys, without anything else in common.
