@@ -201,6 +201,7 @@ async fn check_sync(pool: &SqlitePool, place: &str) -> Result<(), Error> {
         );
         return Err(Error::new(ErrorKind::Unavailable, message));
     }
+    tracing::info!(synchronous = sync, journal, "the connection that writes syncs every commit");
     Ok(())
 }
 
