@@ -54,6 +54,7 @@ pub struct Incident {
     problems: Vec<Problem>,
     /// By what reports are found that are counted only.
     further: BTreeSet<Key>,
+    changes: u64,
 }
 
 /// Where a report stands among others: by time, then by who told it.
@@ -181,12 +182,18 @@ impl Incident {
             told: None,
             problems: Vec::new(),
             further: BTreeSet::new(),
+            changes: 0,
         }
     }
 
     /// Its name.
     pub fn id(&self) -> IncidentId {
         self.id
+    }
+
+    /// How often something of it may have changed: where this is the same, only what follows from the time can be another.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// When we first heard of it.
@@ -308,28 +315,30 @@ impl Incident {
     }
 
     pub(crate) fn acknowledge(&mut self, word: Word) {
+        self.changes += 1;
         self.acknowledged.get_or_insert(word);
     }
 
     pub(crate) fn close(&mut self, word: Word) {
+        self.changes += 1;
         self.closed = Some(word);
     }
 
     pub(crate) fn tell(&mut self, at: Timestamp) {
+        self.changes += 1;
         self.told.get_or_insert(at);
     }
 
     /// Takes a report in; gives one that is only counted from now on, if there are too many of one
     /// thing.
     pub(crate) fn take(&mut self, event: &Arc<Event>) -> Option<Place> {
+        self.changes += 1;
         if self.reports.insert(Place::of(event), Arc::clone(event)).is_some() {
             return None;
         }
         self.opened = self.opened.min(event.received);
-        let (most, is_problem) = match recovery::is_problem(event) {
-            true => (MOST_OF_ONE, true),
-            false => (MOST_NOTES, false),
-        };
+        let is_problem = recovery::is_problem(event);
+        let most = if is_problem { MOST_OF_ONE } else { MOST_NOTES };
         let same = |(_, other): &(&Place, &Arc<Event>)| {
             recovery::is_problem(other) == is_problem
                 && (!is_problem || other.fingerprint == event.fingerprint)
@@ -348,6 +357,7 @@ impl Incident {
 
     /// Takes in all that another one has; gives the reports that are only counted from now on.
     pub(crate) fn swallow(&mut self, other: Self) -> Vec<Place> {
+        self.changes += 1;
         let reports = other.reports.into_values();
         let counted = reports.filter_map(|event| self.take(&event)).collect();
         self.opened = self.opened.min(other.opened);
@@ -367,6 +377,7 @@ impl Incident {
 
     /// Finds out anew what is wrong and what is over.
     pub(crate) fn derive(&mut self, recoveries: &Recoveries) {
+        self.changes += 1;
         let mut of: BTreeMap<Fingerprint, Vec<&Arc<Event>>> = BTreeMap::new();
         for event in self.reports.values().filter(|event| recovery::is_problem(event)) {
             of.entry(event.fingerprint).or_default().push(event);

@@ -25,7 +25,14 @@ pub(crate) struct Draft {
 
 /// Incidents as the store has them: those that are open, and what was last written of each.
 #[derive(Default)]
-pub(crate) struct Written(BTreeMap<IncidentId, u64>);
+pub(crate) struct Written(BTreeMap<IncidentId, Row>);
+
+/// What was written of an incident, and of what that was made.
+struct Row {
+    hash: u64,
+    changes: u64,
+    status: Status,
+}
 
 // === impl Draft ===
 
@@ -82,7 +89,8 @@ impl Draft {
 
     /// Adds the incidents that are not as they were last written.
     pub(crate) fn look_at(&mut self, incidents: &Incidents, written: &mut Written, now: Timestamp) {
-        let mut all = std::mem::take(&mut self.touched);
+        let touched = std::mem::take(&mut self.touched);
+        let mut all = touched.clone();
         all.extend(incidents.open().map(Incident::id));
         all.extend(written.0.keys());
         for id in all {
@@ -90,19 +98,26 @@ impl Draft {
                 written.0.remove(&id);
                 continue;
             };
+            let (changes, status) = (incident.changes(), incident.status(now));
+            let before = written.0.get(&id);
+            let is_same = |row: &Row| row.changes == changes && row.status == status;
+            // There may be many that are open, and of most there is nothing new.
+            if !touched.contains(&id) && before.is_some_and(is_same) {
+                continue;
+            }
             let holds = self.holds.get(&id);
             let row = row(incident, now, holds);
             let mut hasher = DefaultHasher::new();
             let plain = store::Incident { updated: Timestamp::UNIX_EPOCH, ..row.clone() };
             format!("{plain:?}").hash(&mut hasher);
             let hash = hasher.finish();
-            if written.0.get(&id) != Some(&hash) {
+            if before.is_none_or(|row| row.hash != hash) {
                 self.step.incidents.push(row);
             }
-            if incident.status(now) == Status::Note || incident.status(now) == Status::Resolved {
+            if status == Status::Note || status == Status::Resolved {
                 written.0.remove(&id);
             } else {
-                written.0.insert(id, hash);
+                written.0.insert(id, Row { hash, changes, status });
             }
         }
     }
