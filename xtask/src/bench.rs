@@ -8,6 +8,7 @@ mod bare;
 mod bytes;
 mod calls;
 mod change;
+mod events;
 mod guard;
 mod http;
 mod load;
@@ -60,6 +61,8 @@ pub(crate) enum Part {
     Guard,
     /// Taking secrets out of an answer.
     Redaction,
+    /// What is heard, kept and told: rates beside rsyslog, times, memory.
+    Events,
 }
 
 /// Builds what is measured, by this cargo profile, measures the parts (empty: all), prints tables.
@@ -71,7 +74,7 @@ pub(crate) fn run(rebuild: bool, profile: &str, only: &[Part]) -> Result<()> {
     let folder = if profile == "dev" { "debug" } else { profile };
     let binaries = root().join("target").join(folder);
     if rebuild {
-        build(profile, &["proxmox-mcp", "proxmox-sim"])?;
+        build(profile, &["proxmox-mcp", "proxmox-manager", "proxmox-sim"])?;
     }
     let measuring = binaries.join("xtask");
     if std::env::current_exe()? != measuring {
@@ -104,6 +107,7 @@ pub(crate) fn run(rebuild: bool, profile: &str, only: &[Part]) -> Result<()> {
                 change::run(&binaries)?;
             }
             Part::Redaction => redact::run()?,
+            Part::Events => events::run(&binaries, events::Scale::of(profile))?,
         }
         println!();
     }
@@ -152,6 +156,13 @@ fn percentile(times: &[Duration], percent: usize) -> f64 {
     times.sort();
     let at = (times.len() * percent / 100).min(times.len() - 1);
     times[at].as_secs_f64() * 1000.0
+}
+
+/// The figure in the middle.
+fn median_of(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A line of `/proc/PID/status`. `VmRSS` is all that is mapped and in memory; the pages of the program

@@ -16,6 +16,7 @@ mod clients;
 mod codegen;
 mod conformance;
 mod crashes;
+mod daemon;
 mod dist;
 mod fuzz;
 mod layers;
@@ -29,6 +30,7 @@ mod sim;
 mod threats;
 #[cfg(test)]
 mod tidy;
+mod told;
 mod workspace;
 
 use std::process::ExitCode;
@@ -117,14 +119,23 @@ enum Task {
     /// Send a message to a control socket, as the account that runs this; used by the attacks.
     #[command(hide = true)]
     Speak { socket: std::path::PathBuf },
-    /// Kill the real programs at every step of an action, start them again, and look at what is left.
+    /// Kill the real programs at every step of an action, and at random moments under load; start them again, and look
+    /// at what is left.
     Crashes {
+        /// Only these parts.
+        parts: Vec<crashes::Part>,
         /// Use what `cargo test` built.
         #[arg(long)]
         no_build: bool,
         /// Only the steps with this in their name.
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
+        /// How often the event pipeline is killed.
+        #[arg(long, value_name = "COUNT", default_value_t = 200)]
+        kills: u32,
+        /// Kill it at the moments that follow from this; a run prints its own.
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
     },
     /// Let outputs, disks and databases fail and sources flood, and look at what was kept, shed and said.
     Outages {
@@ -197,7 +208,9 @@ fn main() -> ExitCode {
         }
         Task::Attacks { no_build, only } => attacks::run_all(!no_build, &only),
         Task::Speak { socket } => attacks::speak(&socket),
-        Task::Crashes { no_build, only } => crashes::run_all(!no_build, only.as_deref()),
+        Task::Crashes { parts, no_build, only, kills, seed } => {
+            crashes::run_all(&crashes::Options { build: !no_build, parts, only, kills, seed })
+        }
         Task::Outages { no_build, only, inside } => {
             outages::run_all(!no_build, &only, inside.as_deref())
         }

@@ -3,6 +3,9 @@
 //! Each leaves its URL in `.services/<name>.url`, which is where tests look (`testkit::services`). What a test has to
 //! start with settings of its own leaves where its programs are in `.services/<name>.programs`.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -14,6 +17,7 @@ pub(crate) mod postgres;
 mod unpacked;
 
 use self::unpacked::{POSTFIX, RSYSLOG};
+use crate::workspace::output;
 
 /// A service that tests use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,6 +34,22 @@ pub(crate) enum Service {
     Postfix,
     /// An ntfy server, for the input and the output.
     Ntfy,
+}
+
+/// Brings `strace` where the machine has none.
+pub(crate) fn install_strace() -> Result<()> {
+    if output(Command::new("strace").arg("-V")).is_ok() {
+        Ok(())
+    } else {
+        debian::install("strace")
+    }
+}
+
+/// The root that rsyslog is unpacked in, with the folders of its libraries; it is fetched where it is missing.
+pub(crate) fn rsyslog() -> Result<(PathBuf, String)> {
+    let root = RSYSLOG.fetch()?;
+    let libraries = unpacked::libraries(&root)?;
+    Ok((root, libraries))
 }
 
 /// Starts the services, all of them where none is named.
