@@ -151,12 +151,15 @@ enum Task {
     },
     /// Run the fuzzers, each for as long as it is told.
     Fuzz {
-        /// Only this one.
+        /// Only these.
         #[arg(value_parser = clap::builder::PossibleValuesParser::new(fuzz::TARGETS))]
-        target: Option<String>,
+        targets: Vec<String>,
         /// For how long each runs.
         #[arg(long, value_name = "SECONDS", default_value_t = 600)]
         seconds: u64,
+        /// How many run at once.
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        at_once: usize,
         /// Keep the inputs that reach something new in `fuzz/corpus`.
         #[arg(long)]
         keep: bool,
@@ -201,7 +204,9 @@ fn main() -> ExitCode {
         },
         Task::Dist => dist::run(),
         Task::Schema => schema::run(),
-        Task::Fuzz { target, seconds, keep } => fuzz::run_all(target.as_deref(), seconds, keep),
+        Task::Fuzz { targets, seconds, at_once, keep } => {
+            fuzz::run_all(&fuzz::Options { targets, seconds, at_once, keep })
+        }
         Task::Bench { only, no_build, profile } => bench::run(!no_build, &profile, &only),
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
