@@ -12,7 +12,7 @@ mod screen;
 mod session;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use estate::{GuestKind, NodeName, VmId};
@@ -206,10 +206,15 @@ impl EventSource for Console {
             let teller = Teller(sender);
             let (waiting, events) = mpsc::channel(MAX_WAITING);
             // Both in one task: neither outlives the other.
-            tokio::select! {
-                ended = shared.watch(&cx, &teller, &waiting) => Stop::end(ended),
-                () = tell(&teller, events) => Ok(()),
-            }
+            let mut telling = pin!(tell(&teller, events));
+            let ended = tokio::select! {
+                ended = shared.watch(&cx, &teller, &waiting) => ended,
+                () = &mut telling => return Ok(()),
+            };
+            // What waits is told before the reason is.
+            drop(waiting);
+            telling.await;
+            Stop::end(ended)
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What lines of a console are news: a shipped set, and patterns of the settings' own.
 
+use std::sync::LazyLock;
+
 use event_core::{Kind, Severity};
 use regex::{Regex, RegexBuilder};
 
@@ -90,13 +92,16 @@ fn kind(name: &str) -> Kind {
 
 /// The shipped patterns but those of these names.
 pub fn shipped(without: &[String]) -> Vec<Pattern> {
-    let wanted = SHIPPED.iter().filter(|(name, ..)| without.iter().all(|it| it != name));
-    let made = wanted.map(|(name, text, severity)| {
-        let regex = compile(text).expect("the shipped patterns are tried by a test");
-        let name = (*name).to_owned();
-        Pattern { kind: kind(&name), name, regex, severity: *severity, title: None }
+    // Compiled once, for however many consoles.
+    static COMPILED: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+        let made = SHIPPED.iter().map(|(name, text, severity)| {
+            let regex = compile(text).expect("the shipped patterns are tried by a test");
+            let name = (*name).to_owned();
+            Pattern { kind: kind(&name), name, regex, severity: *severity, title: None }
+        });
+        made.collect()
     });
-    made.collect()
+    COMPILED.iter().filter(|pattern| !without.contains(&pattern.name)).cloned().collect()
 }
 
 // === impl Pattern ===

@@ -14,6 +14,8 @@ pub const MAX_LINE: usize = 1024;
 /// Cuts what a terminal is sent into lines.
 #[derive(Default)]
 pub struct Screen {
+    /// The beginning of a character that is not whole yet.
+    partial: Vec<u8>,
     parser: Parser,
     page: Page,
 }
@@ -30,14 +32,31 @@ struct Page {
 impl Screen {
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
-        for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            let Some(text) = part.strip_suffix(b"\n") else {
-                self.parser.advance(&mut self.page, part);
-                continue;
-            };
-            self.parser.advance(&mut self.page, text);
-            self.parser = Parser::new();
-            self.page.end();
+        let mut bytes = std::mem::take(&mut self.partial);
+        bytes.extend_from_slice(piece);
+        let mut read = 0;
+        // The parser is given whole characters: what it makes of parts of them depends on where a piece ends.
+        for chunk in bytes.utf8_chunks() {
+            self.show(chunk.valid());
+            let odd = chunk.invalid();
+            read += chunk.valid().len() + odd.len();
+            let may_go_on = str::from_utf8(odd).is_err_and(|error| error.error_len().is_none());
+            if read == bytes.len() && may_go_on {
+                self.partial = odd.to_vec();
+            } else if !odd.is_empty() {
+                self.show("\u{fffd}");
+            }
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        for part in text.split_inclusive('\n') {
+            let line = part.strip_suffix('\n');
+            self.parser.advance(&mut self.page, line.unwrap_or(part).as_bytes());
+            if line.is_some() {
+                self.parser = Parser::new();
+                self.page.end();
+            }
         }
     }
 

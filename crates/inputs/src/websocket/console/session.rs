@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
                 Some(pause) => match timeout(pause, self.console.read()).await {
                     Ok(piece) => piece,
                     Err(_) => {
-                        if self.screen.is_held() {
+                        if pause >= PARTIAL {
                             self.screen.flush();
                         }
                         self.lines(cx, teller);
