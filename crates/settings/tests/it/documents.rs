@@ -95,7 +95,8 @@ const CA: &str = include_str!("golden/ca.pem");
 const SECRET: &str = "000000000000000000000000";
 
 fn with_files(setup: Setup) -> Setup {
-    let names = ["home", "lab", "edge", "vault", "home-operate", "vault-operate", "offsite"];
+    let names =
+        ["home", "lab", "edge", "vault", "home-operate", "lab-operate", "vault-operate", "offsite"];
     let (crt, key) = certificate();
     let setup = setup.file("/etc/group", "root:x:0:\nproxmox-approvers:x:900:alice\n");
     let setup = setup.file("/etc/proxmox-mcp/tls.crt", &crt).file("/etc/proxmox-mcp/tls.key", &key);
