@@ -15,7 +15,7 @@ impl Fields<'_, '_> {
     /// One input for each guest and node.
     pub(super) fn consoles(&mut self, name: &str, around: &Around<'_>) -> Inputs {
         let patterns = self.patterns();
-        let places = self.consoles();
+        let places = self.watched();
         let cluster = self.text("cluster").and_then(|name| self.cluster("cluster", &name));
         let Some(cluster) = cluster else { return Inputs::new() };
         if !around.pve.contains_key(&cluster) {
@@ -60,7 +60,7 @@ impl Fields<'_, '_> {
     }
 
     /// What is watched, with what it adds to the name of the input.
-    fn consoles(&mut self) -> Vec<(String, Place)> {
+    fn watched(&mut self) -> Vec<(String, Place)> {
         let guests = self.parsed("guests", |text| {
             text.parse().map(Place::Guest).map_err(|error: estate::InvalidName| error.to_string())
         });
