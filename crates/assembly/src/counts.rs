@@ -37,7 +37,7 @@ fn series(figures: &Figures, now: jiff::Timestamp) -> Vec<Series> {
     let failures = vec![(Labels::new(), figures.log_failures)];
     let help = "Batches of events that the store did not take at once";
     all.push(counters("event_log_failures", help, failures));
-    let bounds = LATENCY_SECONDS.into_iter().chain([f64::MAX]);
+    let bounds = LATENCY_SECONDS.into_iter().chain([f64::INFINITY]);
     let buckets = bounds.zip(figures.latency.counts).collect();
     all.push(Series {
         name: "event_latency",

@@ -171,6 +171,11 @@ async fn from_a_failed_backup_to_a_message_and_through_a_kill() {
     let ours = open.iter().find(|it| it.title.contains("vzdump of 104 failed")).unwrap();
     let (code, text) = run(&house, &["incidents", "ack", &ours.id[..8]]).await;
     assert!(code == 0 && text.contains("is yours"), "{text}");
+    // What would become of a change to it is said with what the manager knows.
+    let which = format!("incident={}", &ours.id[..8]);
+    let explain = ["policy", "explain", "--tool", "incident_resolve", &which];
+    let (_, text) = run(&house, &explain).await;
+    assert!(text.contains("end of incident") && text.contains("touches   lab"), "{text}");
     let (_, text) = run(&house, &["incidents", "show", &ours.id]).await;
     assert!(text.contains("acknowledged") && text.contains("backup.failed"), "{text}");
 
@@ -260,7 +265,8 @@ async fn a_task_that_we_began_is_known_as_ours_and_its_failure_says_who_asked() 
         "[events]\nwait_secs = 1\nzone = \"UTC\"\n\
          [input.look]\ntype = \"tasks\"\nbusy_secs = 1\ncalm_secs = 1\n\
          [output.ops]\ntype = \"webhook\"\nurl = \"http://127.0.0.1:{told_at}/\"\n\
-         [policy.tests]\norder = 1\ndecision = \"allow\"\nprincipal = \"local:*\"\n"
+         [policy.tests]\norder = 1\ndecision = \"allow\"\nprincipal = \"local:*\"\n\
+         tier = [\"read\", \"operate\"]\n"
     ));
     let (manager, client) = house.start().await;
     wait_for("the first look", LONG, async || {

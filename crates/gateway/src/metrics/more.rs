@@ -41,7 +41,7 @@ pub enum Values {
     /// How often something took how long.
     Histogram {
         /// How many were at most so long, and longer than the bound before; the last bound is
-        /// [`f64::MAX`].
+        /// [`f64::INFINITY`].
         buckets: Vec<(f64, u64)>,
         /// All together.
         sum: f64,
@@ -61,15 +61,23 @@ impl Collector for Collected {
                     let kind = MetricType::Counter;
                     let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
                     for (labels, value) in all {
-                        let mut one = metric.encode_family(labels)?;
-                        one.encode_counter::<NoLabelSet, u64, f64>(value, None)?;
+                        // One without labels has no braces either.
+                        match labels.as_slice() {
+                            [] => metric.encode_counter::<NoLabelSet, u64, f64>(value, None)?,
+                            _ => metric
+                                .encode_family(labels)?
+                                .encode_counter::<NoLabelSet, u64, f64>(value, None)?,
+                        }
                     }
                 }
                 Values::Gauges(all) => {
                     let kind = MetricType::Gauge;
                     let mut metric = encoder.encode_descriptor(name, help, unit, kind)?;
                     for (labels, value) in all {
-                        metric.encode_family(labels)?.encode_gauge(value)?;
+                        match labels.as_slice() {
+                            [] => metric.encode_gauge(value)?,
+                            _ => metric.encode_family(labels)?.encode_gauge(value)?,
+                        }
                     }
                 }
                 Values::Histogram { buckets, sum } => {

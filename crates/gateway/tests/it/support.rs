@@ -85,7 +85,10 @@ impl Counts for Neighbor {
             series(
                 "latency",
                 true,
-                Values::Histogram { buckets: vec![(0.1, 2), (1.0, 1), (f64::MAX, 1)], sum: 9.5 },
+                Values::Histogram {
+                    buckets: vec![(0.1, 2), (1.0, 1), (f64::INFINITY, 1)],
+                    sum: 9.5,
+                },
             ),
             series("nothing", false, Values::Gauges(Vec::new())),
         ]
