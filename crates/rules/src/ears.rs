@@ -219,7 +219,7 @@ impl Step<'_> {
         if std::mem::take(&mut ear.is_mute) {
             let input = &event.source.id;
             let title = format!("the input {input} tells of {cluster} again");
-            self.raise(Kind::InputHeard, Severity::Info, input.clone(), cluster, title, "");
+            self.raise(Kind::InputHeard, Severity::Info, input, cluster, title, "");
         }
     }
 
@@ -286,7 +286,7 @@ impl Step<'_> {
                 ear.is_mute = true;
                 ear.awaited.clear();
                 let (missed, last) = (std::mem::take(&mut ear.missed), ear.last);
-                self.raise_mute(key.0, key.1, &missed, last);
+                self.raise_mute(&key.0, key.1, &missed, last);
             }
         }
         let awaited = self.state.ears.0.values().flat_map(|ear| &ear.awaited);
@@ -297,7 +297,7 @@ impl Step<'_> {
 
     fn raise_mute(
         &mut self,
-        input: ComponentId,
+        input: &ComponentId,
         cluster: ClusterKey,
         missed: &[Awaited],
         last: Option<Timestamp>,
@@ -324,7 +324,7 @@ impl Step<'_> {
         &mut self,
         kind: Kind,
         severity: Severity,
-        input: ComponentId,
+        input: &ComponentId,
         cluster: ClusterKey,
         title: String,
         text: &str,

@@ -35,7 +35,9 @@ impl<T: Redacted> Redacted for Option<T> {
 
 impl<T: Redacted> Redacted for Vec<T> {
     fn redact(&mut self, redactor: &Redactor) {
-        self.iter_mut().for_each(|it| it.redact(redactor));
+        for it in self {
+            it.redact(redactor);
+        }
     }
 }
 
@@ -43,7 +45,9 @@ impl Redacted for Event {
     fn redact(&mut self, redactor: &Redactor) {
         self.title.redact(redactor);
         self.message.redact(redactor);
-        self.labels.values_mut().for_each(|value| value.redact(redactor));
+        for value in self.labels.values_mut() {
+            value.redact(redactor);
+        }
         if let Some(raw) = &mut self.raw {
             raw.text.redact(redactor);
         }
@@ -65,7 +69,9 @@ impl Redacted for EventsFound {
 impl Redacted for IncidentView {
     fn redact(&mut self, redactor: &Redactor) {
         self.title.redact(redactor);
-        self.problems.iter_mut().for_each(|problem| redactor.json(problem));
+        for problem in &mut self.problems {
+            redactor.json(problem);
+        }
     }
 }
 

@@ -72,7 +72,9 @@ impl EventDesk for RemoteEvents {
     async fn silence(&self, mut silence: NewSilence, by: &str) -> Result<SilenceView, DeskError> {
         // The manager sees this program's account. Whoever stands behind it is said beside that.
         if !by.starts_with("local:") {
-            silence.reason = format!("{} (for {by})", silence.reason).trim_start().to_owned();
+            let reason = std::mem::take(&mut silence.reason);
+            let given = if reason.is_empty() { reason } else { format!("{reason} ") };
+            silence.reason = format!("{given}(for {by})");
         }
         self.client().await?.silence(silence).await.map_err(DeskError::from)
     }
