@@ -232,10 +232,16 @@ impl Script {
             let at = At::cluster("lab").node("alder");
             match self.roll(6) {
                 0 => {
-                    self.once("tasks", &Kind::GuestStarted, Severity::Info, &at.guest(guest), time)
+                    self.once("tasks", &Kind::GuestStarted, Severity::Info, &at.guest(guest), time);
                 }
                 1 => {
-                    self.once("tasks", &Kind::GuestMigrated, Severity::Info, &at.guest(guest), time)
+                    self.once(
+                        "tasks",
+                        &Kind::GuestMigrated,
+                        Severity::Info,
+                        &at.guest(guest),
+                        time,
+                    );
                 }
                 2 | 3 => self.once("syslog", &Kind::AuthSucceeded, Severity::Info, &at, time),
                 _ => self.once("syslog", &Kind::TaskFinished, Severity::Info, &at, time),
