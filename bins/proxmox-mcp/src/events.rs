@@ -10,6 +10,7 @@ use event_core::Logged;
 use event_core::desk::{
     DeadQuery, EventQuery, IncidentQuery, IncidentView, NewSilence, Notice, SilenceView, SpoolView,
 };
+use event_core::live::{FactView, LiveQuery, What};
 use event_core::wire;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +49,20 @@ pub(crate) enum EventsCommand {
     },
     /// Say how inputs and outputs are doing. Exit code 1 if one fails.
     Status {
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Say how the estate is now, each fact with its age and who says so.
+    Live {
+        /// Of the cluster or backup server with this settings key
+        #[arg(long, value_name = "KEY")]
+        cluster: Option<String>,
+        /// About these: cluster, node, guest, storage, datastore, job
+        #[arg(long, value_name = "WHAT", value_parser = about)]
+        what: Option<What>,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         source: SourceArgs,
     },
@@ -239,6 +254,22 @@ pub(crate) async fn run(command: EventsCommand, log: Option<&str>) -> anyhow::Re
             watch(&manager(&source, log).await?, filter.query()?, json).await
         }
         EventsCommand::Status { source } => status(&manager(&source, log).await?).await,
+        EventsCommand::Live { cluster, what, json, source } => {
+            let query = LiveQuery { cluster, what };
+            let view = manager(&source, log).await?.live(query).await?;
+            if json {
+                return Said::out(serde_json::to_string_pretty(&view)? + "\n").print();
+            }
+            if !view.runs {
+                let why = "this manager looks at nothing: give it an [input.<name>]";
+                return Said::refused(1, why).print();
+            }
+            let mut text = facts(&view.facts);
+            if view.is_cut {
+                text += "there is more than is held\n";
+            }
+            Said::out(text).print()
+        }
         EventsCommand::Send { title, text, severity, to, test, source } => {
             let notice = Notice { title, text, severity, outputs: to, is_test: test };
             let told = manager(&source, log).await?.send_notice(notice).await?;
@@ -490,6 +521,48 @@ fn incidents(found: &[IncidentView]) -> String {
     columns(&rows)
 }
 
+fn about(text: &str) -> Result<What, String> {
+    let all = [What::Cluster, What::Node, What::Guest, What::Storage, What::Datastore, What::Job];
+    all.into_iter().find(|what| what.as_str() == text).ok_or_else(|| {
+        let all: Vec<&str> = all.iter().map(|what| what.as_str()).collect();
+        format!("it is one of {}", all.join(", "))
+    })
+}
+
+/// Facts for people: where, which, what, how old, and who says so.
+fn facts(found: &[FactView]) -> String {
+    if found.is_empty() {
+        return "nothing was seen yet\n".to_owned();
+    }
+    let plain = |text: &str| stdx::untrusted::line(text, 80).into_owned();
+    let rows: Vec<_> = found
+        .iter()
+        .map(|it| {
+            let name = if it.label.is_empty() {
+                plain(&it.name)
+            } else {
+                plain(&format!("{} {}", it.name, it.label))
+            };
+            let value = match &it.was {
+                Some(was) => format!("{} (was {was})", it.value),
+                None => it.value.clone(),
+            };
+            let span = SignedDuration::from_secs(i64::try_from(it.age_secs).unwrap_or(i64::MAX));
+            let ago = age(it.at.checked_add(span).unwrap_or(it.at), it.at);
+            [
+                it.cluster.clone(),
+                it.what.as_str().to_owned(),
+                name,
+                it.fact.clone(),
+                plain(&value),
+                format!("{ago} ago"),
+                plain(&it.source),
+            ]
+        })
+        .collect();
+    columns(&rows)
+}
+
 /// An incident for people.
 fn told(it: &IncidentView) -> String {
     let mut text = String::new();
@@ -569,5 +642,31 @@ mod tests {
         let of = |secs| age(now, now - SignedDuration::from_secs(secs));
         assert_eq!([of(5), of(600), of(9000), of(200_000)], ["5 s", "10 min", "2 h", "2 d"]);
         assert_eq!(of(-5), "0 s");
+    }
+
+    #[test]
+    fn facts_say_how_old_they_are_and_what_they_were() {
+        let fact = |name: &str, label: &str, value: &str, was: Option<&str>, age_secs| FactView {
+            cluster: "lab".to_owned(),
+            what: What::Guest,
+            name: name.to_owned(),
+            label: label.to_owned(),
+            fact: "state".to_owned(),
+            value: value.to_owned(),
+            was: was.map(str::to_owned),
+            at: "2026-11-22T12:00:00Z".parse().unwrap(),
+            age_secs,
+            source: "look".to_owned(),
+        };
+        let text = facts(&[
+            fact("104", "db\u{1b}[2J", "running", None, 3),
+            fact("105", "", "unknown", Some("stopped"), 700),
+        ]);
+        expect_test::expect![[r"
+            lab  guest  104 db  state  running                3 s ago     look
+            lab  guest  105     state  unknown (was stopped)  11 min ago  look
+        "]]
+        .assert_eq(&text);
+        assert!(about("disk").unwrap_err().contains("datastore"));
     }
 }

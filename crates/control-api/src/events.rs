@@ -5,6 +5,7 @@ use event_core::desk::{
     DeadLetter, DeadQuery, DeskError, DeskErrorKind, EventCounts, EventQuery, EventsFound,
     EventsHealth, IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
+use event_core::live::{LiveQuery, LiveView};
 use jsonrpsee::core::RpcResult;
 use jsonrpsee::proc_macros::rpc;
 
@@ -63,6 +64,10 @@ pub trait EventsControl {
     /// How inputs and outputs are doing.
     #[method(name = "health", with_extensions)]
     async fn health(&self) -> RpcResult<EventsHealth>;
+
+    /// How the estate is now, each fact with its age.
+    #[method(name = "live", with_extensions)]
+    async fn live(&self, query: LiveQuery) -> RpcResult<LiveView>;
 
     /// Returns when something is new, or after so many seconds.
     #[method(name = "changed", with_extensions)]
@@ -141,6 +146,11 @@ impl Client {
     /// How inputs and outputs are doing.
     pub async fn events_health(&self) -> Result<EventsHealth, Error> {
         Ok(EventsControlClient::health(self.rpc()).await?)
+    }
+
+    /// How the estate is now, each fact with its age.
+    pub async fn live(&self, query: LiveQuery) -> Result<LiveView, Error> {
+        Ok(EventsControlClient::live(self.rpc(), query).await?)
     }
 
     /// Returns when something is new, or after so many seconds (at most 30).

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::live::{LiveQuery, LiveView};
 use crate::{Event, Logged};
 
 /// Which events, the newest first; what is left out lets everything through.
@@ -415,6 +416,12 @@ pub trait EventDesk: Send + Sync + 'static {
     /// # Errors
     /// It cannot be read.
     async fn health(&self) -> Result<EventsHealth, DeskError>;
+
+    /// How the estate is now, as far as was seen and heard.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    async fn live(&self, query: LiveQuery) -> Result<LiveView, DeskError>;
 
     /// Returns when an event or an incident is new or another way, or after so many seconds.
     ///

@@ -32,6 +32,7 @@ pub mod dispatch;
 mod event;
 mod ids;
 mod kind;
+pub mod live;
 mod log;
 mod outbox;
 mod severity;

@@ -22,6 +22,7 @@ mod conditions;
 mod config;
 mod cursor;
 mod diff;
+mod facts;
 mod list;
 mod log;
 mod look;
@@ -40,12 +41,13 @@ use std::{
 use api_core::{Error, ErrorKind};
 use async_trait::async_trait;
 use estate::{ClusterKey, TaskStatus};
+use event_core::live::{Fact, Key, Looked, Part, What};
 use event_core::{
     ComponentId, Cursor, Event, EventSource, RunContext, Severity, Signal, SourceError,
     SourceErrorKind, Subject,
 };
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use stdx::{Backoff, Chain};
 use tokio::{
     sync::mpsc,
@@ -250,10 +252,12 @@ impl Run {
         }
         let mut backoff = Backoff::new(AWAY.0, AWAY.1);
         loop {
+            // How it was when the look began: what happens meanwhile may not be seen by it.
+            let at = self.cx.now();
             match self.look().await {
                 Ok(seen) => {
                     backoff.reset();
-                    if self.take(seen).await.is_err() {
+                    if self.take(seen, at).await.is_err() {
                         return Ok(());
                     }
                     sleep(self.pause()).await;
@@ -298,6 +302,7 @@ impl Run {
     async fn baseline(&mut self) -> Result<Result<(), Gone>, SourceError> {
         // Whole seconds, as the servers write them.
         let now = self.cx.now();
+        let at = now;
         let since = Timestamp::from_second(now.as_second()).unwrap_or(now);
         let seen = match self.look().await {
             Ok(seen) => seen,
@@ -339,12 +344,12 @@ impl Run {
                 return Ok(Err(gone));
             }
         }
-        self.observe(seen);
+        self.observe(seen, at);
         Ok(Ok(()))
     }
 
     /// Tells what a look has seen, and remembers it.
-    async fn take(&mut self, mut seen: Seen) -> Result<(), Gone> {
+    async fn take(&mut self, mut seen: Seen, at: Timestamp) -> Result<(), Gone> {
         let now = self.cx.now();
         if std::mem::take(&mut self.memory.away) {
             let event = self.scribe.reach(Reach::Back, "", now);
@@ -368,7 +373,7 @@ impl Run {
                 self.keep(vec![event]).await?;
             }
         }
-        self.observe(seen);
+        self.observe(seen, at);
         Ok(())
     }
 
@@ -436,15 +441,38 @@ impl Run {
         self.keep(vec![event]).await
     }
 
-    fn observe(&self, seen: Seen) {
+    fn observe(&self, mut seen: Seen, at: Timestamp) {
         let Some(watcher) = &self.watcher else { return };
+        let looked = self.looked(&mut seen, at);
         let measured = seen.measured.into_iter().map(|it| Observed::Measured(Box::new(it)));
         let cluster = self.cluster.clone();
         let estate = seen.estate.map(|estate| Observed::Estate { cluster, estate });
-        for observed in measured.chain(estate) {
+        for observed in [looked].into_iter().chain(measured).chain(estate) {
             // What finds no room is seen again at the next look.
             let _ = watcher.try_send(observed);
         }
+    }
+
+    /// What was seen, for the live state: it is good until several looks have failed to see it again.
+    fn looked(&self, seen: &mut Seen, at: Timestamp) -> Observed {
+        let pace = &self.config.pace;
+        let here = Key::new(What::Cluster, &self.cluster, self.cluster.as_str(), "state");
+        let facts = vec![Fact::of(here, Some("reachable".to_owned()))];
+        let mut parts = vec![Part { what: What::Cluster, facts }];
+        parts.append(&mut seen.parts);
+        parts.extend(seen.estate.as_ref().map(|estate| facts::jobs(&self.cluster, estate)));
+        let good_for = |what: What| {
+            let pause = match what {
+                What::Datastore => pace.often,
+                What::Job => pace.jobs,
+                _ => pace.calm,
+            };
+            SignedDuration::try_from(pause.saturating_mul(4)).unwrap_or(SignedDuration::MAX)
+        };
+        let parts = parts.into_iter().map(|part| (good_for(part.what), part));
+        let parts = parts.map(|(good_for, part)| (part, good_for)).collect();
+        let source = self.scribe.id.to_string();
+        Observed::Looked(Box::new(Looked { cluster: self.cluster.clone(), at, source, parts }))
     }
 
     async fn existing(&self, event: Event) -> Result<(), Gone> {

@@ -30,6 +30,7 @@ mod history;
 mod judge;
 mod keep;
 mod kept;
+mod live;
 mod outbox;
 mod own;
 mod promise;
@@ -148,6 +149,7 @@ struct Inner {
     tally: Tally,
     echoes: BTreeMap<ComponentId, Echo>,
     redactor: Redactor,
+    live: live::Live,
     outputs: BTreeMap<ComponentId, Reached>,
 }
 
@@ -290,12 +292,19 @@ impl Events {
                 Box::pin(hear::hear(Arc::clone(&source), ways.clone(), stop))
             });
         }
+        let live = live::Live::default();
         if let Some(observed) = observed {
-            let orders = orders.clone();
+            let (orders, live) = (orders.clone(), live.clone());
             start_once(supervisor, "estate".to_owned(), move |stop| {
-                watch_estate(observed, orders, stop)
+                watch_estate(observed, orders, live, stop)
             });
         }
+        let (told, heard, tick) = (live.clone(), Arc::clone(&store), Arc::clone(&clock));
+        let changed = changes.clone();
+        supervisor.spawn("live state", move |stop| {
+            let (live, store) = (told.clone(), Arc::clone(&heard));
+            Box::pin(live::follow(live, store, changed.subscribe(), tick.now(), stop))
+        });
         let (kept, tick) = (Arc::clone(&store), Arc::clone(&clock));
         let changed = changes.clone();
         supervisor.spawn("events kept", move |stop| {
@@ -308,7 +317,6 @@ impl Events {
             ))
         });
         let rules = Mutex::new(rules);
-        let outputs = known;
         let inner = Inner {
             store,
             clock,
@@ -321,7 +329,8 @@ impl Events {
             tally,
             echoes,
             redactor,
-            outputs,
+            live,
+            outputs: known,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -574,6 +583,11 @@ impl Events {
         Ok(to)
     }
 
+    /// How the estate is, as far as was seen and heard.
+    pub(crate) fn live_state(&self) -> std::sync::MutexGuard<'_, event_core::live::LiveState> {
+        self.inner.live.lock()
+    }
+
     /// The store, for what is only read or is about dead letters.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
@@ -787,11 +801,16 @@ fn start_wakers(
 async fn watch_estate(
     mut observed: mpsc::Receiver<Observed>,
     orders: mpsc::Sender<Order>,
+    live: live::Live,
     stop: tokio_util::sync::CancellationToken,
 ) {
     let mut estates: BTreeMap<estate::ClusterKey, rules::Estate> = BTreeMap::new();
     while let Some(Some(seen)) = stop.run_until_cancelled(observed.recv()).await {
         let told = match seen {
+            Observed::Looked(looked) => {
+                live.lock().looked(*looked);
+                continue;
+            }
             Observed::Measured(measured) => Told::Measured(*measured),
             Observed::Estate { cluster, estate } => {
                 estates.insert(cluster, estate);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use event_core::live::LiveQuery;
 use mcp_protocol::{
     CallContext, JsonObject, Outcome, Resource, ResourceContents, ResourceError, ResourceTemplate,
     Resources,
@@ -38,6 +39,12 @@ const FIXED: &[(&str, &str, &str, &str)] = &[
     ),
     ("proxmox://status", "status", "Status", "The estate in a few lines, worst first."),
     ("proxmox://incidents", "incidents", "Incidents", "Open incidents, worst first."),
+    (
+        "proxmox://live",
+        "live",
+        "Live state",
+        "What was last seen or heard of nodes, guests, storages and jobs, each with its age.",
+    ),
 ];
 
 /// The families: URI template, name, title, description, the tool that answers.
@@ -139,6 +146,20 @@ impl Documents {
         json!({"members": members, "unreachable": silent, "tools_not_listed": *hidden})
     }
 
+    /// How the estate is, as far as was seen and heard.
+    async fn live(&self, fleet: &Fleet) -> Value {
+        let Some(desk) = &self.options.events else {
+            return json!({"facts": null, "note": events::NO_PIPELINE, "next": events::HOW});
+        };
+        let view = match desk.live(LiveQuery::default()).await {
+            Ok(view) => view,
+            Err(error) => return json!({"facts": null, "note": error.to_string()}),
+        };
+        let is_told = |key: &str| fleet.keys().any(|(known, _)| known.as_str() == key);
+        let facts: Vec<_> = view.facts.iter().filter(|it| is_told(&it.cluster)).collect();
+        json!({"runs": view.runs, "at": view.at, "is_cut": view.is_cut, "facts": facts})
+    }
+
     /// What of the estate this caller may be told of.
     fn told(&self, cx: &CallContext) -> Result<Arc<Fleet>, ResourceError> {
         let told = reading::of_document(&self.options, cx, &self.fleet);
@@ -215,6 +236,7 @@ impl Resources for Documents {
                     read => read?,
                 }
             }
+            ["live"] => self.live(&*self.told(cx)?).await,
             ["incident", id] => {
                 self.by_tool(cx, uri, "incident_get", json!({"incident": id})).await?
             }

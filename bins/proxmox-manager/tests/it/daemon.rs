@@ -110,7 +110,7 @@ async fn a_check_finds_what_is_wrong_and_makes_nothing() {
     std::fs::write(&store, "this is no database at all\n".repeat(50)).unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     house.add_settings(&format!(
-        "[output.away]\ntype = \"gotify\"\nurl = \"http://{nobody}/\"\ntoken = \"Axxxxxxxxxxxxxx\"\n"
+        "[output.away]\ntype = \"gotify\"\nserver = \"http://{nobody}\"\ntoken = \"Axxxxxxxxxxxxxx\"\n"
     ));
     let (code, document) = checked(&house, &[]);
     assert_eq!(code, Some(1), "{document:#}");

@@ -9,4 +9,5 @@ mod daemon;
 mod demo;
 mod events;
 mod links;
+mod live;
 mod support;

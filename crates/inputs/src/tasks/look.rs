@@ -6,6 +6,7 @@ use std::{
 };
 
 use estate::Upid;
+use event_core::live::Part;
 use jiff::SignedDuration;
 use rules::{Estate, Measured};
 use stdx::Chain;
@@ -33,6 +34,8 @@ pub(super) struct Seen {
     pub(super) log: Option<Vec<Entry>>,
     /// Tasks that ran and of which the server knows nothing any more.
     pub(super) gone: Vec<Upid>,
+    /// How things are.
+    pub(super) parts: Vec<Part>,
     pub(super) measured: Vec<Measured>,
     pub(super) estate: Option<Estate>,
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use estate::{ClusterKey, DatastoreName, GuestKind, VmId};
 use event_core::Subject;
+use event_core::live::Looked;
 use jiff::{SignedDuration, Timestamp};
 use pbs_client::{
     datastores::{DatastoreUsage, GcStatus},
@@ -24,6 +25,8 @@ use rules::{Estate, Job, Measured, Room, Work};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Observed {
+    /// How things are, for the live state.
+    Looked(Box<Looked>),
     /// How full something is.
     Measured(Box<Measured>),
     /// The jobs of one cluster or server, and its guests in none; `estate.clusters` has that one alone.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{
     conditions,
     cursor::Memory,
+    facts,
     list::TaskRow,
     look::{MAX_ROWS, PAST, Seen, Silence, Wants},
     observe,
@@ -68,6 +69,7 @@ impl Eyes {
         if wants.often
             && let Some(usages) = self.maybe("datastores", datastores::usage()).await
         {
+            seen.parts.extend(base.cluster.iter().map(|it| facts::datastores(it, &usages)));
             seen.measured = observe::datastores(&usages, base, at);
             seen.look.wrong.insert("datastores".to_owned(), conditions::datastores(&usages));
         }

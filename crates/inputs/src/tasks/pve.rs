@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use super::{
     conditions,
     cursor::Memory,
+    facts,
     list::TaskRow,
     look::{LOG_ENTRIES, MAX_LINES, MAX_ROWS, Seen, Silence, Wants},
     observe,
@@ -59,7 +60,11 @@ impl Eyes {
         if let Some(ha) = &ha {
             wrong.insert("ha".to_owned(), conditions::ha(ha));
         }
-        seen.look.guests = Some(resources.iter().filter_map(sighting).collect());
+        let guests: Vec<Sighting> = resources.iter().filter_map(sighting).collect();
+        if let Some(cluster) = &base.cluster {
+            seen.parts = facts::of_cluster(cluster, &resources, &guests);
+        }
+        seen.look.guests = Some(guests);
         let online: Vec<NodeName> = online(&resources).cloned().collect();
         self.parts(&online, wants, &mut seen.look, at).await;
         if wants.often {

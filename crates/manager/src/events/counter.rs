@@ -9,6 +9,7 @@ use event_core::desk::{
     DeadLetter, DeadQuery, EventCounts, EventDesk, EventQuery, EventsFound, EventsHealth,
     IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
+use event_core::live::{LiveQuery, LiveView};
 use jsonrpsee::Extensions;
 use jsonrpsee::core::{RpcResult, async_trait};
 use serde_json::{Value, json};
@@ -154,6 +155,14 @@ impl EventsControlServer for Counter {
         match &self.events {
             Some(events) => Ok(EventDesk::health(events).await.map_err(Error::from)?),
             None => Ok(EventsHealth::default()),
+        }
+    }
+
+    async fn live(&self, extensions: &Extensions, query: LiveQuery) -> RpcResult<LiveView> {
+        peer(extensions)?;
+        match &self.events {
+            Some(events) => Ok(EventDesk::live(events, query).await.map_err(Error::from)?),
+            None => Ok(LiveView::default()),
         }
     }
 

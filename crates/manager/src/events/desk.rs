@@ -8,6 +8,7 @@ use event_core::desk::{
     EventsFound, EventsHealth, IncidentQuery, IncidentStory, IncidentView, InputView, NewSilence,
     Notice, OutputView, SaidBy, SilenceView,
 };
+use event_core::live::{LiveQuery, LiveView};
 use event_core::{ComponentId, DeliveryKey, Kind, Logged, Message, Seq, Severity, Stand};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -205,6 +206,10 @@ impl EventDesk for Events {
             spool: self.spool(),
             unknown,
         })
+    }
+
+    async fn live(&self, query: LiveQuery) -> Result<LiveView, DeskError> {
+        Ok(self.live_state().snapshot(&query, self.now()))
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {

@@ -9,6 +9,7 @@ use event_core::desk::{
     DeskError, EventCounts, EventDesk, EventQuery, EventsFound, EventsHealth, IncidentQuery,
     IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
+use event_core::live::{LiveQuery, LiveView};
 use tokio::sync::Mutex;
 
 /// Asks the manager at a socket; connects when it is asked, and anew when the manager was restarted.
@@ -93,6 +94,10 @@ impl EventDesk for RemoteEvents {
 
     async fn health(&self) -> Result<EventsHealth, DeskError> {
         self.client().await?.events_health().await.map_err(DeskError::from)
+    }
+
+    async fn live(&self, query: LiveQuery) -> Result<LiveView, DeskError> {
+        self.client().await?.live(query).await.map_err(DeskError::from)
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {

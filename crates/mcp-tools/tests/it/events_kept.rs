@@ -122,6 +122,9 @@ async fn a_line_that_refuses_a_cluster_refuses_its_events() {
     let read = app.resources().unwrap().read(&cx, "proxmox://incidents").await.unwrap();
     let ResourceBody::Text(text) = &read[0].body else { panic!("text") };
     assert!(text.contains("backup.failed") && !text.contains("node.offline"), "{text}");
+    let read = app.resources().unwrap().read(&cx, "proxmox://live").await.unwrap();
+    let ResourceBody::Text(text) = &read[0].body else { panic!("text") };
+    assert!(!text.contains("edge"), "{text}");
     let uri = format!("proxmox://incident/{NODE}");
     let error = app.resources().unwrap().read(&cx, &uri).await.unwrap_err();
     assert!(matches!(error, ResourceError::NotFound { .. }), "{error}");
@@ -149,6 +152,14 @@ async fn incidents_and_events_are_documents() {
         let error = resources.read(&cx, uri).await.unwrap_err();
         assert!(matches!(error, ResourceError::NotFound { .. }), "{uri}: {error}");
     }
+    let live = read("proxmox://live").await;
+    let facts = live["facts"].as_array().unwrap();
+    let offline = facts.iter().find(|it| it["what"] == "node").unwrap();
+    assert_eq!(
+        (&offline["fact"], &offline["source"]),
+        (&"state".into(), &"tasks (node.offline)".into())
+    );
+    assert!(offline["age_secs"].is_u64() && offline["at"].is_string(), "{offline}");
     // Whom nobody answers is not told that all is well.
     desk.books().is_away = true;
     let away = read("proxmox://incidents").await;

@@ -13,6 +13,7 @@ use event_core::{
         IncidentQuery, IncidentStory, IncidentView, InputView, NewSilence, Notice, OutputView,
         SaidBy, SilenceView,
     },
+    live::{LiveQuery, LiveState, LiveView},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -361,6 +362,12 @@ impl EventDesk for FakeDesk {
         let outputs = books.outputs.iter().map(output).collect();
         let inputs = vec![input("tasks", 0), input("syslog", 7)];
         Ok(EventsHealth { runs: true, inputs, outputs, open, ..EventsHealth::default() })
+    }
+
+    async fn live(&self, query: LiveQuery) -> Result<LiveView, DeskError> {
+        let mut state = LiveState::default();
+        self.books().events.iter().for_each(|logged| state.heard(&logged.event));
+        Ok(state.snapshot(&query, self.now))
     }
 
     async fn changed(&self, at_most_secs: u64) -> Result<(), DeskError> {
