@@ -1,3 +1,5 @@
+//! Which of two facts holds, and for how long.
+
 use proptest::prelude::*;
 
 use super::*;
