@@ -21,7 +21,9 @@ fn event(kind: Kind, vmid: u32, time: i64) -> Event {
     };
     let key = format!("{kind} {vmid} {time}");
     let source = "hook".parse().unwrap();
-    Event::builder(&source, "webhook", &key, kind, at(time)).subject(subject).build(at(1_000_000))
+    Event::builder(&source, "webhook", key.as_str(), kind, at(time))
+        .subject(subject)
+        .build(at(1_000_000))
 }
 
 /// A look at guests; without a word one is there and does not tell.
