@@ -242,8 +242,9 @@ pub(crate) async fn manager(source: &SourceArgs, log: Option<&str>) -> anyhow::R
 pub(crate) async fn run(command: EventsCommand, log: Option<&str>) -> anyhow::Result<ExitCode> {
     match command {
         EventsCommand::List { filter, json, source } => {
-            let client = manager(&source, log).await?;
-            let found = client.find_events(filter.query()?).await?;
+            // What is asked is judged before anybody is asked.
+            let query = filter.query()?;
+            let found = manager(&source, log).await?.find_events(query).await?;
             let mut text = listed(&found.events, json);
             if found.events.is_empty() && !json {
                 "nothing was heard that fits\n".clone_into(&mut text);
@@ -251,7 +252,8 @@ pub(crate) async fn run(command: EventsCommand, log: Option<&str>) -> anyhow::Re
             Said::out(text).print()
         }
         EventsCommand::Watch { filter, json, source } => {
-            watch(&manager(&source, log).await?, filter.query()?, json).await
+            let query = filter.query()?;
+            watch(&manager(&source, log).await?, query, json).await
         }
         EventsCommand::Status { source } => status(&manager(&source, log).await?).await,
         EventsCommand::Live { cluster, what, json, source } => {
