@@ -31,6 +31,15 @@ const FOLLOW: Duration = Duration::from_hours(24);
 /// The longest question, in characters.
 const MAX_QUESTION: usize = 8000;
 
+/// What somebody at the terminal says to a tool that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// That is asked.
+    Ask,
+    /// They have seen what it is about, and have agreed.
+    Given,
+}
+
 /// Calls one tool and prints its answer.
 pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let mut estate = estate::prepare(&args.surface, log).await?;
@@ -39,7 +48,7 @@ pub(crate) async fn call(args: CallArgs, log: Option<&str>) -> anyhow::Result<Ex
     offer(&mut estate.options.toolsets, &args.tool, args.surface.toolsets.is_some())?;
     let app = estate.app()?;
     let arguments = parse(&args.args)?;
-    let asked = ask(&app, &args.tool, arguments).await;
+    let asked = ask(&app, &args.tool, arguments, Consent::Ask).await;
     estate.audit.finish().await;
     let (answer, failed) = asked?;
     tell_of_revert(&estate, &answer);
@@ -134,11 +143,12 @@ fn catalogue(args: &ToolsArgs) -> anyhow::Result<App> {
 }
 
 /// Calls a tool as a client would; `true` if it failed. What it asks is asked on the terminal, if
-/// somebody sits there.
+/// somebody sits there. Where nobody does, consent that was given beforehand does not count either.
 pub(crate) async fn ask(
     app: &App,
     tool: &str,
     args: JsonObject,
+    consent: Consent,
 ) -> anyhow::Result<(mcp_protocol::Answer, bool)> {
     let mut capabilities = ClientCapabilities::default();
     capabilities.elicitation_form = std::io::stdin().is_terminal();
@@ -151,7 +161,11 @@ pub(crate) async fn ask(
             Outcome::Ask { inputs, state } => {
                 let mut by_key = BTreeMap::new();
                 for input in &inputs {
-                    by_key.insert(input.key.clone(), put(input)?);
+                    let answer = match consent {
+                        Consent::Ask => put(input)?,
+                        Consent::Given => agree(input)?,
+                    };
+                    by_key.insert(input.key.clone(), answer);
                 }
                 cx = cx.with_answers(Answers { state, by_key });
             }
@@ -159,6 +173,21 @@ pub(crate) async fn ask(
         }
     }
     bail!("{tool} does not stop asking")
+}
+
+/// Says yes to what asks for yes or no, and to nothing else.
+fn agree(input: &InputRequest) -> anyhow::Result<InputAnswer> {
+    let InputKind::Form { schema } = &input.kind else {
+        bail!("this question can only be answered in an MCP client: {}", input.message)
+    };
+    let mut fields = JsonObject::new();
+    for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if field.get("type").and_then(Value::as_str) != Some("boolean") {
+            bail!("{name} is asked for, which takes more than a yes: {}", input.message)
+        }
+        fields.insert(name.clone(), Value::Bool(true));
+    }
+    Ok(InputAnswer::Accepted(fields))
 }
 
 /// Puts a question to whoever sits at the terminal. Every field is one line; nothing typed is `no`.

@@ -326,7 +326,7 @@ fn parse_address(text: &str) -> Result<std::net::SocketAddr, String> {
     })
 }
 
-fn parse_mode(text: &str) -> Result<guard::Mode, String> {
+pub(crate) fn parse_mode(text: &str) -> Result<guard::Mode, String> {
     text.parse().map_err(|error: guard::InvalidMode| error.to_string())
 }
 

@@ -4,10 +4,10 @@
 //! overwritten unless that was asked for.
 
 mod add;
-mod files;
+pub(crate) mod files;
 mod import;
 mod report;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::fmt;
 use std::path::Path;

@@ -6,7 +6,7 @@ use mcp_protocol::JsonObject;
 use serde_json::{Value, json};
 
 use crate::{
-    call::ask,
+    call::{Consent, ask},
     cli::{SourceArgs, SurfaceArgs},
     estate, output,
 };
@@ -60,7 +60,7 @@ pub(crate) async fn run(log: Option<&str>) -> anyhow::Result<ExitCode> {
         };
         output::line(&paint.bold(question))?;
         output::line(&paint.dim(&format!("  {tool} {}", json!(args))))?;
-        let (answer, failed) = ask(&app, tool, args).await?;
+        let (answer, failed) = ask(&app, tool, args, Consent::Ask).await?;
         let mark = if failed { paint.red("✗") } else { paint.green("✓") };
         for (index, line) in answer.plain_text().lines().enumerate() {
             let lead = if index == 0 { format!("{mark} ") } else { "  ".to_owned() };

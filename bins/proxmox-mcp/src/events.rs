@@ -19,6 +19,7 @@ use stdx::{Clock as _, SystemClock};
 use crate::audit::when;
 use crate::cli::SourceArgs;
 use crate::output::{Said, columns};
+use crate::setup::{self, SetupArgs};
 use crate::{counter, estate, freeze, output};
 
 /// How long `watch` waits for news at a time, in seconds.
@@ -85,6 +86,9 @@ pub(crate) enum EventsCommand {
         #[command(flatten)]
         source: SourceArgs,
     },
+    /// Let clusters and backup servers post their notifications here: show what is missing, do it, test it.
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(SetupArgs),
     /// Silence events for some time, list silences, end one.
     #[command(subcommand)]
     Silence(SilenceCommand),
@@ -280,6 +284,7 @@ pub(crate) async fn run(command: EventsCommand, log: Option<&str>) -> anyhow::Re
             }
             Said::out(format!("in the outbox of {}\n", told.join(", "))).print()
         }
+        EventsCommand::Setup(args) => setup::run(args, log).await,
         EventsCommand::Silence(command) => silence(command, log).await,
         EventsCommand::Dead(command) => dead(command, log).await,
     }

@@ -24,6 +24,7 @@ mod proof;
 mod reference;
 mod rules;
 mod serve;
+mod setup;
 mod test;
 mod token;
 

@@ -10,4 +10,5 @@ mod demo;
 mod events;
 mod links;
 mod live;
+mod setup;
 mod support;

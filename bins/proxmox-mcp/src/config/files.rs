@@ -2,17 +2,18 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use settings::Sources;
 
 /// Readable by everybody.
-pub(super) const PUBLIC: u32 = 0o644;
+pub(crate) const PUBLIC: u32 = 0o644;
 /// Readable by the owner only.
-pub(super) const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Writes a file that does not exist yet, with this mode from its first moment on.
-pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     with_mode(&mut options, mode);
@@ -24,7 +25,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<
 }
 
 /// Adds to a file, which is made where it is missing.
-pub(super) fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn append(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     with_mode(&mut options, PUBLIC);
@@ -36,7 +37,7 @@ pub(super) fn append(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// Makes a folder and those above it where they are missing; one that exists stays as it is.
-pub(super) fn folder(path: &Path, is_private: bool) -> anyhow::Result<()> {
+pub(crate) fn folder(path: &Path, is_private: bool) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -52,6 +53,20 @@ pub(super) fn folder(path: &Path, is_private: bool) -> anyhow::Result<()> {
     #[cfg(not(unix))]
     let _ = is_private;
     builder.create(path).with_context(|| format!("make the folder {}", path.display()))
+}
+
+/// The folders in which the settings are looked for, the nearest first.
+pub(crate) fn usual_folders(sources: &Sources) -> Vec<PathBuf> {
+    let configured = sources.config.as_deref().and_then(Path::parent).map(Path::to_owned);
+    configured.map_or_else(|| sources.search_path(), |folder| vec![folder])
+}
+
+/// The first of these folders that has settings, else the first of them.
+pub(crate) fn settings_folder(usual: &[PathBuf]) -> PathBuf {
+    let has_settings =
+        |folder: &&PathBuf| folder.join("config.toml").exists() || folder.join("conf.d").exists();
+    let folder = usual.iter().find(has_settings).or(usual.first()).cloned();
+    folder.unwrap_or_else(|| PathBuf::from("/etc/proxmox-mcp"))
 }
 
 fn with_mode(options: &mut OpenOptions, mode: u32) {

@@ -9,7 +9,7 @@ use secrecy::zeroize::Zeroize as _;
 const MAX_CHARS: usize = 1 << 20;
 
 /// Somebody to talk to.
-pub(super) trait Terminal: Send {
+pub(crate) trait Terminal: Send {
     /// Prints the command's answer to standard output.
     fn answer(&mut self, text: &str) -> io::Result<()>;
     /// Tells a person something, on standard error.
@@ -23,7 +23,7 @@ pub(super) trait Terminal: Send {
 }
 
 /// The terminal of this process.
-pub(super) struct Console;
+pub(crate) struct Console;
 
 // === impl Console ===
 

@@ -7,5 +7,6 @@ mod jobs;
 mod planted;
 mod policy;
 mod serve;
+mod setup;
 mod tester;
 mod tokens;

@@ -1,6 +1,6 @@
 //! What `config add` is going to do, as data: names, grants, and the steps in their order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use api_core::endpoint::{Disk, EndpointConfig, Target};
@@ -10,6 +10,7 @@ use settings::Sources;
 use stdx::tls::Fingerprint;
 
 use crate::cli::{AddArgs, ProductArg};
+use crate::config::files;
 
 /// Everything that is known before the server is asked.
 pub(super) struct Plan {
@@ -319,13 +320,9 @@ fn key(args: &AddArgs, target: &Target) -> anyhow::Result<ClusterKey> {
 
 /// The folder of the settings, and whether it is where they are looked for.
 fn folder(args: &AddArgs, sources: &Sources) -> (PathBuf, bool) {
-    let configured = sources.config.as_deref().and_then(Path::parent).map(Path::to_owned);
-    let usual = configured.map_or_else(|| sources.search_path(), |folder| vec![folder]);
+    let usual = files::usual_folders(sources);
     if let Some(given) = &args.out {
         return (given.clone(), usual.contains(given));
     }
-    let has_settings =
-        |folder: &&PathBuf| folder.join("config.toml").exists() || folder.join("conf.d").exists();
-    let folder = usual.iter().find(has_settings).or(usual.first()).cloned();
-    (folder.unwrap_or_else(|| PathBuf::from("/etc/proxmox-mcp")), true)
+    (files::settings_folder(&usual), true)
 }
