@@ -1,4 +1,4 @@
-//! Discord, as far as its documentation goes: messages of channels and webhooks over REST, and the [gateway].
+//! Discord, as far as its documentation goes: messages of channels and webhooks over REST, and the [gateway](Gateway).
 //!
 //! It keeps the limits of messages, counts requests by bucket and altogether, knows nonces, and shows what a message
 //! holds only to a bot that has the intent. Its webhook, bot and channels are made by [`Discord::new`].
