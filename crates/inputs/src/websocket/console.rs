@@ -106,7 +106,7 @@ struct Shared {
 /// Where the console is now.
 enum Found {
     /// There, and it can be opened.
-    Here { target: ConsoleTarget, subject: Subject },
+    Here { target: ConsoleTarget, subject: Box<Subject> },
     /// Not now: why, and what to do.
     Off(String),
 }
@@ -272,11 +272,11 @@ impl Shared {
     async fn look(
         &self,
         teller: &Teller,
-    ) -> Result<Option<(pve_client::console::Console, Subject)>, Stop> {
+    ) -> Result<Option<(Box<pve_client::console::Console>, Subject)>, Stop> {
         let why = match self.find().await? {
             Found::Off(why) => why,
             Found::Here { target, subject } => match self.open(&target).await? {
-                Opened::Open(console) => return Ok(Some((console, subject))),
+                Opened::Open(console) => return Ok(Some((console, *subject))),
                 Opened::NoTerminal(why) => why,
             },
         };
@@ -311,7 +311,7 @@ impl Shared {
         match (&self.config.place, &row.node) {
             (Place::Node(node), _) if row.status == "online" => Found::Here {
                 target: ConsoleTarget::Node(node.clone()),
-                subject: Subject { node: Some(node.clone()), ..subject },
+                subject: Box::new(Subject { node: Some(node.clone()), ..subject }),
             },
             (Place::Guest(vmid), Some(node)) if row.status == "running" => {
                 let kind = match row.kind {
@@ -319,13 +319,13 @@ impl Shared {
                     _ => GuestKind::Qemu,
                 };
                 let (node, vmid) = (node.clone(), *vmid);
-                let subject = Subject {
+                let subject = Box::new(Subject {
                     node: Some(node.clone()),
                     vmid: Some(vmid),
                     guest_kind: Some(kind),
                     guest_name: row.name.clone(),
                     ..subject
-                };
+                });
                 let target = match self.config.serial {
                     Some(port) if kind == GuestKind::Qemu => {
                         ConsoleTarget::Serial { node, vmid, port }

@@ -262,19 +262,19 @@ async fn goes_on(service: &Service, config: Config) {
     assert_eq!(run.titles(1).await, ["three"]);
 }
 
-fn resume(query: Option<&str>, subscribe: &[&str]) -> Option<Resume> {
-    Some(Resume {
+fn resume(query: Option<&str>, subscribe: &[&str]) -> Resume {
+    Resume {
         place: "/seq".parse().unwrap(),
         query: query.map(str::to_owned),
         subscribe: subscribe.iter().map(|text| (*text).to_owned()).collect(),
-    })
+    }
 }
 
 #[tokio::test]
 async fn it_goes_on_where_it_was_by_a_parameter_of_the_address() {
     let service = Service::start().await;
     let mut config = service.config();
-    config.resume = resume(Some("since"), &[]);
+    config.resume = Some(resume(Some("since"), &[]));
     config.subscribe = vec![r#"{"op": "subscribe"}"#.to_owned()];
     goes_on(&service, config).await;
     let heard = service.heard();
@@ -286,7 +286,7 @@ async fn it_goes_on_where_it_was_by_a_parameter_of_the_address() {
 async fn it_goes_on_where_it_was_by_what_it_sends() {
     let service = Service::start().await;
     let mut config = service.config();
-    config.resume = resume(None, &[r#"{"op": "subscribe", "since": "{place}"}"#]);
+    config.resume = Some(resume(None, &[r#"{"op": "subscribe", "since": "{place}"}"#]));
     config.subscribe = vec![r#"{"op": "subscribe"}"#.to_owned()];
     goes_on(&service, config).await;
     let heard = service.heard();
@@ -315,7 +315,7 @@ async fn a_token_can_be_sent_within_a_message() {
 async fn what_is_not_kept_is_told_again_and_its_place_is_not_kept_before_it() {
     let service = Service::start().await;
     let mut config = service.config();
-    config.resume = resume(Some("since"), &[]);
+    config.resume = Some(resume(Some("since"), &[]));
     let mut run = Run::start(&feed(config), None).await;
     service.post("one", Value::Null);
     assert_eq!(run.next(Ruling::Rejected).await.title, "one");
@@ -427,7 +427,7 @@ fn settings_that_cannot_be_used_are_refused() {
     says(&|it| it.url = "https://feed".to_owned(), "begin it with wss://");
     says(&|it| it.heartbeat.silence = Duration::from_secs(1), "silence is shorter");
     says(&|it| it.subscribe = vec!["{place}".to_owned()], "only when the feed is opened again");
-    says(&|it| it.resume = resume(None, &["no place"]), "the feed is never told");
+    says(&|it| it.resume = Some(resume(None, &["no place"])), "the feed is never told");
     says(&|it| it.subscribe = vec!["{token}".to_owned()], "and there is none");
     says(&|it| it.subscribe = vec!["x".repeat(70_000)], "longer than 64 KiB");
     says(&|it| drop(it.headers.insert("a b".to_owned(), String::new())), "no name of a header");

@@ -1,6 +1,7 @@
 //! Consoles over WebSocket, and the program.
 
 use futures::{SinkExt as _, StreamExt as _};
+use http::HeaderValue;
 use proxmox_sim::Sim;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -44,17 +45,18 @@ async fn a_shell_on_a_node_echoes() {
 /// Opens the websocket at this path, and proves with the ticket who it is.
 async fn enter(sim: &Sim, admin: &Caller, path: &str, opened: &Value) -> Socket {
     let url = format!("{}{path}", sim.target("lab").nodes[0].url.replace("https", "wss"));
-    let mut request = url.into_client_request().unwrap();
-    request.headers_mut().insert("Sec-WebSocket-Protocol", "binary".parse().unwrap());
+    let mut request = url.into_client_request().expect("an address");
+    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("binary"));
     for (name, value) in &admin.auth {
-        request.headers_mut().insert(*name, value.parse().unwrap());
+        request.headers_mut().insert(*name, value.parse().expect("a header"));
     }
-    let wire = Wire::open(sim.target("lab"), 0).await.unwrap();
+    let wire = Wire::open(sim.target("lab"), 0).await.expect("a connection");
     let (mut socket, response) =
-        tokio_tungstenite::client_async(request, wire.into_stream()).await.unwrap();
+        tokio_tungstenite::client_async(request, wire.into_stream()).await.expect("a websocket");
     assert_eq!(response.headers()["sec-websocket-protocol"], "binary");
-    let (user, ticket) = (opened["user"].as_str().unwrap(), opened["ticket"].as_str().unwrap());
-    socket.send(Message::text(format!("{user}:{ticket}\n"))).await.unwrap();
+    let text = |key: &str| opened[key].as_str().expect("a text");
+    let login = format!("{}:{}\n", text("user"), text("ticket"));
+    socket.send(Message::text(login)).await.expect("it is sent");
     assert_eq!(next(&mut socket).await, "OK");
     socket
 }

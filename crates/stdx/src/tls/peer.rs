@@ -15,7 +15,7 @@ use super::{
 
 /// How long a connection is silent before its peer is asked whether it lives, and how often it is asked then.
 const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(15));
 
 /// A certificate that a server showed. It proved to hold the key, nothing more.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ const PIECE: usize = 4096;
 /// What came of opening a console.
 pub(super) enum Opened {
     /// It is open.
-    Open(Console),
+    Open(Box<Console>),
     /// There is none; what to do about it.
     NoTerminal(String),
 }
@@ -27,7 +27,7 @@ pub(super) enum Opened {
 /// One console that is open.
 pub(super) struct Session<'a> {
     shared: &'a Shared,
-    console: Console,
+    console: Box<Console>,
     subject: Subject,
     screen: Screen,
     watch: &'a mut Watch,
@@ -40,7 +40,7 @@ pub(super) struct Session<'a> {
 impl Shared {
     pub(super) async fn open(&self, target: &ConsoleTarget) -> Result<Opened, SourceError> {
         let error = match self.opener.connect_console(target).await {
-            Ok(console) => return Ok(Opened::Open(console)),
+            Ok(console) => return Ok(Opened::Open(Box::new(console))),
             Err(error) => error,
         };
         let name = self.name();
@@ -103,7 +103,7 @@ impl Shared {
 impl<'a> Session<'a> {
     pub(super) fn new(
         shared: &'a Shared,
-        console: Console,
+        console: Box<Console>,
         subject: Subject,
         watch: &'a mut Watch,
         waiting: &'a mpsc::Sender<Event>,

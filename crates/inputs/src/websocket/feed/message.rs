@@ -42,9 +42,10 @@ impl Reader {
         }
         let place = self.place.as_ref().and_then(|place| place.words(&value));
         let place = place.filter(|place| is_plain(place));
-        let is_news = self.only.iter().all(|(at, words)| {
-            at.words(&value).is_some_and(|word| words.iter().any(|it| *it == word))
-        });
+        let is_news = self
+            .only
+            .iter()
+            .all(|(at, words)| at.words(&value).is_some_and(|word| words.contains(&word)));
         let events =
             if is_news { json::events(&value, &self.mapping, message, origin) } else { Vec::new() };
         Some(Heard { events, place })
