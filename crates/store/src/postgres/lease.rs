@@ -145,7 +145,7 @@ impl Keeper {
                 }
                 Ok(Again::NotYet) => {}
                 Err(error) => {
-                    tracing::debug!(error = %stdx::Chain(&error), "the store is still away")
+                    tracing::debug!(error = %stdx::Chain(&error), "the store is still away");
                 }
             }
             tokio::select! {
