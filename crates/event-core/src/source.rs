@@ -17,8 +17,8 @@ use crate::{ComponentId, Cursor, Event};
 ///   `SyncFinished` and the cursor from which changes follow. A source that knows no "already"
 ///   sends `SyncStarted` and `SyncFinished` at once.
 /// - A run that is given the cursor of an earlier one goes on there: what came between is `Changed`.
-/// - It acknowledges to its own peer (HTTP 2xx, SMTP 250, `\Seen`) only after [`Ack`] has said
-///   `Committed`.
+/// - It acknowledges to its own peer (HTTP 2xx, SMTP 250, `\Seen`) only after [`Ack`] has said that
+///   the event is kept: in the log, or for a peer that cannot wait ([`Ack::promise`]) beside it.
 /// - It ends within a second once [`RunContext::stop`] is canceled.
 /// - An `Err` says that it cannot go on; whoever runs it starts it again, with a growing pause.
 #[async_trait]

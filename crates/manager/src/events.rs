@@ -7,7 +7,7 @@
 //! ```
 //!
 //! There are two writers. Most sources can wait for the log, however long that is away, and are held
-//! up by it; those whose peer waits for an answer have a way of their own ([`promise`]), past the spool
+//! up by it; those whose peer waits for an answer have a way of their own (`promise`), past the spool
 //! if need be.
 //!
 //! [`Events`] is the handle: made of [`EventParts`], started under a [`Supervisor`], and asked by the
@@ -683,9 +683,14 @@ fn start_side(
     side: drain::Side,
     promised: mpsc::Receiver<dispatch::Report>,
 ) {
-    let writer = side.clone();
-    start_once(supervisor, "promises".to_owned(), move |stop| async move {
-        promise::write(writer, promised, stop).await;
+    let writer = Arc::new(tokio::sync::Mutex::new((side.clone(), promised)));
+    supervisor.spawn("promises", move |stop| {
+        let writer = Arc::clone(&writer);
+        Box::pin(async move {
+            let (side, promised) = &mut *writer.lock().await;
+            promise::write(side, promised, stop).await;
+            Ok(())
+        })
     });
     supervisor.spawn("spool", move |stop| {
         let side = side.clone();

@@ -129,12 +129,23 @@ async fn outage(house: &House, server: &str, schema: &str) -> Result<Findings> {
         slowest < PROXMOX_WAITS,
         format!("the slowest in {} ms", slowest.as_millis()),
     );
-    let told = site.titles(&client, &["manager"]).await?;
-    let of = |word: &str| told.keys().filter(|title| title.contains(word)).count();
+    // A store that comes and goes is away once, and back when it has been for half a minute.
+    let begun = std::time::Instant::now();
+    let (gone, back, said) = loop {
+        let titles = site.titles(&client, &["manager"]).await?;
+        let of = |word: &str| titles.iter().filter(|it| it.0.contains(word)).count();
+        let (gone, back) = (of("took nothing in"), of("takes everything in again"));
+        let told = site.told();
+        let is_said = told.iter().any(|line| line.contains("took nothing in"));
+        if (back > 0 && is_said) || begun.elapsed() > site::PATIENCE {
+            break (gone, back, is_said);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
     findings.holds(
-        "each absence is an event of its own, and its end at the latest with the next start",
-        of("took nothing in") >= 2,
-        format!("{} gone, {} back", of("took nothing in"), of("takes everything in again")),
+        "that it was away is one incident, which people are told of",
+        (gone, back, said) == (1, 1, true),
+        format!("{gone} gone, {back} back, told: {said}"),
     );
     Ok(findings)
 }

@@ -72,12 +72,11 @@ pub(super) fn run_inside(house: &House, folder: &Path) -> Result<()> {
         fill(house, folder, &disk, "same", &mut findings).await?;
         Ok(findings)
     })?;
-    let mut text = String::new();
-    for Line { good, what, found } in findings.lines {
+    let lines = findings.lines.into_iter().map(|Line { good, what, found }| {
         let good = good.map_or("", |good| if good { "yes" } else { "no" });
-        text += &format!("{good}\t{what}\t{}\n", found.replace(['\n', '\t'], " "));
-    }
-    fs::write(folder.join(FOUND), text)?;
+        format!("{good}\t{what}\t{}\n", found.replace(['\n', '\t'], " "))
+    });
+    fs::write(folder.join(FOUND), lines.collect::<String>())?;
     Ok(())
 }
 

@@ -14,7 +14,8 @@ const USUAL: usize = 1000;
 const FLOOD: usize = 10 * USUAL;
 /// How many lines are sent each way.
 const LINES: usize = 20_000;
-/// What the manager may need under load, in MiB.
+/// By how much the manager may grow under load, in MiB. What it has before is mostly the program itself, which is large
+/// in a debug build; `cargo xtask bench` measures the program as it is shipped.
 const MEMORY: u64 = 64;
 /// How long Proxmox waits for an answer.
 const PROXMOX_WAITS: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ async fn flood(house: &House) -> Result<Findings> {
 
     let took = site::aside(move || senders::syslog_tcp(port, LINES, FLOOD)).await??;
     let kept = until_still(&site, |_| true).await?;
+    let first = site.peak_mib()?;
     let rate = LINES as f64 / took.as_secs_f64();
     findings.holds(
         "syslog over TCP: every line is kept, the sender is held up",
@@ -91,8 +93,11 @@ async fn flood(house: &House) -> Result<Findings> {
     let peak = site.peak_mib()?;
     findings.holds(
         "memory is bounded",
-        peak <= MEMORY,
-        format!("{peak} MiB at most, {idle} MiB before; {MEMORY} MiB allowed"),
+        peak - idle <= MEMORY,
+        format!(
+            "{idle} MiB before, {first} MiB after {LINES} lines, {peak} MiB after {}",
+            2 * LINES
+        ),
     );
     let told = told(&site).await?;
     findings.holds(
@@ -100,7 +105,9 @@ async fn flood(house: &House) -> Result<Findings> {
         (1..=MOST_MESSAGES).contains(&told),
         format!("{told} messages about {} lines", 2 * LINES),
     );
-    findings.holds("it is the same process as before", site.is_alive(), "");
+    let put = health.spool.map_or(0, |spool| spool.put);
+    findings.tells("how many of these answers the spool had to help with", format!("{put}"));
+    findings.holds("the manager is the same process as before", site.is_alive(), "yes");
     Ok(findings)
 }
 

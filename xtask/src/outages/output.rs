@@ -272,7 +272,7 @@ fn look(
 
     let told: Vec<&Attempt> = ops.iter().filter(|it| it.does == Does::Takes).collect();
     let mut of_incident: BTreeMap<&str, Vec<Stand>> = BTreeMap::new();
-    for it in &told {
+    for it in told.iter().filter(|it| it.stand != Stand::Digest) {
         of_incident.entry(&it.incident).or_default().push(it.stand);
     }
     let whole = of_incident.values().filter(|it| it.last() == Some(&Stand::Resolved)).count();

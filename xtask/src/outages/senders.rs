@@ -226,9 +226,7 @@ fn paced(count: usize, rate: usize, mut send: impl FnMut(usize) -> Result<()>) -
     let begun = Instant::now();
     for number in 0..count {
         if number % 50 == 0 {
-            let due = Duration::from_secs_f64(
-                f64::from(u32::try_from(number)?) / f64::from(u32::try_from(rate)?),
-            );
+            let due = Duration::from_secs_f64(number as f64 / rate as f64);
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
         }
         send(number)?;

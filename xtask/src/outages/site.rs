@@ -54,6 +54,8 @@ impl Site {
         let text = format!(
             "[server]\nstate_dir = \"{}\"\n{store}\
              [manager]\nhttp = true\nsocket = \"{}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
+             [pve.lab]\nendpoints = [\"https://127.0.0.1:9\"]\ntoken_id = \"mcp@pve!agent\"\n\
+             token = \"00000000-0000-0000-0000-000000000000\"\n\
              [events]\nenabled = true\npoll = false\nzone = \"UTC\"\nspool_dir = \"{}\"\n\
              spool_max_bytes = {spool_max_bytes}\n\
              [input.hook]\ntype = \"webhook\"\n[input.hook.hook.cedar]\nsecret = \"{SECRET}\"\n\

@@ -66,6 +66,15 @@ impl Away {
         self.begin(&mut self.lock(), since, error);
     }
 
+    /// It was away since then when an earlier run ended, which left so many reports aside.
+    pub(crate) fn recalls(&self, since: Timestamp, error: &str, left: u64) {
+        let mut state = self.lock();
+        self.begin(&mut state, since, error);
+        if let Some(absence) = &mut state.away {
+            absence.put += left;
+        }
+    }
+
     fn begin(&self, state: &mut State, since: Timestamp, error: &str) {
         match &mut state.away {
             Some(absence) if !absence.is_ending => return,

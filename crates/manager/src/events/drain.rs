@@ -10,7 +10,7 @@ use event_core::{ComponentId, Event, EventLog, Kind, Severity};
 use jiff::Timestamp;
 use stdx::{Backoff, Chain, Clock};
 use store::Spool;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::away::{Absence, Away, STEADY};
@@ -19,6 +19,8 @@ use super::away::{Absence, Away, STEADY};
 const SELF: &str = "manager";
 /// How many events are brought in at once.
 const MOST: usize = 256;
+/// How long one try may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The pauses between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -92,7 +94,7 @@ impl Side {
             },
         };
         tracing::info!(left, %since, "the store was away when this program ended");
-        self.away.begins(since, "it was when this program ended");
+        self.away.recalls(since, "it was when this program ended", left);
     }
 
     /// Everything that waits, in its order, behind the event that says why.
@@ -131,8 +133,10 @@ impl Side {
     }
 
     async fn keep(&self, events: Vec<Event>) -> Result<(), String> {
-        let kept = self.log.append(events, Vec::new()).await;
-        kept.map(drop).map_err(|error| Chain(&error).to_string())
+        match timeout(PATIENCE, self.log.append(events, Vec::new())).await {
+            Ok(kept) => kept.map(drop).map_err(|error| Chain(&error).to_string()),
+            Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
+        }
     }
 }
 

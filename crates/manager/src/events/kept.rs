@@ -50,7 +50,9 @@ impl EventLog for KeptLog {
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let now = self.clock.now();
-        events.iter_mut().for_each(|event| hear_now(event, now));
+        for event in &mut events {
+            hear_now(event, now);
+        }
         match EventLog::append(self.store.as_ref(), events, cursors).await {
             Ok(appended) => {
                 self.away.worked();

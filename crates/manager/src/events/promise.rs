@@ -25,16 +25,16 @@ const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps what comes, until every sender is gone or `stop` is canceled.
 pub(crate) async fn write(
-    side: Side,
-    mut reports: mpsc::Receiver<Report>,
+    side: &Side,
+    reports: &mut mpsc::Receiver<Report>,
     stop: CancellationToken,
 ) {
     let batching = Batching::default();
     let mut said: Option<Instant> = None;
-    while let Some(batch) = dispatch::gather(&mut reports, batching, &stop).await {
+    while let Some(batch) = dispatch::gather(reports, batching, &stop).await {
         let (events, acks): (Vec<Event>, Vec<Ack>) =
             batch.into_iter().map(|report| (report.event, report.ack)).unzip();
-        let appended = if side.is_waited_for() { None } else { into_log(&side, &events).await };
+        let appended = if side.is_waited_for() { None } else { into_log(side, &events).await };
         if let Some(appended) = appended {
             for (ack, appended) in acks.into_iter().zip(appended) {
                 ack.resolve(match appended {

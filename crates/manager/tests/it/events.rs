@@ -179,7 +179,7 @@ impl Site {
                 inputs: inputs.into(),
                 outputs: vec![output(&self.ops, Some("mail")), output(&self.mail, None)],
                 observed: None,
-                spool: self.spool.clone(),
+                spool: None,
                 own: self.own.clone(),
                 redactor: Redactor::new([] as [&str; 0])
                     .with_values(["correct horse battery".into()]),

@@ -111,10 +111,13 @@ impl Site {
         let spool = Some(Spool::open(self.folder.path(), room).unwrap());
         let clock = Arc::clone(&self.clock);
         let side = Side { log: log.clone(), spool, away, clock };
-        let (reports, promised) = mpsc::channel(64);
+        let (reports, mut promised) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let tasks = [
-            tokio::spawn(promise::write(side.clone(), promised, stop.clone())),
+            tokio::spawn({
+                let (side, stop) = (side.clone(), stop.clone());
+                async move { promise::write(&side, &mut promised, stop).await }
+            }),
             tokio::spawn(side.clone().drain(stop.clone())),
         ];
         Run { log, side, reports, stop, tasks }
@@ -238,7 +241,7 @@ async fn what_waits_outlives_the_program_wherever_it_is_broken_off() {
         pass(20).await;
         run.kill().await;
         let run = site.run(Mood::Well, ROOM);
-        assert_eq!(run.rules(site.event("4")).await.is_kept(), true);
+        assert!(run.rules(site.event("4")).await.is_kept());
         pass(60).await;
         assert_eq!(run.waiting(), 0);
         run.stop().await;
