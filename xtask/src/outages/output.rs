@@ -197,10 +197,12 @@ async fn hour() -> Result<Findings> {
     let parts = EventParts {
         store: Arc::new(MemoryStore::new()),
         rules,
-        inputs: vec![Input { source: Arc::new(source), kind: "test" }],
+        inputs: vec![Input { source: Arc::new(source), kind: "test", echo: None }],
         outputs: vec![output(&ops, Some("mail"))?, output(&mail, None)?],
         observed: None,
         spool: None,
+        own: None,
+        redactor: stdx::redact::Redactor::new([] as [&str; 0]),
         keep: SignedDuration::from_hours(24),
         clock: clock.clone(),
     };
