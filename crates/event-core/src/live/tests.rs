@@ -120,13 +120,19 @@ proptest! {
             state.looked(look(10 * i64::try_from(number).unwrap(), &guests));
         };
         let mut first = LiveState::default();
-        (0..looks.len()).for_each(|number| take(&mut first, number));
-        once.iter().for_each(|event| hear(&mut first, *event));
+        for number in 0..looks.len() {
+            take(&mut first, number);
+        }
+        for event in &once {
+            hear(&mut first, *event);
+        }
 
         let mut second = LiveState::default();
         for number in 0..=looks.len() {
             let here = shuffled.iter().zip(&places).filter(|(_, place)| (**place).min(looks.len()) == number);
-            here.for_each(|(event, _)| hear(&mut second, *event));
+            for (event, _) in here {
+                hear(&mut second, *event);
+            }
             if number < looks.len() {
                 take(&mut second, number);
             }

@@ -84,5 +84,7 @@ async fn read(live: &Live, store: &dyn Store, mut seq: Seq) -> Result<Seq, Strin
 
 fn hear(live: &Live, page: &[Logged]) {
     let mut state = live.lock();
-    page.iter().for_each(|logged| state.heard(&logged.event));
+    for logged in page {
+        state.heard(&logged.event);
+    }
 }

@@ -366,7 +366,9 @@ impl EventDesk for FakeDesk {
 
     async fn live(&self, query: LiveQuery) -> Result<LiveView, DeskError> {
         let mut state = LiveState::default();
-        self.books().events.iter().for_each(|logged| state.heard(&logged.event));
+        for logged in &self.books().events {
+            state.heard(&logged.event);
+        }
         Ok(state.snapshot(&query, self.now))
     }
 
