@@ -35,6 +35,7 @@ pub(crate) fn begin(estate: &Estate, daemon: &Daemon) -> anyhow::Result<()> {
 /// The settings by which `proxmox-mcp` finds this manager.
 fn client_settings(state: &Path, socket: &Path) -> String {
     // Written as debug text, a path is a string of TOML.
+    let (state, socket) = (state.to_string_lossy(), socket.to_string_lossy());
     format!("[server]\nstate_dir = {state:?}\n\n[manager]\nsocket = {socket:?}\n")
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     let mut plan = EventPlan::of(&estate).await?;
     if cli.demo {
-        plan = plan.map(|plan| plan.shown_by(&estate, demo::shown()));
+        plan = plan.map(|plan| plan.shown_by(&estate, &demo::shown()));
     }
     let hooks = plan.as_ref().map(|plan| plan.hooks.clone()).unwrap_or_default();
     let daemon = Daemon::bind(&mut estate, plan)?.holding(lease);

@@ -133,10 +133,10 @@ impl EventPlan {
 
     /// Shows what the demo would have told by this instead of the log.
     #[must_use]
-    pub fn shown_by(mut self, estate: &Estate, show: Show) -> Self {
+    pub fn shown_by(mut self, estate: &Estate, show: &Show) -> Self {
         if estate.demo_folder().is_some() {
             for output in &mut self.parts.outputs {
-                let printer = Arc::new(Printer::by(Arc::clone(&show)));
+                let printer = Arc::new(Printer::by(Arc::clone(show)));
                 output.sink = Arc::new(Quiet::new(printer, &estate.options.redaction));
             }
         }
