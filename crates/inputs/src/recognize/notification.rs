@@ -49,7 +49,7 @@ impl Notification<'_> {
         let reading = self.reading();
         let (kind, severity) = self.judge(&reading);
         let mut subject = subject(origin, &reading);
-        let key = self.key(original, origin.received);
+        let key = self.key(original, origin);
         let mut builder = origin.event(key.as_str(), kind.clone(), time).severity(severity);
         for (name, value) in &self.fields {
             if !KNOWN_FIELDS.contains(name) {
@@ -242,11 +242,17 @@ impl Notification<'_> {
     }
 
     /// A key for a redelivery. No way carries the id that Proxmox gives to a notification. The time is a part of it, so
-    /// that the same words of another night are another notification; where it is not told, each report is one.
-    fn key(&self, original: &[u8], received: Timestamp) -> String {
-        let heard = received.as_nanosecond().to_string();
+    /// that the same words of another night are another notification; where it is not told, each report is one. And so
+    /// is whose it is: two servers say the same at the same moment when they are tested, or updated.
+    fn key(&self, original: &[u8], origin: &Origin<'_>) -> String {
+        let heard = origin.received.as_nanosecond().to_string();
         let Some(time) = self.time else { return digest(&[original, heard.as_bytes()]) };
-        let mut parts: Vec<&[u8]> = vec![self.title.as_bytes(), self.message.as_bytes()];
+        let whose = [
+            origin.identity.cluster.as_ref().map_or("", |it| it.as_str()),
+            origin.identity.node.as_ref().map_or("", |it| it.as_str()),
+        ];
+        let mut parts: Vec<&[u8]> = whose.map(str::as_bytes).to_vec();
+        parts.extend([self.title.as_bytes(), self.message.as_bytes()]);
         for (name, value) in &self.fields {
             parts.extend([name.as_bytes(), value.as_bytes()]);
         }

@@ -35,26 +35,26 @@ fn a_run_of_backups_by_smtp() {
               on alder
               from: pve@lab.example
               host: alder.lab.example
-              v1:own:report:8ca96d0d206d13a2992bf461fa8637fa
+              v1:own:report:44c7756a39e289c85bda76429637e16c
             info backup.finished lab/guest/104 at 2026-11-22T01:02:07Z
               backup of guest 104 (db main) finished
               on alder
               archive: vm/104/2026-11-22T01:00:02Z
               bytes: 1610612736
               seconds: 125
-              v1:own:report:8ca96d0d206d13a2992bf461fa8637fa
+              v1:own:report:44c7756a39e289c85bda76429637e16c
             error backup.failed lab/guest/105 at 2026-11-22T01:02:10Z
               backup of guest 105 failed: storage 'nas' is not online
               on alder
               bytes: 0
               seconds: 3
-              v1:own:report:8ca96d0d206d13a2992bf461fa8637fa
+              v1:own:report:44c7756a39e289c85bda76429637e16c
             error backup.failed lab/guest/106 at 2026-11-22T01:02:11Z
               backup of guest 106 (web) was not begun when the run ended
               on alder
               bytes: 0
               seconds: 0
-              v1:own:report:8ca96d0d206d13a2992bf461fa8637fa
+              v1:own:report:44c7756a39e289c85bda76429637e16c
         "#]],
     );
 }

@@ -1,8 +1,10 @@
 //! Notifications of Proxmox by the webhook body that we ask for, in every type that there is.
 
-use event_core::Event;
+use estate::NodeName;
+use event_core::{ComponentId, Event};
 use expect_test::{Expect, expect};
-use inputs::recognize::webhook::Format;
+use inputs::recognize::webhook::{Format, recognize};
+use inputs::{Identity, Origin};
 use serde_json::{Value, json};
 
 use crate::webhooks::{read, shown};
@@ -60,7 +62,7 @@ fn a_run_of_backups() {
               host: alder
               v1:run:lab:backup-1f:124674
               v1:run:lab:backup-1f:124675
-              v1:own:report:c399694d1eb7f51df8c9187e3f7a6d9f
+              v1:own:report:834236b5944c08884a64f6076d4cc3d4
             info backup.finished lab/guest/104 at 2026-11-22T01:02:07Z
               backup of guest 104 (db main) finished
               on alder
@@ -69,7 +71,7 @@ fn a_run_of_backups() {
               seconds: 125
               v1:run:lab:backup-1f:124674
               v1:run:lab:backup-1f:124675
-              v1:own:report:c399694d1eb7f51df8c9187e3f7a6d9f
+              v1:own:report:834236b5944c08884a64f6076d4cc3d4
             error backup.failed lab/guest/105 at 2026-11-22T01:02:10Z
               backup of guest 105 failed: storage 'nas' is not online
               on alder
@@ -77,7 +79,7 @@ fn a_run_of_backups() {
               seconds: 3
               v1:run:lab:backup-1f:124674
               v1:run:lab:backup-1f:124675
-              v1:own:report:c399694d1eb7f51df8c9187e3f7a6d9f
+              v1:own:report:834236b5944c08884a64f6076d4cc3d4
             error backup.failed lab/guest/106 at 2026-11-22T01:02:11Z
               backup of guest 106 (web) was not begun when the run ended
               on alder
@@ -85,7 +87,7 @@ fn a_run_of_backups() {
               seconds: 0
               v1:run:lab:backup-1f:124674
               v1:run:lab:backup-1f:124675
-              v1:own:report:c399694d1eb7f51df8c9187e3f7a6d9f
+              v1:own:report:834236b5944c08884a64f6076d4cc3d4
         "#]],
     );
 }
@@ -346,6 +348,24 @@ fn the_same_notification_again_is_the_same_event() {
     assert_eq!(key("a", &fields), key("a", &fields));
     assert_ne!(key("a", &fields), key("b", &fields));
     assert_ne!(key("a", &fields), key("a", &json!({"type": "vzdump", "hostname": "birch"})));
+}
+
+#[test]
+fn two_clusters_that_say_the_same_at_the_same_moment_are_two() {
+    let body = json!({
+        "title": "Test notification", "message": "This is a test.", "severity": "info", "timestamp": SENT, "fields": {},
+    });
+    let source: ComponentId = "hook".parse().unwrap();
+    let key = |cluster: &str, node: &str| {
+        let (cluster, node) = (cluster.parse().ok(), NodeName::try_new(node).ok());
+        let identity = Identity { cluster, node, ..Identity::default() };
+        let origin =
+            Origin::new(&source, "webhook", &identity, "2026-11-22T01:02:12Z".parse().unwrap());
+        recognize(body.to_string().as_bytes(), &Format::Auto, &origin)[0].source_key.clone()
+    };
+    assert_eq!(key("lab", ""), key("lab", ""));
+    assert_ne!(key("lab", ""), key("edge", ""));
+    assert_ne!(key("lab", ""), key("lab", "alder"));
 }
 
 #[test]
