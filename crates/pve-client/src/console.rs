@@ -308,8 +308,7 @@ mod tests {
         let vmid = "104".parse().expect("an id");
         let serial = termproxy(&ConsoleTarget::Serial { node: node.clone(), vmid, port: 1 });
         assert_eq!(serial.uri(), "/nodes/pve1/qemu/104/termproxy");
-        let sent = serial.parameters();
-        assert!(format!("{sent:?}").contains("serial1"), "{sent:?}");
+        assert_eq!(serial.parameters().iter().collect::<Vec<_>>(), [("serial", "serial1")]);
         assert_eq!(termproxy(&ConsoleTarget::Node(node)).uri(), "/nodes/pve1/termproxy");
     }
 }

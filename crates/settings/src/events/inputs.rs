@@ -84,6 +84,7 @@ impl InputSettings {
             Self::Imap(it) => Some(&it.echo),
             Self::Gotify(it) => Some(&it.echo),
             Self::Ntfy(it) => Some(&it.echo),
+            Self::Discord(it) => Some(&it.echo),
             _ => None,
         }
     }

@@ -230,7 +230,7 @@ fn the_guide_to_events_shows_settings_that_load() {
         assert!(loaded.settings.pve.is_empty() || !events.inputs.is_empty());
         outputs += events.outputs.len();
     }
-    assert_eq!(outputs, 8);
+    assert_eq!(outputs, 9);
 }
 
 /// The table of keys and the clients' own types know the same keys and the same defaults.

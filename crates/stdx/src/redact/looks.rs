@@ -247,7 +247,16 @@ fn credentials_in_url(text: &str, at: usize) -> Option<Range<usize>> {
         // A slash in a password is an error of whoever wrote it, and no less secret; digits up to a
         // slash are a port.
         None => {
-            let (_, rest) = text[authority.clone()].split_once(':')?;
+            let (user, rest) = text[authority.clone()].split_once(':')?;
+            // Cut short before the host, it is a password unless it can be a port.
+            if let Some(cut) = rest.strip_suffix('…')
+                && !user.starts_with('[')
+                && !cut.starts_with(super::REDACTED)
+                && !cut.bytes().all(|byte| byte.is_ascii_digit())
+            {
+                let password = from + user.len() + 1;
+                return Some(password..password + cut.len());
+            }
             if text.as_bytes().get(authority.end) != Some(&b'/')
                 || rest.bytes().all(|byte| byte.is_ascii_digit())
             {

@@ -63,6 +63,10 @@ fn secrets_by_their_looks() {
     check(&format!("used mcp@pbs!agent:{UUID}"), "used mcp@pbs!agent:[redacted]");
     check("see https://bob:hunter2@h/x now", "see https://bob:[redacted]@h/x now");
     check("postgres://u:p@ss@db/x", "postgres://u:[redacted]@db/x");
+    check("errors https://bob:hunter2abc…", "errors https://bob:[redacted]…");
+    for kept in ["https://alder:80…", "https://[fd00::1]:80…", "https://alder.exa…"] {
+        check(kept, kept);
+    }
     check("got PVE:root@pam:6B033EDA::abc/DEF+12== ok", "got [redacted] ok");
     check("PVEVNC:6B033EDA::abcdef==", "[redacted]");
     check("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl end", "jwt [redacted] end");
