@@ -8,11 +8,11 @@
 //! among them matter. Of two that become one, that stays which people were told of first.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use event_core::{ComponentId, Event, Key, Kind, SourceKey};
+use event_core::{ComponentId, Event, Fingerprint, Key, Kind, SourceKey};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -32,9 +32,6 @@ const KEEP_RECOVERIES: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// After how long without a report an incident that nothing can end is taken for over.
 const STALE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The most notes that are remembered of which no other report can be a part: what is beyond is the oldest of them.
-const MOST_ALONE: usize = 4096;
-
 /// All incidents that are remembered.
 #[derive(Clone, Debug, Default)]
 pub struct Incidents {
@@ -43,10 +40,12 @@ pub struct Incidents {
     by_report: BTreeMap<(ComponentId, SourceKey), IncidentId>,
     /// Those in which something is or was wrong.
     troubled: BTreeSet<IncidentId>,
+    /// Which of those have a problem of that fingerprint.
+    by_problem: BTreeMap<Fingerprint, BTreeSet<IncidentId>>,
+    /// Which of those have a problem that a success at that place ends.
+    by_place: BTreeMap<String, BTreeSet<IncidentId>>,
     merged: BTreeMap<IncidentId, IncidentId>,
     recoveries: Recoveries,
-    /// Those that began with a report without a key, in the order in which they were heard.
-    alone: VecDeque<IncidentId>,
 }
 
 /// What became of a report.
@@ -82,9 +81,6 @@ impl Incidents {
             self.by_key.insert(key.clone(), incident);
         }
         self.by_report.insert(report(event), incident);
-        if event.keys.is_empty() && !is_problem(event) {
-            self.alone.push_back(incident);
-        }
         let counted = self.all.get_mut(&incident).and_then(|it| it.take(event));
         if let Some(place) = counted {
             // Told twice it would be counted twice; but a log keeps a report once.
@@ -96,21 +92,6 @@ impl Incidents {
         Taken { incident, known: false, merged, touched }
     }
 
-    /// One of the notes that nothing can become a part of, if there are too many of them; it is forgotten.
-    pub(crate) fn overflow(&mut self) -> Option<Incident> {
-        while self.alone.len() > MOST_ALONE {
-            let id = self.alone.pop_front()?;
-            let is_alone = |it: &&Incident| it.problems().is_empty() && it.keys().next().is_none();
-            let Some(gone) = self.all.get(&id).filter(is_alone).cloned() else { continue };
-            self.all.remove(&id);
-            for event in gone.reports() {
-                self.by_report.remove(&report(event));
-            }
-            return Some(gone);
-        }
-        None
-    }
-
     /// Takes note of what an event says to be well again, without making it part of an incident; what
     /// it changes.
     pub fn recover(&mut self, event: &Arc<Event>) -> BTreeSet<IncidentId> {
@@ -119,10 +100,7 @@ impl Incidents {
         }
         let Some(place) = recovery::place(event) else { return BTreeSet::new() };
         // What is over can get a better end as well, so that what it says does not hang on the order.
-        let about =
-            |it: &Incident| it.problems().iter().any(|problem| problem.places.contains(&place));
-        let found: BTreeSet<IncidentId> =
-            self.iter_troubled().filter(|it| about(it)).map(Incident::id).collect();
+        let found = self.by_place.get(&place).cloned().unwrap_or_default();
         for incident in &found {
             self.refresh(*incident);
         }
@@ -131,6 +109,7 @@ impl Incidents {
 
     /// The open incidents about the same thing, if it was not well since.
     fn unmended(&self, event: &Event) -> Vec<IncidentId> {
+        let Some(same_thing) = self.by_problem.get(&event.fingerprint) else { return Vec::new() };
         let recovered = self.recoveries.of(event.kind.as_str(), &recovery::places(event));
         let apart = |from: Timestamp, to: Timestamp| {
             let (from, to) = (from.min(to), from.max(to));
@@ -140,7 +119,8 @@ impl Incidents {
             let mut open = incident.open_problems();
             open.any(|it| it.fingerprint == event.fingerprint && !apart(event.time, it.last))
         };
-        self.open().filter(|it| same(it)).map(Incident::id).collect()
+        let known = same_thing.iter().filter_map(|id| self.all.get(id));
+        known.filter(|it| same(it)).map(Incident::id).collect()
     }
 
     /// Makes one of these, or a new one if there are none.
@@ -162,7 +142,7 @@ impl Incidents {
         let goes: Vec<IncidentId> = joined.into_iter().filter(|id| *id != stays).collect();
         for id in &goes {
             let Some(gone) = self.all.remove(id) else { continue };
-            self.troubled.remove(id);
+            self.drop_problems(&gone);
             for key in gone.keys() {
                 self.by_key.insert(key.clone(), stays);
             }
@@ -183,12 +163,28 @@ impl Incidents {
     }
 
     fn refresh(&mut self, id: IncidentId) {
-        let Some(incident) = self.all.get_mut(&id) else { return };
+        let Some(mut incident) = self.all.remove(&id) else { return };
+        self.drop_problems(&incident);
         incident.derive(&self.recoveries);
-        if incident.problems().is_empty() {
-            self.troubled.remove(&id);
-        } else {
+        for problem in incident.problems() {
             self.troubled.insert(id);
+            self.by_problem.entry(problem.fingerprint).or_default().insert(id);
+            for place in &problem.places {
+                self.by_place.entry(place.clone()).or_default().insert(id);
+            }
+        }
+        self.all.insert(id, incident);
+    }
+
+    /// Nothing is found by the problems of this incident any more.
+    fn drop_problems(&mut self, incident: &Incident) {
+        let id = incident.id();
+        self.troubled.remove(&id);
+        for problem in incident.problems() {
+            take_out(&mut self.by_problem, &problem.fingerprint, id);
+            for place in &problem.places {
+                take_out(&mut self.by_place, place, id);
+            }
         }
     }
 
@@ -263,7 +259,7 @@ impl Incidents {
         let old: Vec<IncidentId> = self.iter().filter(is_old).map(Incident::id).collect();
         for id in &old {
             let Some(gone) = self.all.remove(id) else { continue };
-            self.troubled.remove(id);
+            self.drop_problems(&gone);
             for key in gone.keys() {
                 self.by_key.remove(key);
             }
@@ -273,6 +269,15 @@ impl Incidents {
         }
         self.merged.retain(|_, into| self.all.contains_key(into));
         stale
+    }
+}
+
+fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<IncidentId>>, key: &K, id: IncidentId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

@@ -68,6 +68,16 @@ pub enum Decision {
         /// Which lines fit, and what they did.
         verdict: Verdict,
     },
+    /// An event is of no incident: nothing is wrong with it, and no other report can be of the same. It is counted in the
+    /// daily digest.
+    Noted {
+        /// Which event.
+        event: EventId,
+        /// Where it stands among others.
+        place: Place,
+        /// Which lines fit, and what they did.
+        verdict: Verdict,
+    },
     /// A line of the rules dropped an event.
     Dropped {
         /// Which event.

@@ -39,9 +39,9 @@ impl Step<'_> {
     pub(crate) fn digest(&mut self) {
         let since = self.state.digested.replace(self.now).unwrap_or(self.now);
         let local = self.now.to_zoned(self.rules.zone.clone());
-        let forgotten = std::mem::take(&mut self.state.forgotten);
+        let noted = std::mem::take(&mut self.state.noted);
         let mut notes: BTreeMap<&str, usize> =
-            forgotten.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+            noted.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
         let (mut open, mut over, mut passed) = (Vec::new(), Vec::new(), Vec::new());
         for incident in self.state.incidents.iter() {
             let is_told = incident.told().is_some();

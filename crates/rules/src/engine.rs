@@ -72,8 +72,8 @@ pub struct State {
     /// Whether the present state is still being told.
     pub(crate) existing: bool,
     pub(crate) digested: Option<Timestamp>,
-    /// What the next daily digest counts of what is not remembered any more, by kind.
-    pub(crate) forgotten: BTreeMap<String, usize>,
+    /// What the next daily digest counts of what is no incident, by kind.
+    pub(crate) noted: BTreeMap<String, usize>,
     due: BTreeSet<(Timestamp, Due)>,
     now: Option<Timestamp>,
 }
@@ -310,6 +310,10 @@ impl Step<'_> {
             }
             return;
         }
+        if event.keys.is_empty() && !is_problem(&event) {
+            self.note(&event, verdict, existing);
+            return;
+        }
         let event = remembered(event);
         let taken = self.state.incidents.take(&event);
         if taken.known {
@@ -345,17 +349,21 @@ impl Step<'_> {
         if event.kind.family() == "cluster" {
             self.look_around();
         }
-        self.forget_overflow();
     }
 
-    /// Of too many notes only their number is remembered.
-    fn forget_overflow(&mut self) {
-        let state = &mut *self.state;
-        while let Some(gone) = state.incidents.overflow() {
-            state.telling.remove(&gone.id());
-            if state.digested.is_none_or(|digested| gone.heard() > digested) {
-                *state.forgotten.entry(gone.lead().kind.to_string()).or_default() += 1;
-            }
+    /// Nothing is wrong, and nothing else can be about the same: no incident is made of it. Nodes write such lines all
+    /// day, and people want to know how many there were.
+    fn note(&mut self, event: &Arc<Event>, verdict: Verdict, existing: bool) {
+        if !existing {
+            self.await_elsewhere(event);
+        }
+        *self.state.noted.entry(event.kind.to_string()).or_default() += 1;
+        self.out.push(Decision::Noted { event: event.id, place: Place::of(event), verdict });
+        for incident in self.state.incidents.recover(event) {
+            self.review(incident);
+        }
+        if event.kind.family() == "cluster" {
+            self.look_around();
         }
     }
 

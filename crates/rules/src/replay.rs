@@ -184,10 +184,11 @@ impl fmt::Display for Decision {
         match self {
             Self::Taken { place, incident, verdict, .. } => {
                 write!(f, "{} of {} is of {}", place.key, place.source, incident.short())?;
-                for fit in &verdict.lines {
-                    write!(f, "; {}: {}", fit.line, fit.did)?;
-                }
-                Ok(())
+                lines(f, verdict)
+            }
+            Self::Noted { place, verdict, .. } => {
+                write!(f, "{} of {} is counted", place.key, place.source)?;
+                lines(f, verdict)
             }
             Self::Dropped { place, by, .. } => {
                 write!(f, "{} of {} dropped by {by}", place.key, place.source)
@@ -211,4 +212,9 @@ impl fmt::Display for Decision {
             Self::Raise(event) => write!(f, "raised {}: {}", event.kind, event.title),
         }
     }
+}
+
+/// The lines that fit, and what they did.
+fn lines(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
+    verdict.lines.iter().try_for_each(|fit| write!(f, "; {}: {}", fit.line, fit.did))
 }

@@ -476,7 +476,7 @@ fn what_is_remembered_is_small() {
 
 /// Lines of hosts of which nobody has said whose they are have nothing in common.
 #[test]
-fn of_too_many_notes_that_stand_alone_the_number_is_remembered() {
+fn of_notes_that_stand_alone_the_number_is_remembered() {
     let mut world = World::plain(at("13:00:00"));
     let source = "lines".parse().expect("valid");
     for number in 0..5000 {
@@ -485,7 +485,7 @@ fn of_too_many_notes_that_stand_alone_the_number_is_remembered() {
         let event = Event::builder(&source, "syslog", format!("run/{number}"), kind, time);
         world.hear(Arc::new(event.severity(Severity::Info).build(later(time, 1))));
     }
-    assert_eq!(world.state.incidents().iter().count(), 4096);
+    assert_eq!(world.state.incidents().iter().count(), 0);
     world.until(later(at("07:00:01"), 24 * 3600));
     let digest = world.delivered.last().expect("there is a digest");
     assert!(digest.message.text.contains("- 5000 x other.syslog.app"), "{}", digest.message.text);

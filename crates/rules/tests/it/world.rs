@@ -78,7 +78,9 @@ impl World {
 
     fn note(&mut self, decision: &Decision) {
         match decision {
-            Decision::Hold { by: Holder::Wait, .. } | Decision::Taken { .. } => return,
+            Decision::Hold { by: Holder::Wait, .. }
+            | Decision::Taken { .. }
+            | Decision::Noted { .. } => return,
             _ => {}
         }
         let since = self.now.duration_since(self.start).as_secs();
