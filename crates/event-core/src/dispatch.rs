@@ -132,7 +132,7 @@ async fn keep(
         if let Some(cursor) = cursor {
             cursors.insert(event.source.id.clone(), cursor);
         }
-        events.push(event);
+        events.push(Arc::new(event));
         acks.push(ack);
     }
     let cursors: Vec<_> = cursors.into_iter().collect();

@@ -1,5 +1,7 @@
 //! Where events are kept.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::{ComponentId, Cursor, Event, Seq};
@@ -56,7 +58,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// Nothing of the batch is kept.
     async fn append(
         &self,
-        events: Vec<Event>,
+        events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError>;
 

@@ -247,7 +247,8 @@ impl Shared {
         };
         let origin = Origin::new(&self.id, KIND, identity, cx.now());
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let key = format!("{}/{number}", self.run);
+        // Of one length, so that an index of them grows at its end.
+        let key = format!("{}/{number:010}", self.run);
         let mut event = recognize::syslog::recognize(line, &origin, key);
         if event.labels.get("program").is_some_and(|it| OURS.contains(&it.as_str())) {
             self.ours.fetch_add(1, Ordering::Relaxed);

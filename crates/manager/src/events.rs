@@ -35,6 +35,7 @@ mod outbox;
 mod own;
 mod parts;
 mod promise;
+mod recent;
 mod redacted;
 mod remote;
 mod told;
@@ -70,6 +71,7 @@ use self::parts::{
     courier, start_courier, start_judge, start_once, start_side, start_wakers, start_writer,
     watch_estate,
 };
+use self::recent::{Recent, Tail};
 use self::told::Told;
 use crate::{State, Supervisor};
 
@@ -245,8 +247,11 @@ impl Events {
         let (kept, follow) = watch::channel(Seq(0));
         let health = health::Health::default();
         let away = Away::default();
+        let recent = Recent::default();
+        let tail = Tail::new(Arc::clone(&store), recent.clone());
+        let (time, about) = (Arc::clone(&clock), away.clone());
         let log: Arc<dyn EventLog> =
-            Arc::new(KeptLog::new(Arc::clone(&store), away.clone(), Arc::clone(&clock), kept));
+            Arc::new(KeptLog::new(Arc::clone(&store), about, time, kept, recent));
         let tally = Tally::default();
         let log: Arc<dyn EventLog> =
             Arc::new(CountedLog { log, health: health.clone(), tally: tally.clone() });
@@ -261,6 +266,7 @@ impl Events {
         start_side(supervisor, side, promised);
         let judge = Judge {
             store: Arc::clone(&store),
+            tail: tail.clone(),
             rules: Arc::clone(&rules),
             clock: Arc::clone(&clock),
             changes: changes.clone(),
@@ -303,11 +309,16 @@ impl Events {
                 watch_estate(observed, orders, live, stop)
             });
         }
-        let (told, heard, tick) = (live.clone(), Arc::clone(&store), Arc::clone(&clock));
+        let (told, tick) = (live.clone(), Arc::clone(&clock));
         let changed = changes.clone();
         supervisor.spawn("live state", move |stop| {
-            let (live, store) = (told.clone(), Arc::clone(&heard));
-            Box::pin(live::follow(live, store, changed.subscribe(), tick.now(), stop))
+            Box::pin(live::follow(
+                told.clone(),
+                tail.clone(),
+                changed.subscribe(),
+                tick.now(),
+                stop,
+            ))
         });
         let (kept, tick) = (Arc::clone(&store), Arc::clone(&clock));
         let changed = changes.clone();

@@ -47,6 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut append = Meter::new("kept", most);
     for batch in made {
         let append = append.begin();
+        let batch = batch.into_iter().map(std::sync::Arc::new).collect();
         event_core::EventLog::append(&*store, batch, Vec::new()).await?;
         append.end();
     }

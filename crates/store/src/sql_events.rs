@@ -12,7 +12,7 @@ macro_rules! impl_events {
         impl event_core::EventLog for $store {
             async fn append(
                 &self,
-                events: Vec<Event>,
+                events: Vec<Arc<Event>>,
                 cursors: Vec<(ComponentId, Cursor)>,
             ) -> Result<Vec<Appended>, LogError> {
                 let appending = self.append_events(&events, &cursors);
@@ -149,13 +149,13 @@ macro_rules! impl_events {
         impl $store {
             async fn append_events(
                 &self,
-                events: &[Event],
+                events: &[Arc<Event>],
                 cursors: &[(ComponentId, Cursor)],
             ) -> Result<Vec<Appended>, Error> {
                 let count = events.len();
                 let failed = |error| Error::engine(format!("keep {count} events"), error);
                 // Written out before the transaction, in which everybody else waits.
-                let rows: Vec<EventRow> = events.iter().map(EventRow::of).collect();
+                let rows: Vec<EventRow> = events.iter().map(|it| EventRow::of(it)).collect();
                 let mut transaction = self.begin_write().await.map_err(failed)?;
                 let appended = Self::keep_in(&mut transaction, rows).await?;
                 for (source, cursor) in cursors {

@@ -28,8 +28,16 @@ use crate::{ErrorKind, schema};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many reads at once do not wait for writers.
 const READERS: u32 = 2;
+/// How many rows a reader is ahead of whoever asked: as many as a page has, or the two wait for each other all the time.
+const ROW_BUFFER: usize = 512;
 /// How long a reader that has nothing to do is kept.
 const READER_IDLE: Duration = Duration::from_mins(1);
+/// How much of the file the connection that writes keeps in memory, in KiB. With less, a batch of events does not fit and
+/// is written into the log twice.
+const WRITER_CACHE_KIB: i64 = 6 * 1024;
+/// After how many pages of 4 KiB the write-ahead log is brought into the file. Most commits touch the same pages of the
+/// indexes, so each of those is written there once and not a hundred times.
+const CHECKPOINT_PAGES: i64 = 4096;
 /// What `PRAGMA synchronous` calls `FULL`: the write-ahead log is synced with every commit.
 const SYNC_FULL: i64 = 2;
 
@@ -63,8 +71,10 @@ impl SqliteStore {
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool = connect(options.clone())
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+        let writing = options.clone().pragma("cache_size", (-WRITER_CACHE_KIB).to_string());
+        let pool = connect(writing)
             .await
             .map_err(|error| Error::engine(format!("open the store at {place}"), error))?;
         check_sync(&pool, &place).await?;
@@ -72,7 +82,7 @@ impl SqliteStore {
             .max_connections(READERS)
             .test_before_acquire(false)
             .idle_timeout(READER_IDLE)
-            .connect_lazy_with(options.pragma("query_only", "ON"));
+            .connect_lazy_with(options.pragma("query_only", "ON").row_buffer_size(ROW_BUFFER));
         let path = path.to_owned();
         let mut store = Self { pool, readers, path, fence: Fence::default(), migrated: None };
         store.migrated = store.migrate(&place).await?;

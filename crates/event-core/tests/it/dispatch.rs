@@ -21,7 +21,7 @@ struct Log(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    events: Vec<Event>,
+    events: Vec<Arc<Event>>,
     cursors: Vec<(ComponentId, Cursor)>,
     batches: Vec<usize>,
     fails: u32,
@@ -31,7 +31,7 @@ struct State {
 impl EventLog for Log {
     async fn append(
         &self,
-        events: Vec<Event>,
+        events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let mut state = self.0.lock().expect("not poisoned");

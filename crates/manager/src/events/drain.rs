@@ -133,7 +133,12 @@ impl Side {
     }
 
     async fn keep(&self, events: Vec<Event>) -> Result<(), String> {
-        match timeout(PATIENCE, self.log.append(events, Vec::new())).await {
+        match timeout(
+            PATIENCE,
+            self.log.append(events.into_iter().map(Arc::new).collect(), Vec::new()),
+        )
+        .await
+        {
             Ok(kept) => kept.map(drop).map_err(|error| Chain(&error).to_string()),
             Err(_) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
         }

@@ -102,7 +102,7 @@ impl Tally {
 impl EventLog for CountedLog {
     async fn append(
         &self,
-        events: Vec<Event>,
+        events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let sources: Vec<ComponentId> = events.iter().map(|it| it.source.id.clone()).collect();

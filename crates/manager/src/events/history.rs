@@ -49,7 +49,7 @@ pub(crate) async fn read(
         for Logged { seq, event } in page.into_iter().filter(|it| it.seq <= mark) {
             told.tell_before(store, rules, &mut state, seq).await?;
             let at = event.received;
-            rules.step(&mut state, at, Some(input(event)));
+            rules.step(&mut state, at, Some(input(Arc::new(event))));
         }
         seq = last;
     }
@@ -59,12 +59,8 @@ pub(crate) async fn read(
 }
 
 /// As the rules take an event of the log.
-pub(crate) fn input(event: event_core::Event) -> Input {
-    if is_existing(&event) {
-        Input::Existing(Arc::new(event))
-    } else {
-        Input::Event(Arc::new(event))
-    }
+pub(crate) fn input(event: Arc<event_core::Event>) -> Input {
+    if is_existing(&event) { Input::Existing(event) } else { Input::Event(event) }
 }
 
 /// The last place before the events that were heard since then: the log is in the order of hearing.

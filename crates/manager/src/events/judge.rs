@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_core::{Logged, Seq, Stage as _};
+use event_core::{Seq, Stage as _};
 use jiff::{SignedDuration, Timestamp};
 use rules::{Decision, IncidentId, Input, Rules, State};
 use stdx::{Backoff, Clock};
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::draft::{Draft, READER, Written};
 use super::figures::Tally;
 use super::history::{self, Remembered};
+use super::recent::Tail;
 use super::told::Told;
 use super::{Change, EventsError};
 
@@ -57,6 +58,7 @@ pub(crate) enum Order {
 /// What the judge works with.
 pub(crate) struct Judge {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) tail: Tail,
     pub(crate) rules: Arc<Rules>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) changes: broadcast::Sender<Change>,
@@ -156,7 +158,7 @@ impl<'a> Court<'a> {
 
     /// Reads what is new in the log; whether there was anything.
     async fn read(&mut self, stop: &CancellationToken) -> Result<bool, EventsError> {
-        let page = match self.judge.store.after(self.seq, MOST).await {
+        let page = match self.judge.tail.after(self.seq, MOST).await {
             Ok(page) => page,
             // It is said by who writes into it; here it is only tried again.
             Err(error) if error.kind() == event_core::LogErrorKind::Unavailable => {
@@ -169,7 +171,7 @@ impl<'a> Court<'a> {
         if page.is_empty() {
             return Ok(false);
         }
-        for Logged { seq, event } in page {
+        for (seq, event) in page {
             self.seq = seq;
             let at = event.received;
             self.heard.push(at);

@@ -16,6 +16,8 @@ use super::Change;
 
 /// How often words are made findable, and at most how many at a time.
 const INDEX: (Duration, u32) = (Duration::from_secs(2), 1000);
+/// How long is looked how much comes in, and what is so much that words wait: they need the same disk.
+const RUSH: (Duration, u64) = (Duration::from_millis(100), 300);
 /// How often what is old is forgotten, and at most how much in one transaction.
 const FORGET: (SignedDuration, u32) = (SignedDuration::from_hours(1), 500);
 
@@ -34,7 +36,8 @@ pub(crate) async fn keep(
     let mut forgot = Timestamp::MIN;
     loop {
         while store.index_events(INDEX.1).await.map_err(said)? == u64::from(INDEX.1) {
-            if stop.is_cancelled() {
+            let pause = if is_rushed(store.as_ref()).await? { INDEX.0 } else { Duration::ZERO };
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return Ok(());
             }
         }
@@ -62,6 +65,14 @@ pub(crate) async fn keep(
             return Ok(());
         }
     }
+}
+
+/// Whether so much comes in now that whatever can wait should.
+async fn is_rushed(store: &dyn Store) -> Result<bool, String> {
+    let head = async || store.head().await.map_err(|error| stdx::Chain(&error).to_string());
+    let before = head().await?;
+    tokio::time::sleep(RUSH.0).await;
+    Ok(head().await?.0.saturating_sub(before.0) > RUSH.1)
 }
 
 /// Tells of an output over its fallback; without one it stands in the program's own log alone.

@@ -13,6 +13,7 @@ use store::Store;
 use tokio::sync::watch;
 
 use super::away::Away;
+use super::recent::Recent;
 
 /// When an event came that could only be kept later. Sources cannot set it.
 pub(crate) const CAME: &str = "_came";
@@ -26,19 +27,21 @@ pub(crate) struct KeptLog {
     away: Away,
     clock: Arc<dyn Clock>,
     kept: watch::Sender<Seq>,
+    recent: Recent,
 }
 
 // === impl KeptLog ===
 
 impl KeptLog {
-    /// `kept` is told of every new place.
+    /// `kept` is told of every new place, and `recent` holds what is there.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         away: Away,
         clock: Arc<dyn Clock>,
         kept: watch::Sender<Seq>,
+        recent: Recent,
     ) -> Self {
-        Self { store, away, clock, kept }
+        Self { store, away, clock, kept, recent }
     }
 }
 
@@ -46,16 +49,19 @@ impl KeptLog {
 impl EventLog for KeptLog {
     async fn append(
         &self,
-        mut events: Vec<Event>,
+        mut events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let now = self.clock.now();
         for event in &mut events {
             hear_now(event, now);
         }
-        match EventLog::append(self.store.as_ref(), events, cursors).await {
+        match EventLog::append(self.store.as_ref(), events.clone(), cursors).await {
             Ok(appended) => {
                 self.away.worked();
+                let placed = appended.iter().zip(events);
+                let new = placed.filter(|(it, _)| matches!(it, Appended::New(_)));
+                self.recent.hold(new.map(|(it, event)| (it.seq(), event)));
                 let new = appended.iter().filter(|it| matches!(it, Appended::New(_)));
                 if let Some(newest) = new.map(|it| it.seq()).max() {
                     self.kept.send_modify(|seq| *seq = newest.max(*seq));
@@ -82,10 +88,11 @@ impl EventLog for KeptLog {
     }
 }
 
-fn hear_now(event: &mut Event, now: Timestamp) {
+fn hear_now(event: &mut Arc<Event>, now: Timestamp) {
     if now.duration_since(event.received) < AT_ONCE {
         return;
     }
+    let event = Arc::make_mut(event);
     let came = std::mem::replace(&mut event.received, now);
     // The first time counts, if it had to wait twice.
     event.labels.entry(CAME.to_owned()).or_insert_with(|| came.to_string());

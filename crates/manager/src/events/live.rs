@@ -6,13 +6,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_core::live::LiveState;
-use event_core::{Logged, Seq};
+use event_core::{Event, Seq};
 use jiff::{SignedDuration, Timestamp};
-use store::{EventFilter, Store};
+use store::EventFilter;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::Change;
+use super::recent::Tail;
 
 /// How far back the log is read at the start, and at most how many events.
 const PAST: (SignedDuration, u32) = (SignedDuration::from_hours(7 * 24), 5000);
@@ -38,19 +39,20 @@ impl Live {
 /// The store does not do what it should.
 pub(crate) async fn follow(
     live: Live,
-    store: Arc<dyn Store>,
+    log: Tail,
     mut changes: broadcast::Receiver<Change>,
     now: Timestamp,
     stop: CancellationToken,
 ) -> Result<(), String> {
     let said = |error: store::Error| stdx::Chain(&error).to_string();
+    let store = log.store();
     let mut seq = store.head().await.map_err(|error| stdx::Chain(&error).to_string())?;
     let since = now.checked_sub(PAST.0).ok();
     let filter = EventFilter { since, ..EventFilter::default() };
     let (mut cursor, mut count) = (None, 0);
     loop {
         let page = store.find_events(&filter, cursor, PAGE).await.map_err(said)?;
-        hear(&live, &page.events);
+        hear(&live, page.events.iter().map(|it| &it.event));
         count += PAGE;
         cursor = page.next;
         if cursor.is_none() || count >= PAST.1 || stop.is_cancelled() {
@@ -58,7 +60,7 @@ pub(crate) async fn follow(
         }
     }
     loop {
-        seq = read(&live, store.as_ref(), seq).await?;
+        seq = read(&live, &log, seq).await?;
         match stop.run_until_cancelled(changes.recv()).await {
             // Whoever missed a change reads what came all the same.
             Some(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
@@ -68,23 +70,23 @@ pub(crate) async fn follow(
 }
 
 /// Reads what is new in the log, and says how far.
-async fn read(live: &Live, store: &dyn Store, mut seq: Seq) -> Result<Seq, String> {
+async fn read(live: &Live, log: &Tail, mut seq: Seq) -> Result<Seq, String> {
     loop {
-        let page = match store.after(seq, PAGE).await {
+        let page = match log.after(seq, PAGE).await {
             Ok(page) => page,
             // It is said by who writes into it; with the next change it is tried again.
             Err(error) if error.kind() == event_core::LogErrorKind::Unavailable => return Ok(seq),
             Err(error) => return Err(stdx::Chain(&error).to_string()),
         };
-        let Some(last) = page.last() else { return Ok(seq) };
-        seq = last.seq;
-        hear(live, &page);
+        let Some((last, _)) = page.last() else { return Ok(seq) };
+        seq = *last;
+        hear(live, page.iter().map(|(_, event)| event.as_ref()));
     }
 }
 
-fn hear(live: &Live, page: &[Logged]) {
+fn hear<'a>(live: &Live, page: impl Iterator<Item = &'a Event>) {
     let mut state = live.lock();
-    for logged in page {
-        state.heard(&logged.event);
+    for event in page {
+        state.heard(event);
     }
 }

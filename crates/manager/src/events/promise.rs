@@ -4,6 +4,7 @@
 //! *Invariant:* nobody is told that an event is kept before it is on disk, here or there. *Invariant:*
 //! nothing overtakes what waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_core::dispatch::{self, Batching, Report};
@@ -65,7 +66,7 @@ pub(crate) async fn write(
 async fn into_log(side: &Side, events: &[Event]) -> Option<Vec<Appended>> {
     let (began, since) = (Instant::now(), side.clock.now());
     let error = loop {
-        let append = side.log.append(events.to_vec(), Vec::new());
+        let append = side.log.append(events.iter().cloned().map(Arc::new).collect(), Vec::new());
         let error = match timeout_at(began + LONGEST, append).await {
             Ok(Ok(appended)) => return Some(appended),
             Ok(Err(error)) => stdx::Chain(&error).to_string(),

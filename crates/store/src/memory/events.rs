@@ -1,7 +1,7 @@
 //! Events and what follows from them in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use event_core::{Appended, ComponentId, Cursor, Event, EventId, EventLog, LogError, Logged, Seq};
 use jiff::Timestamp;
@@ -36,8 +36,8 @@ pub(super) struct EventState {
 // === impl EventState ===
 
 impl EventState {
-    fn append(&mut self, events: Vec<Event>) -> Vec<Appended> {
-        let mut appended = Vec::with_capacity(events.len());
+    fn append(&mut self, events: impl IntoIterator<Item = Event>) -> Vec<Appended> {
+        let mut appended = Vec::new();
         for event in events {
             let key = (event.source.id.to_string(), kept_key(event.source_key.as_str()));
             if let Some(seq) = self.keys.get(&key) {
@@ -256,12 +256,12 @@ impl MemoryStore {
 impl EventLog for MemoryStore {
     async fn append(
         &self,
-        events: Vec<Event>,
+        events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let mut state = self.events();
         state.cursors.extend(cursors);
-        Ok(state.append(events))
+        Ok(state.append(events.into_iter().map(Arc::unwrap_or_clone)))
     }
 
     async fn cursor(&self, source: &ComponentId) -> Result<Option<Cursor>, LogError> {

@@ -1,6 +1,7 @@
 //! What PostgreSQL does with events in its own way: columns as arrays, and words as `tsvector`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use event_core::{

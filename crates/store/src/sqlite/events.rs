@@ -1,7 +1,7 @@
 //! What SQLite does with events in its own way: many rows at once, and words in an FTS5 table.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use event_core::{

@@ -1,5 +1,7 @@
 //! What stands behind "it is on disk": every commit is synced, and a full disk is survived.
 
+use std::sync::Arc;
+
 use event_core::{Appended, Event, EventLog as _, Kind, LogErrorKind, Seq};
 use tempfile::TempDir;
 
@@ -54,10 +56,10 @@ async fn a_file_that_does_not_sync_is_refused() {
 #[tokio::test]
 async fn of_a_batch_that_found_the_disk_full_nothing_is_kept() {
     let (_folder, store) = store().await;
-    store.append(vec![event("before")], Vec::new()).await.unwrap();
+    store.append(vec![event("before").into()], Vec::new()).await.unwrap();
     fill(&store).await;
     let cursors = vec![("hooks".parse().unwrap(), event_core::Cursor::new("9"))];
-    let batch: Vec<Event> = (0..100).map(|at| event(&at.to_string())).collect();
+    let batch: Vec<Arc<Event>> = (0..100).map(|at| event(&at.to_string()).into()).collect();
     let error = store.append(batch.clone(), cursors.clone()).await.unwrap_err();
     assert_eq!(error.kind(), LogErrorKind::Unavailable);
     assert_eq!(

@@ -69,7 +69,7 @@ async fn a_database_that_goes_away_and_comes_back() {
     let Some(schema) = Schema::create().await else { return };
     let (switch, store) = over_a_relay(&schema).await;
     let keep = async |key: &str| {
-        EventLog::append(&*store, vec![report("hooks", key, 1)], Vec::new()).await
+        EventLog::append(&*store, vec![report("hooks", key, 1).into()], Vec::new()).await
     };
     assert_eq!(keep("1").await.unwrap(), [Appended::New(Seq(1))]);
 
@@ -98,7 +98,7 @@ async fn a_database_that_goes_away_and_comes_back() {
 /// Keeps something as soon as that is possible.
 async fn kept_at_last(store: &dyn Store, key: &str) {
     wait_for("something to be kept", Duration::from_mins(1), async || {
-        match EventLog::append(store, vec![report("hooks", key, 1)], Vec::new()).await {
+        match EventLog::append(store, vec![report("hooks", key, 1).into()], Vec::new()).await {
             Ok(_) => Progress::Ready(()),
             Err(error) => Progress::Pending(error.to_string()),
         }
@@ -116,7 +116,8 @@ async fn a_holder_whose_connection_breaks_takes_the_store_again() {
     switch.send_replace(Line::Cut);
     // It has found out by itself, whatever else is asked of the store.
     wait_for("doubt", Duration::from_mins(1), async || {
-        let refused = EventLog::append(&*store, vec![report("hooks", "1", 1)], Vec::new()).await;
+        let refused =
+            EventLog::append(&*store, vec![report("hooks", "1", 1).into()], Vec::new()).await;
         let said = stdx::Chain(&refused.unwrap_err()).to_string();
         if said.contains("nothing is written until it stands again") {
             Progress::Ready(())
@@ -148,7 +149,8 @@ async fn a_holder_that_comes_back_too_late_writes_nothing() {
     switch.send_replace(Line::Open);
     // It may be back before its keeper has noticed anything: it is the number that it lacks.
     let pool = wait_for("the pool to be back", Duration::from_mins(1), async || {
-        let refused = EventLog::append(&*old, vec![report("hooks", "old", 1)], Vec::new()).await;
+        let refused =
+            EventLog::append(&*old, vec![report("hooks", "old", 1).into()], Vec::new()).await;
         let said = stdx::Chain(&refused.expect_err("it is another's")).to_string();
         if said.contains("another manager has taken over") {
             Progress::Ready(said)
@@ -176,7 +178,8 @@ async fn a_batch_that_nobody_waits_for_is_whole_or_not_there() {
     for batch in 0..50 {
         let store = Arc::clone(&store);
         let work = tokio::spawn(async move {
-            let events = (0..20).map(|at| report("hooks", &format!("{batch}/{at}"), 1)).collect();
+            let events = (0..20).map(|at| report("hooks", &format!("{batch}/{at}"), 1).into());
+            let events = events.collect();
             store.append(events, Vec::new()).await.unwrap();
         });
         for _ in 0..batch {
@@ -187,7 +190,7 @@ async fn a_batch_that_nobody_waits_for_is_whole_or_not_there() {
         let _ = work.await;
     }
     // The store goes on, after whatever was still being written.
-    let last = store.append(vec![report("hooks", "last", 1)], Vec::new()).await.unwrap();
+    let last = store.append(vec![report("hooks", "last", 1).into()], Vec::new()).await.unwrap();
     let all = store.after(Seq(0), 2000).await.unwrap();
     assert_eq!(last, [Appended::New(Seq(all.len() as u64))]);
     let mut of_batch = std::collections::BTreeMap::<String, u32>::new();

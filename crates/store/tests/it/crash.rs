@@ -57,7 +57,7 @@ async fn work(path: &Path) {
     let head = store.head().await.unwrap().0;
     for batch in head + 1.. {
         let keys: Vec<String> = (0..=batch % 7).map(|at| format!("{head}/{batch}/{at}")).collect();
-        store.append(keys.iter().map(|key| event(key)).collect(), Vec::new()).await.unwrap();
+        store.append(keys.iter().map(|key| event(key).into()).collect(), Vec::new()).await.unwrap();
         let mut out = std::io::stdout().lock();
         for key in keys {
             writeln!(out, "{KEPT}{key}").unwrap();

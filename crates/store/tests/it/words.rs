@@ -33,7 +33,7 @@ fn alike(engine: &dyn Store, runtime: &tokio::runtime::Runtime, cases: u32) {
                 let event = event(&title, &message, at.get());
                 for store in [&memory as &dyn Store, engine] {
                     let append =
-                        event_core::EventLog::append(store, vec![event.clone()], Vec::new());
+                        event_core::EventLog::append(store, vec![event.clone().into()], Vec::new());
                     append.await.unwrap();
                     assert_eq!(store.index_events(10).await.unwrap(), 1);
                 }

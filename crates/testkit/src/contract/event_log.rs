@@ -48,6 +48,11 @@ pub fn report(source: &str, key: &str, seconds: i64) -> Event {
         .build(after(seconds + 1))
 }
 
+/// Events as a log takes them.
+pub fn shared(events: &[Event]) -> Vec<Arc<Event>> {
+    events.iter().cloned().map(Arc::new).collect()
+}
+
 /// What every log of events does. Wants an empty one.
 ///
 /// # Panics
@@ -70,7 +75,7 @@ async fn keeps(log: &dyn EventLog) {
     let events = vec![report("hooks", "1", 1), report("mail", "1", 2), report("hooks", "2", 0)];
     let cursors =
         vec![(component("hooks"), Cursor::new("2 é")), (component("mail"), Cursor::new(""))];
-    let appended = log.append(events.clone(), cursors).await.expect("append");
+    let appended = log.append(shared(&events), cursors).await.expect("append");
     let new = |seq| Appended::New(Seq(seq));
     assert_eq!(appended, [new(1), new(2), new(3)], "each source has keys of its own");
     assert_eq!(log.head().await.expect("head"), Seq(3));
@@ -99,7 +104,7 @@ async fn knows_what_it_was_told(log: &dyn EventLog) {
         report("mail", "2", 9),
         report("mail", "1", 9),
     ];
-    let appended = log.append(again, Vec::new()).await.expect("append");
+    let appended = log.append(shared(&again), Vec::new()).await.expect("append");
     let (new, old) = (|seq| Appended::New(Seq(seq)), |seq| Appended::Duplicate(Seq(seq)));
     assert_eq!(appended, [old(3), new(4), old(4), new(5), old(2)], "no place is left out");
     let kept = log.after(Seq(2), 1).await.expect("read");
@@ -120,9 +125,9 @@ async fn takes_any_key(log: &dyn EventLog) {
         &format!("{long}x"),
     ];
     let events: Vec<Event> = keys.iter().map(|key| report("keys", key, 20)).collect();
-    let first = log.append(events.clone(), Vec::new()).await.expect("append");
+    let first = log.append(shared(&events), Vec::new()).await.expect("append");
     assert!(first.iter().all(|it| matches!(it, Appended::New(_))), "{first:?}");
-    let again = log.append(events.clone(), Vec::new()).await.expect("append");
+    let again = log.append(shared(&events), Vec::new()).await.expect("append");
     let places = |all: &[Appended]| all.iter().map(|it| it.seq()).collect::<Vec<_>>();
     assert!(again.iter().all(|it| matches!(it, Appended::Duplicate(_))), "{again:?}");
     assert_eq!(places(&again), places(&first));
@@ -137,7 +142,7 @@ async fn is_one_order(log: &dyn EventLog) {
     let batch = |number: usize| {
         let events = (0..=number % 5).map(|at| report("crowd", &format!("{number}/{at}"), 30));
         let twice = report("crowd", "all tell this", 30);
-        events.chain([twice]).collect::<Vec<_>>()
+        events.chain([twice]).map(Arc::new).collect::<Vec<_>>()
     };
     let total: usize = (0..60).map(|number| number % 5 + 1).sum::<usize>() + 1;
     let follow = async {
@@ -174,13 +179,14 @@ async fn is_one_order(log: &dyn EventLog) {
 pub async fn durable(open: impl AsyncFn() -> Arc<dyn EventLog>) {
     let (here, there) = (open().await, open().await);
     // Two programs on one log: what one heard the other knows.
-    let one = here.append(vec![report("hooks", "1", 1)], Vec::new()).await.expect("append");
+    let one = here.append(vec![report("hooks", "1", 1).into()], Vec::new()).await.expect("append");
     let cursor = vec![(component("hooks"), Cursor::new("1"))];
-    let two = there.append(vec![report("hooks", "1", 2)], cursor.clone()).await.expect("append");
+    let two =
+        there.append(vec![report("hooks", "1", 2).into()], cursor.clone()).await.expect("append");
     assert_eq!((one[0], two[0]), (Appended::New(Seq(1)), Appended::Duplicate(Seq(1))));
     let logs = [&here, &there];
     let appends = (0..40_usize).map(|number| {
-        logs[number % 2].append(vec![report("crowd", &number.to_string(), 3)], Vec::new())
+        logs[number % 2].append(vec![report("crowd", &number.to_string(), 3).into()], Vec::new())
     });
     assert!(join_all(appends.collect::<Vec<_>>()).await.iter().all(Result::is_ok));
     drop((here, there));

@@ -1,6 +1,8 @@
 //! The contract of what the store does with events beside keeping them: finding, forgetting, and
 //! what follows from them.
 
+use std::sync::Arc;
+
 use event_core::{Appended, Event, Kind, Message, Seq, Severity, Stand, Subject};
 use serde_json::json;
 use store::{
@@ -181,6 +183,7 @@ struct EventLogOf<'a>(&'a dyn Store);
 
 impl EventLogOf<'_> {
     async fn append(&self, events: Vec<Event>) -> Vec<Appended> {
+        let events = events.into_iter().map(Arc::new).collect();
         event_core::EventLog::append(self.0, events, Vec::new()).await.expect("append")
     }
 }

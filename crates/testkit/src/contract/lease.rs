@@ -29,7 +29,7 @@ pub async fn taken_when_free(store: &dyn Store, holder: &str) -> Lease {
 }
 
 async fn keep(store: &dyn Store, key: &str) -> Result<Vec<Appended>, LogError> {
-    EventLog::append(store, vec![report("hooks", key, 1)], Vec::new()).await
+    EventLog::append(store, vec![report("hooks", key, 1).into()], Vec::new()).await
 }
 
 /// What every engine does, by two handles of one store.

@@ -120,7 +120,7 @@ async fn fill(home: &Home, count: usize) -> Result<()> {
     });
     let mut made = made.peekable();
     while made.peek().is_some() {
-        let batch: Vec<Event> = made.by_ref().take(BATCH).collect();
+        let batch = made.by_ref().take(BATCH).map(Arc::new).collect();
         event_core::EventLog::append(&*store, batch, Vec::new()).await?;
     }
     while store.index_events(1000).await? > 0 {}

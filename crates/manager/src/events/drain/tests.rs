@@ -11,6 +11,7 @@ use testkit::contract;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::super::recent::Recent;
 use super::*;
 use crate::events::kept::{CAME, KeptLog};
 use crate::events::promise;
@@ -46,7 +47,7 @@ struct Moody {
 impl EventLog for Moody {
     async fn append(
         &self,
-        events: Vec<Event>,
+        events: Vec<Arc<Event>>,
         cursors: Vec<(ComponentId, Cursor)>,
     ) -> Result<Vec<Appended>, LogError> {
         let mood = *self.mood.lock().unwrap();
@@ -102,7 +103,8 @@ impl Site {
         let away = Away::default();
         let (kept, _) = watch::channel(Seq(0));
         let clock = Arc::clone(&self.clock);
-        let inner = KeptLog::new(Arc::clone(&self.store), away.clone(), clock, kept);
+        let inner =
+            KeptLog::new(Arc::clone(&self.store), away.clone(), clock, kept, Recent::default());
         let log = Arc::new(Moody {
             inner: Arc::new(inner),
             mood: Mutex::new(mood),
@@ -310,7 +312,7 @@ async fn the_log_that_the_writers_see_is_one() {
     let clock = Arc::new(stdx::ManualClock::at(contract::event_log::noon()));
     let (kept, follow) = watch::channel(Seq(0));
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let log = KeptLog::new(Arc::clone(&store), Away::default(), clock, kept);
+    let log = KeptLog::new(Arc::clone(&store), Away::default(), clock, kept, Recent::default());
     contract::event_log::event_log(&log).await;
     assert_eq!(*follow.borrow(), log.head().await.unwrap(), "who follows is told of the last");
 }
