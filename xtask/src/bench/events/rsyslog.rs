@@ -23,6 +23,16 @@ pub(super) struct Programs {
     libraries: String,
 }
 
+/// When it syncs its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sync {
+    Never,
+    /// After each batch that its queue in memory gives it: the more wait there, the fewer syncs.
+    Batches,
+    /// After each line, since nothing waits in memory: what is taken from the sender is on disk next.
+    Lines,
+}
+
 /// A running one, killed when this is dropped.
 struct Running(Child);
 
@@ -35,15 +45,16 @@ impl Programs {
         Ok(Self { root, libraries })
     }
 
-    /// Lines a second until all are in the file; with `sync` that is synced after each batch.
-    pub(super) fn round(&self, lines: &Lines, sync: bool) -> Result<f64> {
+    /// Lines a second until all are in the file.
+    pub(super) fn round(&self, lines: &Lines, sync: Sync) -> Result<f64> {
         let folder = tempfile::tempdir()?;
         let place = path(folder.path())?;
         let port = free_port()?;
-        let sync = if sync { "on" } else { "off" };
+        let queue = if sync == Sync::Lines { "main_queue(queue.type=\"Direct\")\n" } else { "" };
+        let sync = if sync == Sync::Never { "off" } else { "on" };
         let settings = format!(
             "global(workDirectory=\"{place}\" localHostname=\"alder\")\n\
-             module(load=\"imptcp\")\n\
+             {queue}module(load=\"imptcp\")\n\
              template(name=\"raw\" type=\"string\" string=\"%rawmsg%\\n\")\n\
              input(type=\"imptcp\" address=\"127.0.0.1\" port=\"{port}\" ruleset=\"file\")\n\
              ruleset(name=\"file\") {{ action(type=\"omfile\" file=\"{place}/lines.log\" \
