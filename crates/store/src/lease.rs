@@ -11,7 +11,7 @@
 //! For details, see: `docs/dev/store.md`.
 //!
 //! *Invariant:* two programs never hold it at once. *Invariant:* a handle that had the lease and does
-//! not have it now refuses to write what belongs to the pipeline.
+//! not have it now refuses to write what belongs to the pipeline, and to say what is due to be told.
 
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};

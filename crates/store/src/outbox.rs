@@ -105,7 +105,8 @@ pub trait Outbox: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) or [`Corrupt`](crate::ErrorKind::Corrupt), as
-    /// of everything here.
+    /// of everything here. A handle that had the [`Lease`](crate::Lease) and may not have it any more
+    /// gets nothing, since another one tells the same.
     async fn due(
         &self,
         output: &ComponentId,

@@ -1,4 +1,5 @@
-//! The outbox over a pool, written once for both engines as in [`crate::sql`].
+//! The outbox over a pool, written once for both engines as in [`crate::sql`]. An engine adds
+//! `check_held`: whether what was just read may be told by this handle.
 
 /// The outbox.
 macro_rules! impl_outbox {
@@ -11,14 +12,17 @@ macro_rules! impl_outbox {
                 now: Timestamp,
                 limit: u32,
             ) -> Result<Vec<Queued>, Error> {
-                sqlx::query_as(statements::DUE)
+                let failed = |error| Error::engine(format!("read what {output} is told"), error);
+                let due: Vec<_> = sqlx::query_as(statements::DUE)
                     .bind(output.as_str())
                     .bind(now.as_microsecond())
                     .bind(i64::from(limit))
                     .fetch_all(self.reads())
                     .await
-                    .map_err(|error| Error::engine(format!("read what {output} is told"), error))
-                    .and_then(rows::all_queued)
+                    .map_err(failed)?;
+                // Whoever reads this tells it. Asked afterwards, so that it was ours when it was read.
+                self.check_held().await.map_err(failed)?;
+                rows::all_queued(due)
             }
 
             async fn next_due(&self, output: &ComponentId) -> Result<Option<Timestamp>, Error> {

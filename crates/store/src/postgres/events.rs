@@ -61,7 +61,7 @@ impl PostgresStore {
     }
 
     /// What only reads.
-    fn reads(&self) -> &sqlx::PgPool {
+    pub(super) fn reads(&self) -> &sqlx::PgPool {
         &self.pool
     }
 

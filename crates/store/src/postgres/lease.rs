@@ -85,6 +85,19 @@ impl PostgresStore {
         connect(&self.options.clone().options(KEEPALIVE)).await
     }
 
+    /// Whether it is this handle that tells what waits. Another one may take over right after, as it
+    /// may while something is told: whoever tells finds that out when it writes.
+    pub(super) async fn check_held(&self) -> Result<(), sqlx::Error> {
+        let Some(ours) = self.fence.pass()? else { return Ok(()) };
+        let generation: Option<i64> =
+            sqlx::query_scalar(GENERATION).fetch_optional(self.reads()).await?;
+        if generation != Some(ours) {
+            self.fence.set(Hold::Gone);
+            return Err(lease::NotHeld::Gone.into());
+        }
+        Ok(())
+    }
+
     /// Whether what is written in this transaction may be: nobody can take over before its end.
     pub(super) async fn check_lease(
         connection: &mut PgConnection,

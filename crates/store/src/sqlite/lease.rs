@@ -51,6 +51,12 @@ pub(crate) fn file(store: &Path) -> PathBuf {
 // === impl SqliteStore ===
 
 impl SqliteStore {
+    /// Whether it is this handle that tells what waits. The lock on the file goes with the process, so
+    /// it is known without asking.
+    pub(super) async fn check_held(&self) -> Result<(), sqlx::Error> {
+        self.fence.pass().map(drop)
+    }
+
     /// The file that is locked for as long as it is open; none where another one has it.
     fn lock(&self) -> io::Result<Option<File>> {
         let mut options = OpenOptions::new();

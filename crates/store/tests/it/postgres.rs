@@ -104,6 +104,23 @@ async fn leases() {
     other.drop_it().await;
 }
 
+/// Whoever was overtaken and has not noticed yet is not told what waits: it is the number that counts.
+#[tokio::test]
+async fn what_is_due_is_told_by_the_number_that_counts() {
+    let Some(schema) = Schema::create().await else { return };
+    let store = schema.open().await;
+    let output: event_core::ComponentId = "ops".parse().unwrap();
+    let now = "2026-11-22T12:00:00Z".parse().unwrap();
+    let lease = store.take_lease("alder", now).await.unwrap();
+    assert_eq!(store.due(&output, now, 10).await.unwrap().len(), 0);
+    schema.execute(format!("UPDATE {}.lease SET generation = generation + 1", schema.name)).await;
+    let refused = store.due(&output, now, 10).await.unwrap_err();
+    let said = stdx::Chain(&refused).to_string();
+    assert!(said.contains("another manager has taken over the store"), "{said}");
+    lease.lost().await;
+    schema.drop_it().await;
+}
+
 /// What the first version kept as a text alone is read as an answer of that text.
 #[tokio::test]
 async fn jobs_of_the_first_version_are_kept() {

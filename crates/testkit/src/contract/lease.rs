@@ -7,7 +7,8 @@ use event_core::{Appended, EventLog, LogError};
 use jiff::Timestamp;
 use store::{ErrorKind, Lease, Store};
 
-use super::event_log::report;
+use super::event_log::{after, component, report};
+use super::events::delivery;
 use crate::{Progress, wait_for};
 
 fn noon() -> Timestamp {
@@ -55,8 +56,8 @@ pub async fn lease(first: &dyn Store, second: &dyn Store) {
     last.give_back().await;
 }
 
-/// What engines do whose handles are apart: one that had it writes no more what belongs to the pipeline, and
-/// one that never took it does.
+/// What engines do whose handles are apart: one that had it writes no more what belongs to the pipeline
+/// and is not told what is due, and one that never took it does as before.
 ///
 /// # Panics
 /// Where the contract is broken.
@@ -64,11 +65,18 @@ pub async fn fenced(open: impl AsyncFn() -> Arc<dyn Store>) {
     let (first, second, guest) = (open().await, open().await, open().await);
     let lease = first.take_lease("first", noon()).await.expect("nobody has it");
     keep(&*first, "1").await.expect("it is ours");
+    let output = component("ops");
+    let waiting = delivery("1", "ops", None, 1);
+    let step = store::Step { deliveries: vec![waiting], ..store::Step::default() };
+    first.commit_step(step).await.expect("it is ours");
+    assert_eq!(first.due(&output, after(10), 10).await.expect("it is ours").len(), 1);
     lease.give_back().await;
     let lease = second.take_lease("second", noon()).await.expect("it was given back");
     keep(&*first, "2").await.expect_err("it is another's");
     first.commit_step(store::Step::default()).await.expect_err("it is another's");
+    first.due(&output, after(10), 10).await.expect_err("it is another's to tell");
     keep(&*second, "3").await.expect("it is ours");
+    assert_eq!(second.due(&output, after(10), 10).await.expect("it is ours").len(), 1);
     keep(&*guest, "4").await.expect("it never took it");
     let kept = second.after(event_core::Seq(0), 10).await.expect("read");
     let keys: Vec<&str> = kept.iter().map(|it| it.event.source_key.as_str()).collect();
