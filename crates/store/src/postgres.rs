@@ -2,16 +2,19 @@
 //!
 //! For details, see: `docs/adr/0004`.
 //!
-//! *Invariant:* what has returned is on disk, whatever the server's own setting is.
+//! *Invariant:* what has returned is on disk, whatever the server's own setting is. *Invariant:* but for
+//! migrations, which take their time, nothing waits for ever for a server that does not answer.
 
+mod answers;
 mod events;
 mod lease;
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection, Postgres};
 
+use self::answers::{Pool, Transaction};
 pub(crate) use self::lease::is_held;
 use crate::lease::Fence;
 use crate::schema;
@@ -24,14 +27,11 @@ const MIGRATION_LOCK: i64 = 0x7072_6f78_6d63_7001;
 /// Marks who counts actions to begin one more.
 const COUNTING_LOCK: i64 = 0x7072_6f78_6d63_7002;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long anybody waits for a connection of the pool, which tries to make one all the while.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-const MAX_CONNECTIONS: u32 = 5;
 
 /// A store in a PostgreSQL database, in the schema that its search path names first.
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
-    pool: PgPool,
+    pool: Pool,
     options: PgConnectOptions,
     target: PostgresTarget,
     fence: Fence,
@@ -58,10 +58,7 @@ impl PostgresStore {
         let mut connection = connect(&options).await.map_err(failed)?;
         let migrated = migrate(&mut connection, target).await?;
         connection.close().await.map_err(failed)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options.clone());
+        let pool = Pool::new(options.clone());
         Ok(Self { pool, options, target: target.clone(), fence: Fence::default(), migrated })
     }
 

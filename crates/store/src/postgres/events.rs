@@ -8,9 +8,10 @@ use event_core::{
     Appended, ComponentId, Cursor, DeliveryKey, Event, EventId, LogError, Logged, Receipt, Seq,
 };
 use jiff::Timestamp;
-use sqlx::{Postgres, QueryBuilder, Transaction};
+use sqlx::{Postgres, QueryBuilder};
 
 use super::PostgresStore;
+use super::answers::{Pool, Transaction};
 use crate::event_rows::{self as rows, EventRow, KeptKey};
 use crate::events::{self, EventCursor, EventFilter, EventPage, Forgotten, INDEXER};
 use crate::incidents::{self, CANDIDATES, Incident, IncidentFilter};
@@ -61,7 +62,7 @@ impl PostgresStore {
     }
 
     /// What only reads.
-    pub(super) fn reads(&self) -> &sqlx::PgPool {
+    pub(super) fn reads(&self) -> &Pool {
         &self.pool
     }
 

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres};
 use stdx::Backoff;
 use tokio::sync::oneshot;
 
+use super::answers::{Transaction, in_time};
 use super::{PostgresStore, connect};
 use crate::Error;
 use crate::lease::{self, Fence, Hold, Lease, Leases};
@@ -60,16 +61,15 @@ impl Leases for PostgresStore {
         let failed = |error| Error::engine(format!("take the store at {place}"), error);
         let mut session = self.session().await.map_err(failed)?;
         if !lock(&mut session).await.map_err(failed)? {
-            let holder =
-                sqlx::query_as(lease::HOLDER).fetch_optional(&mut session).await.map_err(failed)?;
+            let holder = sqlx::query_as(lease::HOLDER).fetch_optional(&mut session);
+            let holder = in_time(holder).await.map_err(failed)?;
             return Err(lease::taken(&place, holder));
         }
-        let generation: i64 = sqlx::query_scalar(lease::NEXT)
+        let next = sqlx::query_scalar(lease::NEXT)
             .bind(storable(holder.to_owned()))
             .bind(now.as_microsecond())
-            .fetch_one(&mut session)
-            .await
-            .map_err(failed)?;
+            .fetch_one(&mut session);
+        let generation: i64 = in_time(next).await.map_err(failed)?;
         let (back, given) = oneshot::channel();
         let keeper = Keeper { store: self.clone(), generation, back: given };
         let keeper = tokio::spawn(keeper.keep(session));
@@ -100,12 +100,12 @@ impl PostgresStore {
 
     /// Whether what is written in this transaction may be: nobody can take over before its end.
     pub(super) async fn check_lease(
-        connection: &mut PgConnection,
+        transaction: &mut Transaction<'_, Postgres>,
         generation: i64,
         fence: &Fence,
     ) -> Result<(), sqlx::Error> {
         let still: Option<i64> =
-            sqlx::query_scalar(STILL).bind(generation).fetch_optional(connection).await?;
+            sqlx::query_scalar(STILL).bind(generation).fetch_optional(&mut **transaction).await?;
         if still.is_none() {
             fence.set(Hold::Gone);
             return Err(lease::NotHeld::Gone.into());
@@ -188,20 +188,23 @@ impl Keeper {
     async fn give(self, mut session: PgConnection) {
         self.store.fence.set(Hold::Gone);
         // One that cannot be unlocked is when its connection is gone.
-        let _ = sqlx::query(GIVE).bind(LEASE_LOCK).execute(&mut session).await;
-        let _ = session.close().await;
+        let given = async {
+            let _ = sqlx::query(GIVE).bind(LEASE_LOCK).execute(&mut session).await;
+            let _ = session.close().await;
+        };
+        let _ = tokio::time::timeout(ASK.1, given).await;
     }
 }
 
 async fn lock(session: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(TAKE).bind(LEASE_LOCK).fetch_one(session).await
+    in_time(sqlx::query_scalar(TAKE).bind(LEASE_LOCK).fetch_one(session)).await
 }
 
 /// Whether any session has the store of this connection's schema now.
 pub(crate) async fn is_held(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(HELD).bind(LEASE_LOCK).fetch_one(connection).await
+    in_time(sqlx::query_scalar(HELD).bind(LEASE_LOCK).fetch_one(connection)).await
 }
 
 async fn generation(session: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar(GENERATION).fetch_optional(session).await
+    in_time(sqlx::query_scalar(GENERATION).fetch_optional(session)).await
 }

@@ -1,6 +1,7 @@
 //! A lock on a file beside the store, which the system takes back when its holder ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::future::{Ready, ready};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,8 @@ pub(crate) fn file(store: &Path) -> PathBuf {
 impl SqliteStore {
     /// Whether it is this handle that tells what waits. The lock on the file goes with the process, so
     /// it is known without asking.
-    pub(super) async fn check_held(&self) -> Result<(), sqlx::Error> {
-        self.fence.pass().map(drop)
+    pub(super) fn check_held(&self) -> Ready<Result<(), sqlx::Error>> {
+        ready(self.fence.pass().map(drop))
     }
 
     /// The file that is locked for as long as it is open; none where another one has it.

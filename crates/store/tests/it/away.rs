@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_core::{Appended, EventLog, LogErrorKind, Seq};
+use sqlx::{Connection as _, PgConnection};
 use store::{Store, StoreUrl};
 use testkit::contract::event_log::report;
 use testkit::contract::lease::taken_when_free;
@@ -23,6 +24,8 @@ enum Line {
     Cut,
     /// What is connected stays so, and nothing moves.
     Dead,
+    /// What was connected stays so, and nothing moves on it any more; what comes is passed on.
+    Lost,
 }
 
 /// Passes bytes on to a server, on a port of its own.
@@ -33,18 +36,19 @@ async fn relay(server: String, line: watch::Receiver<Line>) -> u16 {
         while let Ok((mut here, _)) = listener.accept().await {
             let (server, mut line) = (server.clone(), line.clone());
             tokio::spawn(async move {
-                if *line.borrow_and_update() == Line::Cut {
+                let began = *line.borrow_and_update();
+                if began == Line::Cut {
                     return;
                 }
                 let Ok(mut there) = TcpStream::connect(&server).await else { return };
-                while *line.borrow_and_update() == Line::Open {
+                while matches!(*line.borrow_and_update(), Line::Open) || began == Line::Lost {
                     tokio::select! {
                         _ = copy_bidirectional(&mut here, &mut there) => return,
                         changed = line.changed() => if changed.is_err() { return },
                     }
                 }
-                // Cut, it breaks off; dead, it stays until the line is another one.
-                let _ = line.wait_for(|line| *line != Line::Dead).await;
+                // Cut, it breaks off; dead or lost, it stays until the line is another one.
+                let _ = line.wait_for(|line| !matches!(line, Line::Dead | Line::Lost)).await;
             });
         }
     });
@@ -92,6 +96,42 @@ async fn a_database_that_goes_away_and_comes_back() {
     let keys: Vec<&str> = kept.iter().map(|it| it.event.source_key.as_str()).collect();
     assert_eq!(keys, ["1", "2", "3"]);
     drop(store);
+    schema.drop_it().await;
+}
+
+/// Statements that nobody answers end by themselves, and whoever comes after them gets connections that work.
+#[tokio::test]
+async fn statements_that_are_not_answered_end() {
+    let Some(schema) = Schema::create().await else { return };
+    let (switch, store) = over_a_relay(&schema).await;
+    let mut other = PgConnection::connect(&schema.text()).await.unwrap();
+    let mut lock = other.begin().await.unwrap();
+    sqlx::query("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    // As many as there are connections.
+    let reads: Vec<_> = (0..5)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.after(Seq(0), 10).await })
+        })
+        .collect();
+    wait_for("the reads to wait in the server", Duration::from_mins(1), async || {
+        let waiting =
+            "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass";
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *lock).await.unwrap();
+        if waiting == 5 { Progress::Ready(()) } else { Progress::Pending(waiting.to_string()) }
+    })
+    .await;
+    switch.send_replace(Line::Lost);
+    lock.rollback().await.unwrap();
+    // Nothing moves from here on, and the clock goes to the deadline.
+    tokio::time::pause();
+    for read in reads {
+        let said = stdx::Chain(&read.await.unwrap().unwrap_err()).to_string();
+        assert!(said.contains("the database did not answer within 30 s"), "{said}");
+    }
+    tokio::time::resume();
+    kept_at_last(&*store, "1").await;
+    assert_eq!(store.head().await.unwrap(), Seq(1));
     schema.drop_it().await;
 }
 
