@@ -353,7 +353,8 @@ async fn status(client: &Client) -> anyhow::Result<ExitCode> {
     }
     let now = SystemClock.now();
     let ago = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| age(now, at));
-    let mut rows = vec![["input", "type", "heard", "last", "lost", "state"].map(str::to_owned)];
+    let mut rows =
+        vec![["input", "type", "heard", "last", "lost", "refused", "state"].map(str::to_owned)];
     let mut fails = false;
     for it in health.inputs {
         let state = match &it.error {
@@ -366,8 +367,9 @@ async fn status(client: &Client) -> anyhow::Result<ExitCode> {
             None if it.alive.is_some() => "hears".to_owned(),
             None => "starts".to_owned(),
         };
-        let (heard, lost) = (it.heard.to_string(), it.lost.to_string());
-        rows.push([it.name, it.kind, heard, ago(it.last), lost, state]);
+        let (heard, lost, refused) =
+            (it.heard.to_string(), it.lost.to_string(), it.refused.to_string());
+        rows.push([it.name, it.kind, heard, ago(it.last), lost, refused, state]);
     }
     let mut text = columns(&rows);
     let mut rows = vec![["output", "type", "told", "waiting", "dead", "state"].map(str::to_owned)];

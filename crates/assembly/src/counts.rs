@@ -18,13 +18,11 @@ impl fmt::Debug for Pipeline {
 #[async_trait]
 impl Counts for Pipeline {
     async fn read(&self) -> Vec<Series> {
-        match self.0.figures().await {
-            Ok(figures) => series(&figures, stdx::Clock::now(&stdx::SystemClock)),
-            Err(error) => {
-                tracing::warn!(error = %stdx::Chain(&error), "figures of events cannot be read");
-                Vec::new()
-            }
+        let figures = self.0.figures().await;
+        if let Some(error) = &figures.unknown {
+            tracing::warn!(error, "what waits in the outbox cannot be counted");
         }
+        series(&figures, stdx::Clock::now(&stdx::SystemClock))
     }
 }
 
@@ -32,6 +30,7 @@ impl Counts for Pipeline {
 fn series(figures: &Figures, now: jiff::Timestamp) -> Vec<Series> {
     let mut all = inputs(figures);
     all.extend(outputs(figures, now));
+    all.extend(spool(figures));
     let open = vec![(Labels::new(), precise(figures.incidents_open))];
     all.push(gauges("incidents_open", "Incidents that are open", open));
     let failures = vec![(Labels::new(), figures.log_failures)];
@@ -50,7 +49,7 @@ fn series(figures: &Figures, now: jiff::Timestamp) -> Vec<Series> {
 
 fn inputs(figures: &Figures) -> Vec<Series> {
     let (mut received, mut duplicates, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut echoes, mut up) = (Vec::new(), Vec::new());
+    let (mut echoes, mut refused, mut up) = (Vec::new(), Vec::new(), Vec::new());
     for (id, (health, dropped)) in &figures.inputs {
         let input = ("input", id.to_string());
         for (family, count) in &health.families {
@@ -61,6 +60,7 @@ fn inputs(figures: &Figures) -> Vec<Series> {
         }
         duplicates.push((vec![input.clone()], health.duplicates));
         echoes.push((vec![input.clone()], *dropped));
+        refused.push((vec![input.clone()], health.refused));
         up.push((vec![input, ("kind", health.kind.clone())], f64::from(u8::from(health.is_up()))));
     }
     vec![
@@ -76,7 +76,27 @@ fn inputs(figures: &Figures) -> Vec<Series> {
             "Reports that were lost, such as datagrams that the kernel dropped",
             lost,
         ),
+        counters(
+            "events_refused",
+            "Reports that were refused while the store was away, for their senders to send again",
+            refused,
+        ),
         gauges("input_up", "Whether an input hears", up),
+    ]
+}
+
+/// What waits beside the store, where something can.
+fn spool(figures: &Figures) -> Vec<Series> {
+    let Some(spool) = &figures.spool else { return Vec::new() };
+    let one = |count: u64| vec![(Labels::new(), precise(count))];
+    let is_away = u64::from(spool.away_since.is_some());
+    let put = vec![(Labels::new(), spool.put)];
+    vec![
+        gauges("store_away", "Whether the store takes no events in", one(is_away)),
+        gauges("spool_events", "Reports that wait beside the store", one(spool.waiting)),
+        gauges("spool_bytes", "Bytes that wait beside the store", one(spool.bytes)),
+        gauges("spool_max_bytes", "Bytes that may wait beside the store", one(spool.max_bytes)),
+        counters("events_put_aside", "Reports that were put aside beside the store", put),
     ]
 }
 
@@ -91,10 +111,13 @@ fn outputs(figures: &Figures, now: jiff::Timestamp) -> Vec<Series> {
         for (outcome, count) in ended {
             messages.push((vec![name.clone(), ("outcome", outcome.to_owned())], count));
         }
-        waiting.push((vec![name.clone()], precise(health.pending)));
-        let age = health.oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
-        oldest.push((vec![name.clone()], age));
-        dead.push((vec![name.clone()], precise(health.dead)));
+        // No number is better than a wrong one.
+        if figures.unknown.is_none() {
+            waiting.push((vec![name.clone()], precise(health.pending)));
+            let age = health.oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64().max(0.0));
+            oldest.push((vec![name.clone()], age));
+            dead.push((vec![name.clone()], precise(health.dead)));
+        }
         let is_up = health.failing_since.is_none();
         up.push((vec![name], f64::from(u8::from(is_up))));
     }

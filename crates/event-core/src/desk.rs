@@ -264,6 +264,9 @@ pub struct InputView {
     pub heard: u64,
     /// How many were lost that nobody can bring back.
     pub lost: u64,
+    /// How many were refused while the store was away, for their senders to send again.
+    #[serde(default)]
+    pub refused: u64,
     /// When it last heard anything.
     pub last: Option<Timestamp>,
     /// When it last said that it hears.

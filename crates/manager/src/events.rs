@@ -261,6 +261,7 @@ impl Events {
             log: Arc::clone(&log),
             spool: spool.clone(),
             away: away.clone(),
+            health: health.clone(),
             clock: Arc::clone(&clock),
         };
         start_side(supervisor, side, promised);

@@ -27,7 +27,7 @@ const LONGEST_SILENCE: u64 = 14 * 24 * 3600;
 /// The longest wait of one call.
 const LONGEST_WAIT: u64 = 30;
 /// How long the store is waited for by whoever asks how things are.
-const STORE_ANSWERS: Duration = Duration::from_secs(3);
+pub(super) const STORE_ANSWERS: Duration = Duration::from_secs(3);
 
 #[async_trait]
 impl EventDesk for Events {
@@ -169,6 +169,7 @@ impl EventDesk for Events {
             kind: it.kind,
             heard: it.heard,
             lost: it.lost,
+            refused: it.refused,
             last: it.last,
             alive: it.alive,
             error: it.error.map(|(at, error)| format!("{error} (at {at})")),

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::away::{Absence, Away, STEADY};
+use super::health::Health;
 
 /// What this program calls itself where it tells of itself.
 const SELF: &str = "manager";
@@ -30,6 +31,7 @@ pub(crate) struct Side {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) spool: Option<Spool>,
     pub(crate) away: Away,
+    pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
 }
 

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use event_core::desk::SpoolView;
 use event_core::{Appended, ComponentId, Cursor, Event, EventLog, LogError, Logged, Seq};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
+use super::desk::STORE_ANSWERS;
 use super::health::Health;
-use super::{Events, EventsError, InputHealth, OutputHealth};
+use super::{Events, InputHealth, OutputHealth};
 
 /// The bounds of [`Latency`], in seconds: from what is done at once to what waited for a store that was
 /// away.
@@ -23,6 +26,10 @@ pub struct Figures {
     pub inputs: BTreeMap<ComponentId, (InputHealth, u64)>,
     /// The outputs.
     pub outputs: BTreeMap<String, OutputFigures>,
+    /// Why the store could not be asked what waits in the outbox, which is not known then.
+    pub unknown: Option<String>,
+    /// What waits beside the store; `None` where nothing can.
+    pub spool: Option<SpoolView>,
     /// How many incidents are open.
     pub incidents_open: u64,
     /// How often the log did not take a batch of events: it is tried again, or its sources are told.
@@ -133,13 +140,16 @@ impl EventLog for CountedLog {
 // === impl Events ===
 
 impl Events {
-    /// Everything that is counted.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn figures(&self) -> Result<Figures, EventsError> {
+    /// Everything that is counted. A store that does not answer leaves out what is counted in it: the
+    /// rest is wanted most then.
+    pub async fn figures(&self) -> Figures {
+        let counts = match timeout(STORE_ANSWERS, self.inner.store.output_counts()).await {
+            Ok(counts) => counts.map_err(|error| stdx::Chain(&error).to_string()),
+            Err(_) => Err(format!("it did not answer within {} s", STORE_ANSWERS.as_secs())),
+        };
+        let unknown = counts.as_ref().err().cloned();
         let mut outputs: BTreeMap<String, OutputFigures> = BTreeMap::new();
-        for (id, health) in self.outputs().await? {
+        for (id, health) in self.outputs_with(counts.unwrap_or_default()) {
             outputs.entry(id).or_default().health = health;
         }
         for (id, reached) in &self.inner.outputs {
@@ -154,13 +164,15 @@ impl Events {
         let inputs = self.inner.health.all().into_iter();
         let counted = &self.inner.tally.0;
         let latency = counted.latency.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(Figures {
+        Figures {
             inputs: inputs.map(|(id, health)| (id.clone(), (health, dropped(&id)))).collect(),
             outputs,
+            unknown,
+            spool: self.spool(),
             incidents_open: counted.open.load(Ordering::Relaxed),
             log_failures: counted.log_failures.load(Ordering::Relaxed),
             latency,
-        })
+        }
     }
 }
 

@@ -25,6 +25,9 @@ pub struct InputHealth {
     pub lost: u64,
     /// The same by the reason.
     pub losses: BTreeMap<&'static str, u64>,
+    /// How many were refused, for lack of room or because nothing could be written: their senders may
+    /// send them again.
+    pub refused: u64,
     /// How often it was started.
     pub starts: u64,
     /// When it last heard anything.
@@ -84,6 +87,10 @@ impl Health {
 
     pub(crate) fn duplicate(&self, input: &ComponentId) {
         self.of(input, |it| it.duplicates += 1);
+    }
+
+    pub(crate) fn refused(&self, input: &ComponentId) {
+        self.of(input, |it| it.refused += 1);
     }
 
     pub(crate) fn failed(&self, input: &ComponentId, error: &str, now: Timestamp) {

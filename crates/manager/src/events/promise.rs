@@ -45,6 +45,7 @@ pub(crate) async fn write(
             }
             continue;
         }
+        let inputs: Vec<_> = events.iter().map(|event| event.source.id.clone()).collect();
         let put = match &side.spool {
             Some(spool) => spool.put(events).await.map_err(|error| stdx::Chain(&error).to_string()),
             None => Err("there is no folder where they could wait".to_owned()),
@@ -56,6 +57,9 @@ pub(crate) async fn write(
             said = Some(Instant::now());
         }
         side.away.count(put, refused);
+        for input in &inputs[put..] {
+            side.health.refused(input);
+        }
         for (at, ack) in acks.into_iter().enumerate() {
             ack.resolve(if at < put { Ruling::Aside } else { Ruling::Rejected });
         }

@@ -349,7 +349,7 @@ impl EventDesk for FakeDesk {
             lost,
             last: Some(self.now - SignedDuration::from_mins(10)),
             alive: Some(self.now),
-            error: None,
+            ..InputView::default()
         };
         let output = |name: &String| OutputView {
             name: name.clone(),

@@ -112,7 +112,7 @@ impl Site {
         });
         let spool = Some(Spool::open(self.folder.path(), room).unwrap());
         let clock = Arc::clone(&self.clock);
-        let side = Side { log: log.clone(), spool, away, clock };
+        let side = Side { log: log.clone(), spool, away, health: Health::default(), clock };
         let (reports, mut promised) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let tasks = [
@@ -267,6 +267,8 @@ async fn without_room_the_sender_is_refused_and_that_is_said() {
     assert_eq!(rulings[kept..], vec![Ruling::Rejected; 4 - kept]);
     let view = run.side.away.view();
     assert_eq!((view.put, view.refused), (kept as u64, 4 - kept as u64));
+    let hooks = run.side.health.all().remove(&"hooks".parse().unwrap()).unwrap_or_default();
+    assert_eq!(hooks.refused, 4 - kept as u64, "it is known whose they were");
     run.be(Mood::Well);
     pass(60).await;
     let told = site.store.after(Seq(0), 100).await.unwrap();
