@@ -18,7 +18,7 @@ use crate::{
     InvalidConfig, Kit, Wording,
     escape::Escape,
     http::{Answer, Http, Request, below, url},
-    template::{MARKDOWN_BODY, Slot, TITLE, Templates, context},
+    template::{MARKDOWN_BODY, Slot, TITLE, Templates, context, urgency},
 };
 
 const HINT: &str = "look at the settings `server` and `token` (an application's), then replay it";
@@ -177,7 +177,7 @@ fn priority(message: &Message) -> u8 {
     if message.silent {
         return 0;
     }
-    match message.severity {
+    match urgency(message) {
         _ if message.stand == Stand::Digest => 2,
         Severity::Debug | Severity::Info => 1,
         Severity::Notice => 3,
@@ -190,5 +190,23 @@ fn priority(message: &Message) -> u8 {
 impl std::fmt::Debug for Gotify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gotify").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_core::Kind;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_does_not_insist() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let of = |stand| {
+            let kind = Kind::BackupFailed;
+            priority(&Message::new(stand, "i", kind, Severity::Critical, "a backup", now))
+        };
+        let stands = [Stand::New, Stand::Resolved, Stand::Acknowledged];
+        assert_eq!(stands.map(of), [10, 3, 3]);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     Wording,
     escape::Escape,
     split::{bytes, split},
-    template::{PLAIN_BODY, Slot, TITLE, Templates, context},
+    template::{PLAIN_BODY, Slot, TITLE, Templates, context, urgency},
 };
 
 pub(crate) fn slots(wording: &Wording) -> [Slot<'_>; 2] {
@@ -29,7 +29,8 @@ pub(crate) fn lines(
     let incident = stdx::untrusted::word(&message.incident, 60);
     let head = format!(
         "instance={instance} incident={incident} stand={} severity={}",
-        message.stand, message.severity
+        message.stand,
+        urgency(message)
     );
     // Room for the number of a part.
     let room = most.saturating_sub(head.len() + 24).max(64);

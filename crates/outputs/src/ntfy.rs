@@ -19,7 +19,7 @@ use crate::{
     escape::Escape,
     http::{Answer, Http, Request, below, url},
     split::{fit, json, length, split},
-    template::{PLAIN_BODY, Slot, TITLE, Templates, context},
+    template::{PLAIN_BODY, Slot, TITLE, Templates, context, urgency},
 };
 
 const HINT: &str = "look at the topic's name and at the right to write to it, then replay it";
@@ -252,7 +252,7 @@ fn priority(message: &Message) -> u8 {
     if message.silent {
         return 1;
     }
-    match message.severity {
+    match urgency(message) {
         _ if message.stand == Stand::Digest => 2,
         Severity::Debug | Severity::Info => 2,
         Severity::Notice | Severity::Warning => 3,
@@ -288,6 +288,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_over_does_not_insist() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let of = |stand| {
+            let kind = Kind::BackupFailed;
+            priority(&Message::new(stand, "i", kind, Severity::Critical, "a backup", now))
+        };
+        let stands = [Stand::New, Stand::Resolved, Stand::Acknowledged];
+        assert_eq!(stands.map(of), [5, 3, 3]);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]

@@ -19,7 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{InvalidConfig, Kit, Wording, line, template::Templates};
+use crate::{
+    InvalidConfig, Kit, Wording, line,
+    template::{Templates, urgency},
+};
 
 /// How long a connection may take, and one delivery over it.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -156,7 +159,7 @@ impl Syslog {
         };
         let message = &delivery.message;
         let lines = line::lines(message, &self.templates, &self.kit.instance, most - HEAD);
-        let priority = (self.config.facility, severity(message.severity));
+        let priority = (self.config.facility, severity(urgency(message)));
         let kind = message.kind.as_str();
         let as_message = |line: String| self.sender.message(priority, message.written, kind, &line);
         lines.into_iter().map(as_message).collect()

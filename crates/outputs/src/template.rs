@@ -234,6 +234,15 @@ pub(crate) fn mark(stand: Stand, severity: Severity) -> &'static str {
     }
 }
 
+/// How much a message asks of whoever reads it. That something is over, or in somebody's hands, is worth
+/// knowing and nothing to be woken for, however bad it was.
+pub(crate) fn urgency(message: &Message) -> Severity {
+    match message.stand {
+        Stand::Resolved | Stand::Acknowledged => message.severity.min(Severity::Notice),
+        _ => message.severity,
+    }
+}
+
 /// What is known of the subject, by the names that templates and receivers use.
 fn parts(subject: &Subject) -> Vec<(&'static str, String)> {
     let mut parts = Vec::new();
@@ -286,6 +295,8 @@ pub(crate) fn facts(message: &Message) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use event_core::Kind;
+
     use super::*;
 
     fn templates(title: Option<&str>) -> Result<Templates, InvalidConfig> {
@@ -293,6 +304,20 @@ mod tests {
         let slot =
             Slot { name: "title", own: own.as_ref(), default: TITLE, escape: Escape::Markdown };
         Templates::try_new(&"ops".parse().unwrap(), &[slot])
+    }
+
+    #[test]
+    fn good_news_is_not_urgent() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let of = |stand, severity| {
+            urgency(&Message::new(stand, "i", Kind::BackupFailed, severity, "a backup", now))
+        };
+        for stand in Stand::ALL {
+            let is_good = matches!(stand, Stand::Resolved | Stand::Acknowledged);
+            let wanted = if is_good { Severity::Notice } else { Severity::Critical };
+            assert_eq!(of(stand, Severity::Critical), wanted, "{stand}");
+            assert_eq!(of(stand, Severity::Info), Severity::Info, "{stand}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     Kit, MARKER_HEADER, Wording,
     escape::Escape,
     split::{fit, utf16},
-    template::{PLAIN_BODY, Slot, TITLE, Templates, context},
+    template::{PLAIN_BODY, Slot, TITLE, Templates, context, urgency},
 };
 
 /// The longest subject; programs show no more, and the text has all of it.
@@ -82,7 +82,7 @@ pub(super) fn write(
         .raw_header(header("Auto-Submitted", "auto-generated"))
         .raw_header(header("X-Auto-Response-Suppress", "All"))
         .raw_header(header(MARKER_HEADER, &kit.instance));
-    if message.severity == Severity::Critical && !message.silent {
+    if urgency(message) == Severity::Critical && !message.silent {
         building = building.raw_header(header("Importance", "high"));
     }
     building = match Addresses::route(message.route.as_deref()) {
