@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod notify;
 mod run;
+mod start;
 
 use std::process::ExitCode;
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use assembly::{Daemon, DemoWanted, Estate, EventPlan, Holds, Wanted, web};
 use settings::Sources;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Cli;
 use crate::notify::Service;
-use crate::{check, demo};
+use crate::start::Took;
+use crate::{check, demo, start};
 
 /// Work was left; it is settled at the next start.
 const LEFT: u8 = 1;
@@ -21,19 +22,26 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let wanted = wanted(&cli);
     let service = Service::from_variables(&wanted.sources.environment, std::process::id());
     let service = Arc::new(service);
-    let mut estate = Estate::prepare(wanted.clone()).await?;
-    anyhow::ensure!(
-        estate.memory.is_some(),
-        "the state folder {} cannot be used; see the warning above",
-        estate.loaded.settings.server.state_dir.display()
-    );
+    let mut estate = prepare(&wanted).await?;
     if cli.check {
         return check::run(&estate, &cli).await;
     }
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
-    let Some(lease) = take_store(&estate, &service, &stop).await? else {
-        return Ok(ExitCode::SUCCESS);
+    // From here on one stream of it, so that none is missed between one who reads it and the next.
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    let lease = loop {
+        match start::take_store(&estate, &service, &stop, &mut hangup).await? {
+            Took::Store(lease) => break lease,
+            Took::Nothing => return Ok(ExitCode::SUCCESS),
+            Took::Notice => match anew(&wanted).await {
+                Ok(prepared) => {
+                    estate = prepared;
+                    tracing::warn!("all settings were read anew");
+                }
+                Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+            },
+        }
     };
     let mut plan = EventPlan::of(&estate).await?;
     if cli.demo {
@@ -45,7 +53,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         demo::begin(&estate, &daemon)?;
     }
     let (memory, events) = (daemon.core().memory().clone(), daemon.events().cloned());
-    tokio::spawn(reload(memory, events, wanted, stop.clone())?);
+    tokio::spawn(reload(memory, events, wanted, hangup, stop.clone()));
     let http = serve_http(&estate, &daemon, hooks, stop.clone()).await?;
     if let Some(every) = service.heartbeat() {
         let (service, supervisor) = (Arc::clone(&service), daemon.supervisor().clone());
@@ -94,34 +102,22 @@ fn wanted(cli: &Cli) -> Wanted {
     }
 }
 
-/// The store, as soon as this manager may have it; nothing if it was told to end before.
-async fn take_store(
-    estate: &Estate,
-    service: &Arc<Service>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<store::Lease>> {
-    // Until there is something to read anew, SIGHUP does nothing, where it would end a program by default.
-    let _hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    let beats = tokio::sync::OnceCell::new();
-    let waits = |why: &str| {
-        tracing::warn!("stands by: {why}");
-        service.tell("READY=1\nSTATUS=stands by: another manager has the store");
-        if let Some(every) = service.heartbeat() {
-            let service = Arc::clone(service);
-            // Nobody else sets it.
-            let _ = beats.set(tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(every).await;
-                    service.tell("WATCHDOG=1");
-                }
-            }));
-        }
-    };
-    let lease = assembly::take_store(estate, stop, waits).await;
-    if let Some(beats) = beats.get() {
-        beats.abort();
-    }
-    lease
+/// Everything that the settings say, with nothing started.
+async fn prepare(wanted: &Wanted) -> anyhow::Result<Estate> {
+    let estate = Estate::prepare(wanted.clone()).await?;
+    anyhow::ensure!(
+        estate.memory.is_some(),
+        "the state folder {} cannot be used; see the warning above",
+        estate.loaded.settings.server.state_dir.display()
+    );
+    Ok(estate)
+}
+
+/// The same once more, by the settings as they are now: nothing runs yet that would have to go on.
+async fn anew(wanted: &Wanted) -> anyhow::Result<Estate> {
+    let estate = prepare(wanted).await?;
+    assembly::change_log(&estate.loaded, wanted.log.as_deref())?;
+    Ok(estate)
 }
 
 /// Listens for the signals that end a service; the future cancels `stop` at the first.
@@ -141,36 +137,34 @@ fn until_signal(
 
 /// Reads approvers and log level anew whenever SIGHUP comes. What is wrong with the new settings is said, and the
 /// old ones stay; what takes a restart is said, too.
-fn reload(
+async fn reload(
     memory: assembly::Memory,
     events: Option<manager::events::Events>,
     wanted: Wanted,
+    mut hangup: Signal,
     stop: CancellationToken,
-) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    Ok(async move {
-        while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-            let anew = assembly::load(&wanted).and_then(|loaded| {
-                assembly::change_log(&loaded, wanted.log.as_deref())?;
-                memory.reload(&loaded, Holds::Codes)?;
-                Ok(loaded.settings)
-            });
-            let anew = match (anew, &events) {
-                (Ok(settings), Some(events)) => {
-                    let kept = events.reload(settings.events.rules.clone()).await;
-                    kept.map(|()| settings).map_err(anyhow::Error::from)
-                }
-                (anew, _) => anew,
-            };
-            match anew {
-                Ok(settings) => tracing::warn!(
-                    approvers = settings.approvers.len(),
-                    "approvers, log level and the rules of events were read anew; other settings take a restart"
-                ),
-                Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+) {
+    while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+        let anew = assembly::load(&wanted).and_then(|loaded| {
+            assembly::change_log(&loaded, wanted.log.as_deref())?;
+            memory.reload(&loaded, Holds::Codes)?;
+            Ok(loaded.settings)
+        });
+        let anew = match (anew, &events) {
+            (Ok(settings), Some(events)) => {
+                let kept = events.reload(settings.events.rules.clone()).await;
+                kept.map(|()| settings).map_err(anyhow::Error::from)
             }
+            (anew, _) => anew,
+        };
+        match anew {
+            Ok(settings) => tracing::warn!(
+                approvers = settings.approvers.len(),
+                "approvers, log level and the rules of events were read anew; other settings take a restart"
+            ),
+            Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
         }
-    })
+    }
 }
 
 /// Serves HTTP where the settings say so.

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use assembly::{
-    Daemon, Estate, EventPlan,
+    Daemon, Estate, EventPlan, Wait,
     web::{self, Web},
 };
 use gateway::{Hooks, Place};
@@ -88,7 +88,11 @@ async fn manager_of(
     let hooks = plan.hooks.clone();
     // A client waits for this server: it does not stand by for long.
     let stop = CancellationToken::new();
-    let lease = assembly::take_store(estate, &stop, |why| tracing::warn!("stands by: {why}"));
+    let lease = assembly::take_store(estate, &stop, |wait| match wait {
+        Wait::Away(why) => tracing::warn!("waits for the store: {why}"),
+        Wait::Taken(why) => tracing::warn!("stands by: {why}"),
+        _ => {}
+    });
     let lease = lease.await?.context("take the store")?;
     Ok((Some(Daemon::bind(estate, Some(plan))?.holding(lease)), hooks))
 }

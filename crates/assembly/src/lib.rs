@@ -44,5 +44,5 @@ pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};
 pub use crate::protecting::tell_own_guest;
 pub use crate::scopes::{check as check_scope, errors as scope_errors};
-pub use crate::tenancy::take_store;
+pub use crate::tenancy::{Wait, take_store};
 pub use crate::times::keep_times;

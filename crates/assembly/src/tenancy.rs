@@ -1,10 +1,10 @@
-//! One manager at a time on a store: takes it, or waits until it is free.
+//! One manager at a time on a store: takes it, or waits until it is there and free.
 
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use stdx::Clock as _;
-use store::{ErrorKind, Lease};
+use stdx::{Backoff, Chain, Clock as _};
+use store::{Error, Lease};
 use tokio_util::sync::CancellationToken;
 
 use crate::estate::Estate;
@@ -12,39 +12,66 @@ use crate::events::machine;
 
 /// How often one that waits looks again.
 const LOOK: Duration = Duration::from_secs(1);
+/// The pauses while a database is away.
+const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// How long a database may take to notice that a manager that has just ended is gone.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Takes the store of this estate. Where another manager has it, waits for it if the settings say
-/// `manager.standby`; `waits` is called once with what is waited for. Nothing where `stop` came first.
+/// What is waited for, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Another manager has the store.
+    Taken(String),
+    /// The database does not answer.
+    Away(String),
+}
+
+/// Takes the store of this estate. A database that cannot be reached is waited for; what is wrong with
+/// the settings, which waiting does not mend, is said at once. Where another manager has the store, waits
+/// for it if the settings say `manager.standby`. `waits` is called whenever it waits for something else
+/// than before. Nothing where `stop` came first.
 ///
 /// # Errors
-/// Another manager has the store, or it cannot be reached.
+/// Another manager has the store, or it cannot be used.
 pub async fn take_store(
     estate: &Estate,
     stop: &CancellationToken,
-    waits: impl FnOnce(&str),
+    mut waits: impl FnMut(Wait),
 ) -> anyhow::Result<Option<Lease>> {
-    let store = estate.store.get().await.context("open the store")?;
     let holder = format!("the manager of {}, process {}", machine(), std::process::id());
-    let mut waits = Some(waits);
     let begun = tokio::time::Instant::now();
+    let mut backoff = Backoff::new(AWAY.0, AWAY.1);
+    let mut waited: Option<Discriminant<Wait>> = None;
     loop {
-        let error = match store.take_lease(&holder, stdx::SystemClock.now()).await {
+        let error = match take(estate, &holder).await {
             Ok(lease) => return Ok(Some(lease)),
             Err(error) => error,
         };
-        // While it stands by, a store that is away for a moment is no reason to end.
-        let can_wait = error.kind() == ErrorKind::Conflict || waits.is_none();
-        let is_late = begun.elapsed() >= GRACE;
-        if !can_wait || (is_late && !estate.loaded.settings.manager.standby) {
+        let (wait, pause) = if error.is_away() {
+            (Some(Wait::Away(Chain(&error).to_string())), backoff.next_delay())
+        } else if !error.is_conflict() {
             return Err(error.into());
+        } else if begun.elapsed() < GRACE {
+            (None, LOOK)
+        } else if estate.loaded.settings.manager.standby {
+            backoff.reset();
+            (Some(Wait::Taken(error.to_string())), LOOK)
+        } else {
+            return Err(error.into());
+        };
+        if let Some(wait) = wait
+            && waited.replace(discriminant(&wait)) != Some(discriminant(&wait))
+        {
+            waits(wait);
         }
-        if is_late && let Some(waits) = waits.take() {
-            waits(&error.to_string());
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(None);
         }
     }
+}
+
+async fn take(estate: &Estate, holder: &str) -> Result<Lease, Error> {
+    let store = estate.store.get().await?;
+    store.take_lease(holder, stdx::SystemClock.now()).await
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 
 use crate::catalogue::Readiness;
 use crate::shared::Shared;
@@ -25,4 +26,9 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         Readiness::Ready => "ok\n".into_response(),
         Readiness::Starting => unready("starting\n"),
     }
+}
+
+/// Anything, before there is something to serve.
+pub(crate) async fn waiting() -> impl IntoResponse {
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], "waiting\n")
 }

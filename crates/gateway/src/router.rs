@@ -48,6 +48,12 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// What is answered as long as there is nothing to serve.
+pub(crate) fn waiting() -> Router {
+    let [live, ..] = HEALTH;
+    Router::new().route(live, get(health::live)).fallback(health::waiting)
+}
+
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let text = shared.metrics.text(shared.mcp.sessions()).await;
     ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response()

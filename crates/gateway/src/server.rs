@@ -24,7 +24,7 @@ use crate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::router::{MCP, router};
+use crate::router::{MCP, router, waiting};
 use crate::shared::Shared;
 use crate::slots::{Slot, Slots};
 use crate::tls::{Certificate, Reload, TlsFiles};
@@ -212,11 +212,21 @@ impl Bound {
 
     /// Serves until `shutdown`, then lets what is under way end, for as long as the options say.
     pub async fn serve(self, shutdown: CancellationToken) {
+        let router = router(Arc::clone(&self.shared));
+        self.run(router, shutdown).await;
+    }
+
+    /// Says until `shutdown` that it lives and that nothing is served yet, whatever is asked for.
+    pub async fn wait(self, shutdown: CancellationToken) {
+        self.run(waiting(), shutdown).await;
+    }
+
+    async fn run(self, router: Router, shutdown: CancellationToken) {
         raise_file_limit();
         let Self { shared, doors } = self;
         let options = Arc::new(shared.options.clone());
         let run = Run {
-            router: router(Arc::clone(&shared)),
+            router,
             slots: Slots::new(options.max_connections),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

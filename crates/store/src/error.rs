@@ -10,6 +10,7 @@ use sqlx::error::DatabaseError;
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    away: bool,
     #[source]
     source: Option<sqlx::Error>,
 }
@@ -48,8 +49,14 @@ impl Error {
         self.kind == ErrorKind::Conflict
     }
 
+    /// Whether a server could not be reached, or is just starting or ending: the same may work a moment
+    /// later, where what is wrong with the settings stays wrong.
+    pub fn is_away(&self) -> bool {
+        self.away
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), away: false, source: None }
     }
 
     /// What it says, and what it comes from.
@@ -66,7 +73,20 @@ impl Error {
             | (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => ErrorKind::Corrupt,
             _ => ErrorKind::Unavailable,
         };
-        Self { kind, message: operation.into(), source: Some(source) }
+        Self { kind, message: operation.into(), away: false, source: Some(source) }
+    }
+
+    /// Wraps the error of an engine that is a server elsewhere.
+    pub(crate) fn server(operation: impl Into<String>, source: sqlx::Error) -> Self {
+        let away = match &source {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+            // It breaks off, ends, starts, or has no room for one more just now.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code.starts_with("08") || code.starts_with("57P") || code == "53300"
+            }),
+            _ => false,
+        };
+        Self { away, ..Self::engine(operation, source) }
     }
 
     pub(crate) fn newer_schema(place: &str, found: i64, known: i64) -> Self {

@@ -47,7 +47,7 @@ impl PostgresStore {
     ///
     /// As [`crate::open`].
     pub async fn open(target: &PostgresTarget) -> Result<Self, Error> {
-        let failed = |error| Error::engine(format!("open the store at {target}"), error);
+        let failed = |error| Error::server(format!("open the store at {target}"), error);
         let options: PgConnectOptions = target.expose().parse().map_err(failed)?;
         let options = options
             .application_name("proxmox-mcp")
@@ -96,7 +96,7 @@ async fn migrate(
     connection: &mut PgConnection,
     target: &PostgresTarget,
 ) -> Result<Option<Migrated>, Error> {
-    let failed = |error| Error::engine(format!("migrate the store at {target}"), error);
+    let failed = |error| Error::server(format!("migrate the store at {target}"), error);
     let known = schema::known(schema::POSTGRES);
     let mut transaction = connection.begin().await.map_err(failed)?;
     // Two programs that start together migrate one after the other.

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use control_api::{Client, ErrorKind};
 
-use crate::support::{Account, House, LONG, Manager, VERSION, is_root};
+use crate::support::{Account, House, LONG, Manager, VERSION, connect, is_root};
+use crate::waiting::Notified;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_once_and_ends_as_it_is_told() {
@@ -144,22 +145,23 @@ async fn one_manager_at_a_time_has_a_store() {
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains(&format!("process {} has it since", manager.pid())), "{said}");
 
-    // One that stands by takes over when the first is gone, however it went.
-    let path = house.folder.path().join("notify");
-    let listener = UnixDatagram::bind(&path).unwrap();
-    listener.set_read_timeout(Some(LONG)).unwrap();
-    let hear = || {
-        let mut buffer = [0; 256];
-        let length = listener.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
+    // One that stands by takes over when the first is gone, however it went, with the settings of then.
     let mut command = other("standby = true\n");
-    let next = Manager::of(command.env("NOTIFY_SOCKET", &path).spawn().unwrap());
-    assert!(tokio::task::block_in_place(hear).contains("stands by"));
+    let notified = Notified::by(&house, &mut command);
+    let next = Manager::of(command.spawn().unwrap());
+    assert!(notified.hear().contains("stands by"));
+    let config = house.config.with_file_name("another.toml");
+    let settings = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, settings.replace("[server]\n", "[server]\nmode = \"read-only\"\n"))
+        .unwrap();
     next.signal("HUP");
+    assert!(notified.hear().contains("stands by"), "it has read them and goes on waiting");
     manager.signal("KILL");
     manager.ended().await;
-    assert!(tokio::task::block_in_place(hear).contains("STATUS=runs"));
+    assert!(notified.hear().contains("STATUS=runs"));
+    let state = format!("{}-of-another", house.state().display());
+    let client = connect(&std::path::Path::new(&state).join(control_api::SOCKET)).await;
+    assert_eq!(client.status().await.unwrap().mode, "read-only");
     next.signal("TERM");
     assert_eq!(next.ended().await.status.code(), Some(0));
 }

@@ -12,3 +12,4 @@ mod links;
 mod live;
 mod setup;
 mod support;
+mod waiting;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use gateway::Options;
 
 use crate::client::{ask, get};
-use crate::support::{start, tokens};
+use crate::support::{start, tokens, wait};
 
 #[tokio::test]
 async fn probes_learn_a_status_and_no_more() {
@@ -34,4 +34,22 @@ async fn probes_learn_a_status_and_no_more() {
     );
     assert_eq!(ask("HEAD", "/livez").send(running.address).await.status, 200);
     assert_eq!(ask("DELETE", "/livez").send(running.address).await.status, 405);
+}
+
+#[tokio::test]
+async fn who_waits_lives_and_serves_nothing() {
+    let (authenticator, _, _folder) = tokens(&[("ci", "read")]);
+    let running = wait(Options::default(), authenticator).await;
+    for (path, status, body) in [
+        ("/livez", 200, "ok\n"),
+        ("/readyz", 503, "waiting\n"),
+        ("/healthz", 503, "waiting\n"),
+        ("/metrics", 503, "waiting\n"),
+        ("/hooks/pve/notify", 503, "waiting\n"),
+    ] {
+        let answer = get(path).send(running.address).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, body), "{path}");
+    }
+    let answer = ask("POST", "/hooks/pve/notify").send(running.address).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
 }

@@ -113,6 +113,23 @@ pub(crate) async fn start_with(
     places: &[Listen],
     hooks: Hooks,
 ) -> Result<Running, GatewayError> {
+    let serve = |bound: Bound, stop| tokio::spawn(bound.serve(stop));
+    run(options, authenticator, places, hooks, serve).await
+}
+
+/// One that has nothing to serve yet.
+pub(crate) async fn wait(options: Options, authenticator: Authenticator) -> Running {
+    let wait = |bound: Bound, stop| tokio::spawn(bound.wait(stop));
+    run(options, authenticator, &[loopback()], Hooks::new(), wait).await.unwrap()
+}
+
+async fn run(
+    options: Options,
+    authenticator: Authenticator,
+    places: &[Listen],
+    hooks: Hooks,
+    serve: impl FnOnce(Bound, CancellationToken) -> tokio::task::JoinHandle<()>,
+) -> Result<Running, GatewayError> {
     let metrics = Arc::new(Metrics::new("1.2.3").with(Arc::new(Neighbor)));
     let toy = Arc::new(Toy {
         metrics: Arc::clone(&metrics),
@@ -129,7 +146,7 @@ pub(crate) async fn start_with(
         _ => None,
     });
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(bound.serve(shutdown.clone()));
+    let serving = serve(bound, shutdown.clone());
     let address = address.unwrap_or(([127, 0, 0, 1], 0).into());
     Ok(Running { address, places, toy, shutdown, serving })
 }

@@ -58,7 +58,7 @@ enum Again {
 impl Leases for PostgresStore {
     async fn take_lease(&self, holder: &str, now: Timestamp) -> Result<Lease, Error> {
         let place = self.target.to_string();
-        let failed = |error| Error::engine(format!("take the store at {place}"), error);
+        let failed = |error| Error::server(format!("take the store at {place}"), error);
         let mut session = self.session().await.map_err(failed)?;
         if !lock(&mut session).await.map_err(failed)? {
             let holder = sqlx::query_as(lease::HOLDER).fetch_optional(&mut session);

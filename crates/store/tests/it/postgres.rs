@@ -208,6 +208,27 @@ async fn a_newer_store_is_refused_and_the_log_cannot_be_changed() {
     schema.drop_it().await;
 }
 
+/// What waiting does not mend is told from what it does.
+#[tokio::test]
+async fn a_server_that_refuses_is_not_away() {
+    let Some(schema) = Schema::create().await else { return };
+    let (user, server) = schema.server.rsplit_once('@').unwrap();
+    let (user, _) = user.rsplit_once(':').unwrap();
+    let (address, _) = server.rsplit_once('/').unwrap();
+    for wrong in [
+        format!("{user}:guessed@{server}"),
+        schema.server.replace(server, &format!("{address}/nowhere")),
+    ] {
+        let error = open(&wrong.parse().unwrap()).await.err().expect("it refuses");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(!error.is_away(), "{}", stdx::Chain(&error));
+    }
+    schema.execute(format!("CREATE TABLE {0}.schema_version (version BIGINT); INSERT INTO {0}.schema_version VALUES (99)", schema.name)).await;
+    let error = open(&schema.url()).await.err().expect("it is newer");
+    assert!(!error.is_away(), "{error}");
+    schema.drop_it().await;
+}
+
 #[tokio::test]
 async fn an_unreachable_server_is_named_without_its_password() {
     // A port that nothing listens on: bound and given back.
@@ -215,6 +236,7 @@ async fn an_unreachable_server_is_named_without_its_password() {
     let url: StoreUrl = format!("postgres://u:hunter2@127.0.0.1:{port}/mcp").parse().unwrap();
     let error = open(&url).await.err().expect("nothing listens");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.is_away(), "it may come");
     let text = format!("{error:?} {error}");
     assert!(text.contains(&format!("postgres://127.0.0.1:{port}/mcp")), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
