@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 use crate::REVISION;
 use crate::api::ControlClient as _;
 use crate::error::{Error, ErrorKind};
+use crate::events::OnBehalfOf;
 use crate::types::{
     Action, ActionFilter, Approval, ApprovalDetail, ApprovalFilter, AuditHead, AuditPage, Confirm,
     DecisionParams, Freeze, FreezeParams, Hello, LiftParams, SettleParams, Status, ToolCallParams,
@@ -35,6 +36,7 @@ const MESSAGE: usize = 16 * 1024 * 1024;
 pub struct Client {
     rpc: Arc<RpcClient>,
     welcome: Arc<Welcome>,
+    by: Option<Arc<str>>,
 }
 
 /// Approvals as they change.
@@ -85,12 +87,23 @@ impl Client {
             );
             return Err(Error::new(ErrorKind::Version, message));
         }
-        Ok(Self { rpc: Arc::new(rpc), welcome: Arc::new(welcome) })
+        Ok(Self { rpc: Arc::new(rpc), welcome: Arc::new(welcome), by: None })
     }
 
     /// The connection, for the other parts of the interface.
     pub(crate) fn rpc(&self) -> &RpcClient {
         &self.rpc
+    }
+
+    /// The same connection, for what is done about events on behalf of this principal.
+    #[must_use]
+    pub fn on_behalf_of(&self, principal: &str) -> Self {
+        Self { by: Some(principal.into()), ..self.clone() }
+    }
+
+    /// For whom it is done.
+    pub(crate) fn by(&self) -> OnBehalfOf {
+        self.by.as_deref().map(str::to_owned)
     }
 
     /// What the manager said at first.

@@ -11,6 +11,10 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::{Client, Error, ErrorKind};
 
+/// For whom the account at the other end does it, in the form of a principal (`token:ann`); nothing where
+/// it does so for itself. The manager has the account by the system's word, and this by the account's.
+pub type OnBehalfOf = Option<String>;
+
 /// What a manager can be asked about events.
 ///
 /// Everybody who is let in may look; what changes what people are told is for the manager's own account
@@ -39,19 +43,19 @@ pub trait EventsControl {
 
     /// The caller has it.
     #[method(name = "acknowledge", with_extensions)]
-    async fn acknowledge(&self, name: String) -> RpcResult<IncidentView>;
+    async fn acknowledge(&self, name: String, by: OnBehalfOf) -> RpcResult<IncidentView>;
 
     /// The caller says that it is over.
     #[method(name = "resolve", with_extensions)]
-    async fn resolve(&self, name: String) -> RpcResult<IncidentView>;
+    async fn resolve(&self, name: String, by: OnBehalfOf) -> RpcResult<IncidentView>;
 
     /// Begins a silence.
     #[method(name = "silence", with_extensions)]
-    async fn silence(&self, silence: NewSilence) -> RpcResult<SilenceView>;
+    async fn silence(&self, silence: NewSilence, by: OnBehalfOf) -> RpcResult<SilenceView>;
 
     /// Ends a silence.
     #[method(name = "unsilence", with_extensions)]
-    async fn unsilence(&self, name: String) -> RpcResult<()>;
+    async fn unsilence(&self, name: String, by: OnBehalfOf) -> RpcResult<()>;
 
     /// The silences that have not ended.
     #[method(name = "silences", with_extensions)]
@@ -59,7 +63,7 @@ pub trait EventsControl {
 
     /// Tells people something.
     #[method(name = "send", with_extensions)]
-    async fn send(&self, notice: Notice) -> RpcResult<Vec<String>>;
+    async fn send(&self, notice: Notice, by: OnBehalfOf) -> RpcResult<Vec<String>>;
 
     /// How inputs and outputs are doing.
     #[method(name = "health", with_extensions)]
@@ -115,22 +119,22 @@ impl Client {
 
     /// This account has the incident.
     pub async fn acknowledge(&self, name: &str) -> Result<IncidentView, Error> {
-        Ok(EventsControlClient::acknowledge(self.rpc(), name.to_owned()).await?)
+        Ok(EventsControlClient::acknowledge(self.rpc(), name.to_owned(), self.by()).await?)
     }
 
     /// This account says that the incident is over.
     pub async fn resolve(&self, name: &str) -> Result<IncidentView, Error> {
-        Ok(EventsControlClient::resolve(self.rpc(), name.to_owned()).await?)
+        Ok(EventsControlClient::resolve(self.rpc(), name.to_owned(), self.by()).await?)
     }
 
     /// Begins a silence.
     pub async fn silence(&self, silence: NewSilence) -> Result<SilenceView, Error> {
-        Ok(EventsControlClient::silence(self.rpc(), silence).await?)
+        Ok(EventsControlClient::silence(self.rpc(), silence, self.by()).await?)
     }
 
     /// Ends a silence.
     pub async fn unsilence(&self, name: &str) -> Result<(), Error> {
-        Ok(EventsControlClient::unsilence(self.rpc(), name.to_owned()).await?)
+        Ok(EventsControlClient::unsilence(self.rpc(), name.to_owned(), self.by()).await?)
     }
 
     /// The silences that have not ended.
@@ -140,7 +144,7 @@ impl Client {
 
     /// Tells people something; which outputs.
     pub async fn send_notice(&self, notice: Notice) -> Result<Vec<String>, Error> {
-        Ok(EventsControlClient::send(self.rpc(), notice).await?)
+        Ok(EventsControlClient::send(self.rpc(), notice, self.by()).await?)
     }
 
     /// How inputs and outputs are doing.

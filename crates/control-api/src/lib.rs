@@ -33,11 +33,11 @@ pub mod types;
 pub use crate::api::ControlServer;
 pub use crate::client::{Approvals, Client, ToolCall};
 pub use crate::error::{Error, ErrorKind};
-pub use crate::events::EventsControlServer;
+pub use crate::events::{EventsControlServer, OnBehalfOf};
 pub use crate::types::*;
 
 /// The revision of this interface. It changes with every change of the trait or its types.
-pub const REVISION: u32 = 3;
+pub const REVISION: u32 = 4;
 
 /// The file name of the socket in the state folder.
 pub const SOCKET: &str = "control.sock";

@@ -3,13 +3,14 @@
 //! *Invariant:* what changes what people are told is done by the manager's own account and by
 //! approvers, and written into the audit log. *Invariant:* what is read of events holds no secrets.
 
-use control_api::{Error, ErrorKind, EventsControlServer};
+use control_api::{Error, ErrorKind, EventsControlServer, OnBehalfOf};
 use event_core::Logged;
 use event_core::desk::{
     DeadLetter, DeadQuery, EventCounts, EventDesk, EventQuery, EventsFound, EventsHealth,
     IncidentQuery, IncidentStory, IncidentView, NewSilence, Notice, SilenceView,
 };
 use event_core::live::{LiveQuery, LiveView};
+use guard::Principal;
 use jsonrpsee::Extensions;
 use jsonrpsee::core::{RpcResult, async_trait};
 use serde_json::{Value, json};
@@ -35,23 +36,36 @@ impl Counter {
         })
     }
 
-    /// Who it is, if they may change what people are told.
-    fn may(&self, extensions: &Extensions, what: &str) -> Result<(Events, String), Error> {
+    /// Who does it and for whom, if they may change what people are told.
+    fn may(
+        &self,
+        extensions: &Extensions,
+        what: &str,
+        by: OnBehalfOf,
+    ) -> Result<(Events, Principal), Error> {
         let peer = peer(extensions)?;
         self.desk.must_see_all(&peer, what)?;
-        Ok((self.events()?.clone(), peer.principal().to_string()))
+        Ok((self.events()?.clone(), together(peer.principal(), by, what)?))
     }
 
     async fn note(
         &self,
-        extensions: &Extensions,
+        by: Principal,
         action: &str,
         target: &str,
         payload: Value,
     ) -> Result<(), Error> {
-        let by = peer(extensions)?.principal();
         self.desk.deciding().note(by, action, target, payload).await
     }
+}
+
+/// The account, and whom it acts for; of several who act for each other the first asker counts.
+fn together(account: Principal, by: OnBehalfOf, what: &str) -> Result<Principal, Error> {
+    let Some(by) = by else { return Ok(account) };
+    let invalid = |error| Error::new(ErrorKind::Invalid, format!("{what}: {error}"));
+    let by: Principal = by.parse().map_err(invalid)?;
+    let asker = by.on_behalf_of().cloned().unwrap_or(by);
+    if asker == account { Ok(account) } else { account.acting_for(asker).map_err(invalid) }
 }
 
 #[async_trait]
@@ -98,21 +112,33 @@ impl EventsControlServer for Counter {
         Ok(found.redacted(events.redactor()))
     }
 
-    async fn acknowledge(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
-        let (events, by) = self.may(extensions, "acknowledge an incident")?;
-        let incident = EventDesk::acknowledge(&events, &name, &by).await.map_err(Error::from)?;
+    async fn acknowledge(
+        &self,
+        extensions: &Extensions,
+        name: String,
+        by: OnBehalfOf,
+    ) -> RpcResult<IncidentView> {
+        let (events, by) = self.may(extensions, "acknowledge an incident", by)?;
+        let incident =
+            EventDesk::acknowledge(&events, &name, &by.to_string()).await.map_err(Error::from)?;
         let incident = incident.redacted(events.redactor());
         let payload = json!({"title": incident.title});
-        self.note(extensions, "incident.acknowledge", &incident.id, payload).await?;
+        self.note(by, "incident.acknowledge", &incident.id, payload).await?;
         Ok(incident)
     }
 
-    async fn resolve(&self, extensions: &Extensions, name: String) -> RpcResult<IncidentView> {
-        let (events, by) = self.may(extensions, "resolve an incident")?;
-        let incident = EventDesk::resolve(&events, &name, &by).await.map_err(Error::from)?;
+    async fn resolve(
+        &self,
+        extensions: &Extensions,
+        name: String,
+        by: OnBehalfOf,
+    ) -> RpcResult<IncidentView> {
+        let (events, by) = self.may(extensions, "resolve an incident", by)?;
+        let incident =
+            EventDesk::resolve(&events, &name, &by.to_string()).await.map_err(Error::from)?;
         let incident = incident.redacted(events.redactor());
         let payload = json!({"title": incident.title});
-        self.note(extensions, "incident.resolve", &incident.id, payload).await?;
+        self.note(by, "incident.resolve", &incident.id, payload).await?;
         Ok(incident)
     }
 
@@ -120,19 +146,26 @@ impl EventsControlServer for Counter {
         &self,
         extensions: &Extensions,
         silence: NewSilence,
+        by: OnBehalfOf,
     ) -> RpcResult<SilenceView> {
-        let (events, by) = self.may(extensions, "silence events")?;
-        let made = EventDesk::silence(&events, silence, &by).await.map_err(Error::from)?;
+        let (events, by) = self.may(extensions, "silence events", by)?;
+        let made =
+            EventDesk::silence(&events, silence, &by.to_string()).await.map_err(Error::from)?;
         let payload =
             json!({"when": made.when, "until": made.until.to_string(), "reason": made.reason});
-        self.note(extensions, "silence.set", &made.name, payload).await?;
+        self.note(by, "silence.set", &made.name, payload).await?;
         Ok(made)
     }
 
-    async fn unsilence(&self, extensions: &Extensions, name: String) -> RpcResult<()> {
-        let (events, by) = self.may(extensions, "end a silence")?;
-        EventDesk::unsilence(&events, &name, &by).await.map_err(Error::from)?;
-        self.note(extensions, "silence.end", &name, Value::Null).await?;
+    async fn unsilence(
+        &self,
+        extensions: &Extensions,
+        name: String,
+        by: OnBehalfOf,
+    ) -> RpcResult<()> {
+        let (events, by) = self.may(extensions, "end a silence", by)?;
+        EventDesk::unsilence(&events, &name, &by.to_string()).await.map_err(Error::from)?;
+        self.note(by, "silence.end", &name, Value::Null).await?;
         Ok(())
     }
 
@@ -141,12 +174,17 @@ impl EventsControlServer for Counter {
         Ok(EventDesk::silences(self.events()?).await.map_err(Error::from)?)
     }
 
-    async fn send(&self, extensions: &Extensions, notice: Notice) -> RpcResult<Vec<String>> {
-        let (events, by) = self.may(extensions, "send a message")?;
+    async fn send(
+        &self,
+        extensions: &Extensions,
+        notice: Notice,
+        by: OnBehalfOf,
+    ) -> RpcResult<Vec<String>> {
+        let (events, by) = self.may(extensions, "send a message", by)?;
         let title = notice.title.clone();
-        let to = EventDesk::send(&events, notice, &by).await.map_err(Error::from)?;
+        let to = EventDesk::send(&events, notice, &by.to_string()).await.map_err(Error::from)?;
         let payload = json!({"outputs": to, "title": title});
-        self.note(extensions, "notification.send", &to.join(","), payload).await?;
+        self.note(by, "notification.send", &to.join(","), payload).await?;
         Ok(to)
     }
 
@@ -179,16 +217,16 @@ impl EventsControlServer for Counter {
     }
 
     async fn replay(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
-        let (events, _) = self.may(extensions, "tell again what could not be told")?;
+        let (events, by) = self.may(extensions, "tell again what could not be told", None)?;
         let count = events.replay(&query).await.map_err(Error::from)?;
-        self.note(extensions, "dead.replay", "outbox", json!({"count": count})).await?;
+        self.note(by, "dead.replay", "outbox", json!({"count": count})).await?;
         Ok(count)
     }
 
     async fn purge(&self, extensions: &Extensions, query: DeadQuery) -> RpcResult<u64> {
-        let (events, _) = self.may(extensions, "throw away what could not be told")?;
+        let (events, by) = self.may(extensions, "throw away what could not be told", None)?;
         let count = events.purge(&query).await.map_err(Error::from)?;
-        self.note(extensions, "dead.purge", "outbox", json!({"count": count})).await?;
+        self.note(by, "dead.purge", "outbox", json!({"count": count})).await?;
         Ok(count)
     }
 }

@@ -39,7 +39,7 @@ impl RemoteEvents {
     }
 }
 
-/// The manager knows by the system's word who asks: what is done bears the account of this program.
+/// The manager knows by the system's word which account asks, and by ours for whom: what is done bears both.
 #[async_trait]
 impl EventDesk for RemoteEvents {
     async fn find(&self, query: EventQuery) -> Result<EventsFound, DeskError> {
@@ -62,34 +62,28 @@ impl EventDesk for RemoteEvents {
         self.client().await?.incident(name, reports).await.map_err(DeskError::from)
     }
 
-    async fn acknowledge(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
-        self.client().await?.acknowledge(name).await.map_err(DeskError::from)
+    async fn acknowledge(&self, name: &str, by: &str) -> Result<IncidentView, DeskError> {
+        self.client().await?.on_behalf_of(by).acknowledge(name).await.map_err(DeskError::from)
     }
 
-    async fn resolve(&self, name: &str, _by: &str) -> Result<IncidentView, DeskError> {
-        self.client().await?.resolve(name).await.map_err(DeskError::from)
+    async fn resolve(&self, name: &str, by: &str) -> Result<IncidentView, DeskError> {
+        self.client().await?.on_behalf_of(by).resolve(name).await.map_err(DeskError::from)
     }
 
-    async fn silence(&self, mut silence: NewSilence, by: &str) -> Result<SilenceView, DeskError> {
-        // The manager sees this program's account. Whoever stands behind it is said beside that.
-        if !by.starts_with("local:") {
-            let reason = std::mem::take(&mut silence.reason);
-            let given = if reason.is_empty() { reason } else { format!("{reason} ") };
-            silence.reason = format!("{given}(for {by})");
-        }
-        self.client().await?.silence(silence).await.map_err(DeskError::from)
+    async fn silence(&self, silence: NewSilence, by: &str) -> Result<SilenceView, DeskError> {
+        self.client().await?.on_behalf_of(by).silence(silence).await.map_err(DeskError::from)
     }
 
-    async fn unsilence(&self, name: &str, _by: &str) -> Result<(), DeskError> {
-        self.client().await?.unsilence(name).await.map_err(DeskError::from)
+    async fn unsilence(&self, name: &str, by: &str) -> Result<(), DeskError> {
+        self.client().await?.on_behalf_of(by).unsilence(name).await.map_err(DeskError::from)
     }
 
     async fn silences(&self) -> Result<Vec<SilenceView>, DeskError> {
         self.client().await?.silences().await.map_err(DeskError::from)
     }
 
-    async fn send(&self, notice: Notice, _by: &str) -> Result<Vec<String>, DeskError> {
-        self.client().await?.send_notice(notice).await.map_err(DeskError::from)
+    async fn send(&self, notice: Notice, by: &str) -> Result<Vec<String>, DeskError> {
+        self.client().await?.on_behalf_of(by).send_notice(notice).await.map_err(DeskError::from)
     }
 
     async fn health(&self) -> Result<EventsHealth, DeskError> {

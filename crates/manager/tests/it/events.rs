@@ -674,10 +674,14 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
     let incidents = desk.incidents(open).await.unwrap();
     assert_eq!(incidents.len(), 1);
     let id = incidents[0].id.clone();
-    let taken = desk.acknowledge(&id[..8], "whoever").await.unwrap();
-    // Who it was the manager knows by itself.
     let me = format!("local:{}", crate::support::own_uid());
-    assert_eq!(taken.acknowledged.unwrap().by, me);
+    let why = desk.acknowledge(&id[..8], "whoever").await.unwrap_err();
+    assert_eq!(why.kind(), DeskErrorKind::Invalid, "{why}");
+    // Which account it was the manager knows by itself, and for whom by what that says.
+    let asked = "token:n8n for oauth:https://id.example#ann";
+    let taken = desk.acknowledge(&id[..8], asked).await.unwrap();
+    let ann = format!("{me} for oauth:https://id.example#ann");
+    assert_eq!(taken.acknowledged.unwrap().by, ann);
     let silence = NewSilence {
         name: "disk".to_owned(),
         when: Some("event.vmid == 104".to_owned()),
@@ -685,14 +689,14 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
         reason: "a new disk".to_owned(),
     };
     let made = desk.silence(silence.clone(), "token:ann").await.unwrap();
-    // For whom that account works is beside it.
-    assert_eq!(made.reason, "a new disk (for token:ann)");
-    assert_eq!((made.author.as_str(), desk.silences().await.unwrap().len()), (me.as_str(), 1));
+    let token = format!("{me} for token:ann");
+    assert_eq!((made.author.as_str(), made.reason.as_str()), (token.as_str(), "a new disk"));
+    assert_eq!(desk.silences().await.unwrap().len(), 1);
     let endless = NewSilence { for_secs: u64::MAX, ..silence.clone() };
-    let why = desk.silence(endless, "").await.unwrap_err();
+    let why = desk.silence(endless, &me).await.unwrap_err();
     assert_eq!(why.kind(), DeskErrorKind::Invalid, "{why}");
     let why =
-        desk.silence(NewSilence { name: "../x".to_owned(), ..silence }, "").await.unwrap_err();
+        desk.silence(NewSilence { name: "../x".to_owned(), ..silence }, &me).await.unwrap_err();
     assert!(why.to_string().contains("is no name of a silence"), "{why}");
     let why = desk.incident("zz", 1).await.unwrap_err();
     assert_eq!(why.kind(), DeskErrorKind::NotFound, "{why}");
@@ -703,7 +707,7 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
         outputs: vec!["ops".to_owned()],
         is_test: true,
     };
-    assert_eq!(desk.send(notice, "whoever").await.unwrap(), ["ops"]);
+    assert_eq!(desk.send(notice, &me).await.unwrap(), ["ops"]);
     let health = desk.health().await.unwrap();
     assert_eq!((health.runs, health.open, health.inputs.len()), (true, 1, 3));
     // Secrets stay inside, those of the settings and those that look like some.
@@ -720,9 +724,16 @@ async fn people_ask_over_the_socket_and_what_they_change_is_written_down() {
     let kept = pipeline.events.event(found.event.id).await.unwrap().unwrap();
     assert!(kept.event.title.contains("horse"), "the log has it whole");
     let records = client.audit_records(0, 10).await.unwrap().records;
-    let actions: Vec<&str> = records.iter().map(|record| record.action.as_str()).collect();
-    assert_eq!(actions, ["incident.acknowledge", "silence.set", "notification.send"]);
-    assert!(records.iter().all(|record| record.principal == me));
+    let kept: Vec<(&str, &str)> =
+        records.iter().map(|it| (it.action.as_str(), it.principal.as_str())).collect();
+    assert_eq!(
+        kept,
+        [
+            ("incident.acknowledge", ann.as_str()),
+            ("silence.set", token.as_str()),
+            ("notification.send", me.as_str()),
+        ]
+    );
     pipeline.stop().await;
 }
 
