@@ -64,7 +64,7 @@ pub use self::{
 use crate::{
     error::ToolError,
     fleet::{Pbs, Pve},
-    redaction::is_secret_field,
+    redaction::{Redaction, is_secret_field, is_secret_word},
     report::{Report, Table},
     tool::{Cx, Definition, EstateTool},
 };
@@ -84,8 +84,8 @@ pub trait ActionTool: Send + Sync + 'static {
     /// Whatever makes the call impossible or ambiguous, with what to do about it.
     async fn plan(&self, cx: &Cx, args: JsonObject) -> Result<Plan, ToolError>;
 
-    /// Blanks what of the arguments is secret although its name does not say so: the audit log keeps
-    /// the rest.
+    /// Blanks what of the arguments is secret although its name does not say so: the audit log and
+    /// refusals tell the rest.
     fn conceal(&self, args: &mut JsonObject) {
         let _ = args;
     }
@@ -123,6 +123,25 @@ impl<T: ActionTool> EstateTool for T {
     fn as_action(&self) -> Option<&dyn ActionTool> {
         Some(self)
     }
+}
+
+/// The refusal of a call with the one that shows what it would do. Where that would repeat a secret, it is said
+/// instead of written out.
+pub(crate) fn shown_by_plan(
+    refusal: ToolError,
+    (name, action): (&'static str, &dyn ActionTool),
+    mut args: JsonObject,
+    redaction: &Redaction,
+) -> ToolError {
+    args.insert("plan".to_owned(), true.into());
+    let mut concealed = args.clone();
+    action.conceal(&mut concealed);
+    if concealed == args && redaction.can_tell(&args) {
+        return refusal.next(name, args);
+    }
+    refusal.hint(
+        "the same call with plan set to true shows what it would do; it is not repeated here, since it has a secret in it",
+    )
 }
 
 /// What a call would do.
@@ -584,9 +603,13 @@ impl Step {
 
 /// A call as a plan keeps it.
 pub fn planned<T>(member: &str, request: &Request<T>) -> PlannedCall {
+    let mut before = ("", "");
     let params = request.parameters().iter().map(|(key, value)| {
-        let value = if is_secret_field(key) { hidden(value) } else { value.to_owned() };
-        (key.to_owned(), value)
+        // Each argument of a program is a parameter of its own.
+        let is_secret =
+            is_secret_field(key) || (before.0 == key && is_secret_word(before.1, value));
+        before = (key, value);
+        (key.to_owned(), if is_secret { hidden(value) } else { value.to_owned() })
     });
     PlannedCall {
         member: member.to_owned(),

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use mcp_protocol::Outcome;
+use mcp_protocol::{JsonObject, Outcome};
 use secrecy::SecretString;
 use serde_json::Value;
 use stdx::redact::{Redactor, blank};
@@ -63,6 +63,12 @@ pub fn is_secret_field(name: &str) -> bool {
     static NAMES: LazyLock<Redactor> =
         LazyLock::new(|| Redactor::new([""; 0]).with_fields(SECRET_FIELDS));
     NAMES.is_secret_name(name)
+}
+
+/// Whether an argument of a program is a secret for the flag before it.
+pub(crate) fn is_secret_word(flag: &str, word: &str) -> bool {
+    static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
+    REDACTOR.is_secret_word(flag, word)
 }
 
 // === impl Redaction ===
@@ -120,7 +126,7 @@ impl Redaction {
             self.table(table);
         }
         // A call that is not what it was any more would be another one.
-        report.next.retain(|next| next.args.values().all(|value| self.is_fit(value)));
+        report.next.retain(|next| self.can_tell(&next.args));
     }
 
     /// Takes secrets out of one text.
@@ -206,7 +212,10 @@ impl Redaction {
     fn fact(&self, value: &mut Value) {
         match value {
             Value::String(text) => self.block(text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.fact(item)),
+            Value::Array(items) => {
+                self.0.words(items);
+                items.iter_mut().for_each(|item| self.fact(item));
+            }
             Value::Object(fields) => {
                 for (name, value) in fields.iter_mut() {
                     if self.0.is_secret_name(name) { blank(value) } else { self.fact(value) }
@@ -216,18 +225,12 @@ impl Redaction {
         }
     }
 
-    /// Whether an argument can be told as it is.
-    fn is_fit(&self, value: &Value) -> bool {
-        match value {
-            Value::String(text) => {
-                matches!(stdx::untrusted::line(text, usize::MAX), Cow::Borrowed(_))
-                    && matches!(self.0.text(text), Cow::Borrowed(_))
-                    && matches!(stdx::untrusted::blunt(text), Cow::Borrowed(_))
-            }
-            Value::Array(items) => items.iter().all(|item| self.is_fit(item)),
-            Value::Object(fields) => fields.values().all(|value| self.is_fit(value)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        }
+    /// Whether the arguments of a call can be told as they are: with nothing in them that is taken out of answers, be it
+    /// for its name or for its looks.
+    pub(crate) fn can_tell(&self, args: &JsonObject) -> bool {
+        let mut told = Value::Object(args.clone());
+        self.json(&mut told);
+        told.as_object() == Some(args) && args.values().all(is_plain)
     }
 
     /// One line without secrets, escapes and the marks of untrusted text. Secrets go before it is
@@ -246,6 +249,19 @@ impl Redaction {
             Cow::Owned(cut) => Cow::Owned(cut),
             Cow::Borrowed(_) => line,
         }
+    }
+}
+
+/// Whether a value has nothing in it that changes how text looks or where marked text ends.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            matches!(stdx::untrusted::line(text, usize::MAX), Cow::Borrowed(_))
+                && matches!(stdx::untrusted::blunt(text), Cow::Borrowed(_))
+        }
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(fields) => fields.values().all(is_plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }
 
@@ -293,15 +309,21 @@ mod tests {
             .fact("env", "A=1")
             .fact("more", serde_json::json!({"door_code": [1], "note": "x\u{202e}"}))
             .next("guest_get", serde_json::json!({"guest": "lab/104"}))
-            .next("api_read", serde_json::json!({"path": "/x?password=x3"}));
+            .next("api_read", serde_json::json!({"path": "/x?password=x3"}))
+            .next("api_call", serde_json::json!({"params": {"cipassword": "x4"}}))
+            .next("guest_exec", serde_json::json!({"command": ["login", "--password", "x5"]}))
+            .fact("ran", serde_json::json!(["login", "--token", "x6", "--user", "ann"]));
         Redaction::default().with_names(["door-code"]).report(&mut given);
         let rendered = given.render(4096);
         let all = format!("{} {}", rendered.text, serde_json::Value::Object(rendered.structured));
-        for gone in ["x1", "4711", "x2", "A=1", "[1]", "x3", "\u{202e}"] {
+        for gone in ["x1", "4711", "x2", "A=1", "[1]", "x3", "x4", "x5", "x6", "\u{202e}"] {
             assert!(!all.contains(gone), "{gone}: {all}");
         }
         assert!(all.contains("cores 4") && all.contains("next: guest_get"), "{all}");
-        assert!(!all.contains("api_read"), "a call that would be another one is left out: {all}");
+        assert!(all.contains("--user") && all.contains("ann"), "{all}");
+        for gone in ["api_read", "api_call", "guest_exec"] {
+            assert!(!all.contains(gone), "a call that would be another one is left out: {all}");
+        }
     }
 
     #[test]

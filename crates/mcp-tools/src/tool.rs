@@ -24,7 +24,7 @@ use crate::{
     gate::{self, Guard, Next, Passage, Permit, Sending, Who, Work},
     jobs::Jobs,
     journal::Entry,
-    plan::ActionTool,
+    plan::{ActionTool, shown_by_plan},
     reading,
     redaction::Redaction,
     report::Report,
@@ -360,12 +360,12 @@ impl Served {
 
     fn forbidden(&self, refusal: Refusal, args: JsonObject) -> ToolError {
         let error = ToolError::new(format!("{}: {refusal}", self.name)).of_kind(Kind::Forbidden);
-        if self.tool.as_action().is_none() {
-            return error;
+        match self.tool.as_action() {
+            Some(action) => {
+                shown_by_plan(error, (self.name, action), args, &self.options.redaction)
+            }
+            None => error,
         }
-        let mut plan = args;
-        plan.insert("plan".to_owned(), true.into());
-        error.next(self.name, plan)
     }
 
     /// The call, by which the breaker knows it again.

@@ -83,7 +83,10 @@ impl Redactor {
                     if self.is_secret_name(name) { blank(value) } else { self.json(value) }
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::Array(items) => {
+                self.words(items);
+                items.iter_mut().for_each(|item| self.json(item));
+            }
             Value::String(text) => {
                 if let Cow::Owned(redacted) = self.text(text) {
                     *text = redacted;
@@ -91,6 +94,28 @@ impl Redactor {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
+    }
+
+    /// Redacts in place what stands behind a flag that names a secret: in the arguments of a program each is a text of
+    /// its own.
+    pub fn words(&self, words: &mut [Value]) {
+        for at in 1..words.len() {
+            let (Value::String(flag), Value::String(word)) = (&words[at - 1], &words[at]) else {
+                continue;
+            };
+            if self.is_secret_word(flag, word) {
+                words[at] = REDACTED.into();
+            }
+        }
+    }
+
+    /// Whether an argument is a secret for the flag before it, such as `--password`.
+    pub fn is_secret_word(&self, flag: &str, word: &str) -> bool {
+        if !flag.starts_with("--") || flag.contains(['=', ' ']) {
+            return false;
+        }
+        let line = format!("{flag} {word}");
+        matches!(self.text(&line), Cow::Owned(told) if told.strip_prefix(flag).is_some_and(|it| it.starts_with(" [")))
     }
 
     /// Adds where secrets lie. What was found is not looked at again, so that text made of a

@@ -31,7 +31,8 @@ use crate::{
     explain::toolsets_of,
     facts::{self, Facts},
     fleet::Fleet,
-    plan::{ActionTool, Plan, Revert},
+    plan::{ActionTool, Plan, Revert, shown_by_plan},
+    redaction::shortened,
     report::{Cell, Report, rfc3339},
     tool::{Cx, Shared},
 };
@@ -366,12 +367,11 @@ impl Passage<'_> {
 
     /// A refusal, with the call that shows what would be done.
     pub(super) fn refused(&self, why: &str) -> ToolError {
-        let mut plan = self.args.clone();
-        plan.insert("plan".to_owned(), true.into());
         let report = Report::new(format!("{}: nothing was done: {why}", self.name));
-        ToolError::from_report(report.fact("status", "refused"))
-            .of_kind(Kind::Forbidden)
-            .next(self.name, plan)
+        let error = ToolError::from_report(report.fact("status", "refused"));
+        let error = error.of_kind(Kind::Forbidden);
+        let of = (self.name, self.action);
+        shown_by_plan(error, of, self.args.clone(), &self.options.redaction)
     }
 
     /// Opens the books and does it.
@@ -646,7 +646,7 @@ fn target_of(args: &JsonObject, form: &PlanForm) -> String {
     if target.is_empty() {
         target = form.targets.keys().cloned().collect::<Vec<_>>().join(" ");
     }
-    stdx::untrusted::line(&target, 200).into_owned()
+    shortened(&target, 200)
 }
 
 /// Which approvers agreed, for the audit log.

@@ -7,7 +7,10 @@ use guard::PlanForm;
 use serde_json::json;
 
 use super::Plan;
-use crate::report::{Cell, Report, Table};
+use crate::{
+    redaction::shortened,
+    report::{Cell, Report, Table},
+};
 
 /// The most characters of one line of a question.
 const LINE: usize = 240;
@@ -114,6 +117,7 @@ fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = imp
 }
 
 fn line(text: &mut String, given: &str) {
-    let given = stdx::untrusted::line(given.trim_end(), LINE);
+    // Before it is cut, and not after: half a secret is not known for one.
+    let given = shortened(given, LINE);
     let _ = writeln!(text, "{given}");
 }

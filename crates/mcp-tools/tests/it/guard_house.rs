@@ -132,13 +132,17 @@ impl House {
 
     /// Calls a tool as the local user.
     pub(crate) async fn call(&self, tool: &str, args: Value) -> Answer {
-        let caller = Caller::new(&self.options.principal.to_string());
-        answered(self.raw(CallContext::detached(caller), tool, args).await)
+        self.call_by(Caller::new(&self.options.principal.to_string()), tool, args).await
     }
 
     /// Calls a tool with a token over HTTP.
     pub(crate) async fn call_as(&self, token: &str, tool: &str, args: Value) -> Answer {
-        answered(self.raw(CallContext::detached(with_token(token)), tool, args).await)
+        self.call_by(with_token(token), tool, args).await
+    }
+
+    /// Calls a tool as somebody.
+    pub(crate) async fn call_by(&self, caller: Caller, tool: &str, args: Value) -> Answer {
+        answered(self.raw(CallContext::detached(caller), tool, args).await)
     }
 
     pub(crate) fn app(&self) -> App {

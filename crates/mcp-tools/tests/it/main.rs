@@ -33,6 +33,7 @@ mod guard_defaults;
 mod guard_house;
 mod guard_reads;
 mod guard_running;
+mod guard_secrets;
 mod jobs;
 mod late;
 mod look;

@@ -38,6 +38,20 @@ fn values_under_secret_names() {
 }
 
 #[test]
+fn arguments_behind_flags_that_name_a_secret() {
+    let mut given = json!({
+        "command": ["mysql", "--password", "hunter2", "--user", "ann", "--token", "--verbose", "--db-password", ""],
+        "others": ["password", "hunter2", 3, "--secret", 4],
+    });
+    Redactor::default().json(&mut given);
+    let expected = json!({
+        "command": ["mysql", "--password", "[redacted]", "--user", "ann", "--token", "--verbose", "--db-password", ""],
+        "others": ["password", "hunter2", 3, "--secret", 4],
+    });
+    assert_eq!(given, expected);
+}
+
+#[test]
 fn what_only_mentions_a_secret_stays() {
     for text in [
         "wrong password",

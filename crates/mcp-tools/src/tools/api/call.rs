@@ -22,6 +22,7 @@ use crate::{
     address::quoted,
     error::{Kind, ToolError},
     plan::{ActionTool, Done, Plan, Step, Undo},
+    redaction::shortened,
     report::Report,
     schema::{Input, Output},
     tool::{Cx, Definition},
@@ -272,8 +273,8 @@ async fn current(place: &Place, book: &Book, checked: &Checked<'_>) -> Map<Strin
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => stdx::untrusted::line(text, 200).into_owned(),
-        other => stdx::untrusted::line(&other.to_string(), 200).into_owned(),
+        Value::String(text) => shortened(text, 200),
+        other => shortened(&other.to_string(), 200),
     }
 }
 

@@ -3,8 +3,9 @@
 use api_core::schema::Checked;
 use estate::GuestKind;
 use mcp_protocol::JsonObject;
+use serde_json::{Map, Value};
 
-use super::place::Place;
+use super::{mask::is_hidden, place::Place};
 use crate::{address::Purpose, error::ToolError, tool::Cx, view::Guest};
 
 /// What a path says of a guest.
@@ -38,13 +39,21 @@ pub(super) async fn at_home(
     let rest = path.splitn(6, '/').nth(5).map(|rest| format!("/{rest}")).unwrap_or_default();
     let right = format!("/nodes/{}/{}/{}{rest}", guest.node, guest.kind, guest.at.vmid);
     let mut args = args.clone();
-    args.insert("path".to_owned(), right.into());
+    let names = args.get("params").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+    let has_secret = names.into_iter().any(|name| is_hidden(&right, name));
     let said = format!(
         "{address} is a {} on {}, which this path does not say",
         word(guest.kind),
         guest.node
     );
-    Err(ToolError::not_found(said).next(tool, args))
+    let error = ToolError::not_found(said);
+    if has_secret {
+        return Err(error.hint(format!(
+            "the path is {right}; the call has a secret in it and is not repeated"
+        )));
+    }
+    args.insert("path".to_owned(), right.into());
+    Err(error.next(tool, args))
 }
 
 fn named<'a>(checked: &'a Checked<'_>) -> Option<Named<'a>> {

@@ -13,6 +13,7 @@ use crate::{
     fleet::Pve,
     follow::state::State,
     plan::Plan,
+    redaction::shortened,
     report::{Cell, Report, Table},
     tool::Cx,
     tools::power::named,
@@ -161,7 +162,7 @@ pub(super) fn shown(value: &str) -> String {
     if value.is_empty() {
         return "-".to_owned();
     }
-    stdx::untrusted::line(value, VALUE_CHARS).into_owned()
+    shortened(value, VALUE_CHARS)
 }
 
 /// The arguments of a call that only names the guest.
