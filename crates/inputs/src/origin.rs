@@ -72,6 +72,17 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// Whose words they are, for keys: what two clusters, or two nodes, say alike is two reports.
+    pub(crate) fn whose(&self) -> [&'a [u8]; 2] {
+        let node = self.identity.node.as_ref().map_or("", |it| it.as_str());
+        [self.cluster(), node.as_bytes()]
+    }
+
+    /// The cluster for the keys of facts that several ways may tell, each node's own among them.
+    pub(crate) fn cluster(&self) -> &'a [u8] {
+        self.identity.cluster.as_ref().map_or("", |it| it.as_str()).as_bytes()
+    }
+
     /// An event of this origin, with the labels that the settings give to it.
     pub(crate) fn event(&self, key: impl Into<SourceKey>, kind: Kind, time: Timestamp) -> Builder {
         let builder = Event::builder(self.source, self.kind, key, kind, time);

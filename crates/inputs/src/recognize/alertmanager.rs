@@ -46,7 +46,9 @@ fn event(alert: &Map<String, Value>, origin: &Origin<'_>) -> Event {
         print => print.to_owned(),
     };
     let began = text("startsAt");
-    let key = digest(&[&print, text("status"), began, text("endsAt")].map(str::as_bytes));
+    let [cluster, host] = origin.whose();
+    let told = [&print, text("status"), began, text("endsAt")].map(str::as_bytes);
+    let key = digest(&[[cluster, host].as_slice(), &told].concat());
     let mut subject = origin.subject();
     let node =
         label("node").or_else(|| label("instance").map(|at| at.split(':').next().unwrap_or(at)));
@@ -65,7 +67,7 @@ fn event(alert: &Map<String, Value>, origin: &Origin<'_>) -> Event {
         .label("status", text("status"))
         .told_apart_by(print.clone())
         // The end of an alert belongs to its beginning, however long it lasted.
-        .key(Key::Own(format!("alert:{}", digest(&[print.as_bytes(), began.as_bytes()]))));
+        .key(Key::Own(format!("alert:{}", digest(&[cluster, print.as_bytes(), began.as_bytes()]))));
     for (name, value) in alert.get("labels").and_then(Value::as_object).into_iter().flatten() {
         if let Some(value) = value.as_str().filter(|_| name != "severity" && name != "alertname") {
             builder = builder.label(name, value);

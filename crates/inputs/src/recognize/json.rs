@@ -144,11 +144,15 @@ fn event(
         || Kind::other("json"),
         |kind| kind.parse().unwrap_or_else(|_| Kind::other(kind.trim_start_matches("other."))),
     );
-    // Without a key or a time, the same words again are another report.
+    // Without a key or a time, the same words again are another report; and always what another cluster says.
+    let [cluster, host] = origin.whose();
     let key = match (find(&mapping.key), time) {
-        (Some(key), _) => digest(&[b"key", key.as_bytes()]),
-        (None, Some(_)) => digest(&[bytes]),
-        (None, None) => digest(&[bytes, origin.received.as_nanosecond().to_string().as_bytes()]),
+        (Some(key), _) => digest(&[cluster, host, b"key", key.as_bytes()]),
+        (None, Some(_)) => digest(&[cluster, host, bytes]),
+        (None, None) => {
+            let heard = origin.received.as_nanosecond().to_string();
+            digest(&[cluster, host, bytes, heard.as_bytes()])
+        }
     };
     let mut subject = origin.subject();
     subject.node = subject.node.or_else(|| find(&mapping.node).and_then(|host| node_of(&host)));
@@ -166,7 +170,8 @@ fn event(
         .message(message)
         .told_apart_by(title);
     if let Some(correlation) = find(&mapping.correlation) {
-        let key = digest(&[origin.source.as_str().as_bytes(), correlation.as_bytes()]);
+        let source = origin.source.as_str().as_bytes();
+        let key = digest(&[source, origin.cluster(), correlation.as_bytes()]);
         builder = builder.key(Key::Own(format!("json:{key}")));
     }
     for (name, place) in &mapping.labels {

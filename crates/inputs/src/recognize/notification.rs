@@ -247,11 +247,7 @@ impl Notification<'_> {
     fn key(&self, original: &[u8], origin: &Origin<'_>) -> String {
         let heard = origin.received.as_nanosecond().to_string();
         let Some(time) = self.time else { return digest(&[original, heard.as_bytes()]) };
-        let whose = [
-            origin.identity.cluster.as_ref().map_or("", |it| it.as_str()),
-            origin.identity.node.as_ref().map_or("", |it| it.as_str()),
-        ];
-        let mut parts: Vec<&[u8]> = whose.map(str::as_bytes).to_vec();
+        let mut parts: Vec<&[u8]> = origin.whose().to_vec();
         parts.extend([self.title.as_bytes(), self.message.as_bytes()]);
         for (name, value) in &self.fields {
             parts.extend([name.as_bytes(), value.as_bytes()]);

@@ -181,40 +181,40 @@ fn alertmanager() {
     check(
         &body("firing"),
         &expect![[r#"
-        critical other.alert.backupold lab/guest/104 at 2026-11-22T00:50:00Z
-          BackupOld: no backup
-          on alder
-          instance: alder.lab.example:9100
-          status: firing
-          vmid: 104
-          v1:own:alert:b53a58c9b2c2e99ab7aaf9fef3ea4856
-        critical other.alert.diskfull lab/guest/104 at 2026-11-22T00:50:00Z
-          DiskFull: no backup
-          on alder
-          instance: alder.lab.example:9100
-          status: firing
-          vmid: 104
-          v1:own:alert:c44a8913abafddc9640c84dc2e5270d6
-    "#]],
+            critical other.alert.backupold lab/guest/104 at 2026-11-22T00:50:00Z
+              BackupOld: no backup
+              on alder
+              instance: alder.lab.example:9100
+              status: firing
+              vmid: 104
+              v1:own:alert:4aebf5ecaa7638196b25c377b4756527
+            critical other.alert.diskfull lab/guest/104 at 2026-11-22T00:50:00Z
+              DiskFull: no backup
+              on alder
+              instance: alder.lab.example:9100
+              status: firing
+              vmid: 104
+              v1:own:alert:079c9a501ff53bf36d06114fa91065f4
+        "#]],
     );
     check(
         &body("resolved"),
         &expect![[r#"
-        info other.alert.backupold lab/guest/104 at 2026-11-22T01:00:00Z
-          BackupOld is over: no backup
-          on alder
-          instance: alder.lab.example:9100
-          status: resolved
-          vmid: 104
-          v1:own:alert:b53a58c9b2c2e99ab7aaf9fef3ea4856
-        info other.alert.diskfull lab/guest/104 at 2026-11-22T01:00:00Z
-          DiskFull is over: no backup
-          on alder
-          instance: alder.lab.example:9100
-          status: resolved
-          vmid: 104
-          v1:own:alert:c44a8913abafddc9640c84dc2e5270d6
-    "#]],
+            info other.alert.backupold lab/guest/104 at 2026-11-22T01:00:00Z
+              BackupOld is over: no backup
+              on alder
+              instance: alder.lab.example:9100
+              status: resolved
+              vmid: 104
+              v1:own:alert:4aebf5ecaa7638196b25c377b4756527
+            info other.alert.diskfull lab/guest/104 at 2026-11-22T01:00:00Z
+              DiskFull is over: no backup
+              on alder
+              instance: alder.lab.example:9100
+              status: resolved
+              vmid: 104
+              v1:own:alert:079c9a501ff53bf36d06114fa91065f4
+        "#]],
     );
     let [firing, resolved] = ["firing", "resolved"]
         .map(|status| read(body(status).to_string().as_bytes(), &Format::Auto));
@@ -273,12 +273,51 @@ fn json_by_a_mapping() {
         error other.leak_ lab at 2026-11-22T01:02:12Z
           water
           room: B2
-          v1:own:json:2e90540e973bba3a96491e60b7f05b8c
+          v1:own:json:2082c159a87213e1f024e11bdb38ce3e
         warning disk.failing lab at 2026-11-22T01:02:12Z
           disk
-          v1:own:json:e5ede29d4ca6257cd5ef3eceb67b674e
+          v1:own:json:0ee3f5995b5fb4706491e582d382b301
     "#]]
     .assert_eq(&shown(&events));
+}
+
+/// The hooks of one input, each of another cluster or node, say the same.
+#[test]
+fn two_clusters_that_say_the_same_in_the_same_words_are_two() {
+    let alert = json!({
+        "status": "firing", "labels": {"alertname": "DiskFull", "instance": "pve1:9100"},
+        "startsAt": "2026-11-22T00:50:00Z", "fingerprint": "01",
+    });
+    let alerts = json!({"groupKey": "{}", "receiver": "r", "alerts": [alert]}).to_string();
+    let alarm = Mapping { correlation: vec!["/alarm".parse().unwrap()], ..Mapping::default() };
+    let alarm = Format::Json(Box::new(alarm));
+    for (body, format) in [
+        (alerts.as_str(), &Format::Auto),
+        (r#"{"title": "UPS on battery", "time": 1795309300}"#, &Format::Auto),
+        (r#"{"title": "UPS on battery"}"#, &Format::Auto),
+        (r#"{"title": "UPS on battery", "id": 7}"#, &Format::Auto),
+        (r#"{"title": "UPS on battery", "id": 7, "alarm": 3}"#, &alarm),
+    ] {
+        let heard = |cluster: &str, node: &str| {
+            let source: ComponentId = "hook".parse().unwrap();
+            let (cluster, node) = (cluster.parse().ok(), node.parse().ok());
+            let identity = Identity { cluster, node, ..Identity::default() };
+            let received = "2026-11-22T01:02:12Z".parse().unwrap();
+            let origin = Origin::new(&source, "webhook", &identity, received);
+            recognize(body.as_bytes(), format, &origin).remove(0)
+        };
+        let own = |event: &Event| -> Vec<Key> {
+            event.keys.iter().filter(|key| matches!(key, Key::Own(_))).cloned().collect()
+        };
+        let (lab, again, edge) = (heard("lab", ""), heard("lab", ""), heard("edge", ""));
+        assert_eq!((&lab.source_key, own(&lab)), (&again.source_key, own(&again)), "{body}");
+        assert_ne!(lab.source_key, edge.source_key, "{body}");
+        assert!(own(&lab).iter().all(|key| !edge.keys.contains(key)), "{body}: {:?}", own(&lab));
+        // Two nodes of one cluster tell it twice, of one fact.
+        let node = heard("lab", "alder");
+        assert_ne!(lab.source_key, node.source_key, "{body}");
+        assert_eq!(own(&lab), own(&node), "{body}");
+    }
 }
 
 #[test]
