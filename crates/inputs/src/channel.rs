@@ -14,6 +14,8 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::remote::Stop;
+
 /// How long an input may say nothing before it says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(25);
 /// The first and the longest pause before what was not kept is told again.
@@ -43,6 +45,22 @@ where
         stream::unfold(State { cx, receiver, task: Some(task) }, next)
     };
     stream::once(start).flatten().boxed()
+}
+
+/// The same for work that tells with a [`Teller`], and begins where the run before it left off.
+pub(crate) fn hear<F>(
+    cx: RunContext,
+    queue: usize,
+    resume: Option<Cursor>,
+    work: impl FnOnce(RunContext, Teller, Option<Cursor>) -> F + Send + 'static,
+) -> BoxStream<'static, Result<Signal, SourceError>>
+where
+    F: Future<Output = Result<(), Stop>> + Send + 'static,
+{
+    stream(cx, queue, move |cx, sender| {
+        let work = work(cx, Teller(sender), resume);
+        async move { Stop::end(work.await) }
+    })
 }
 
 async fn next(mut state: State) -> Option<(Result<Signal, SourceError>, State)> {

@@ -209,8 +209,8 @@ impl EventSource for Discord {
         resume: Option<Cursor>,
     ) -> BoxStream<'static, Result<Signal, SourceError>> {
         let shared = Arc::clone(&self.shared);
-        channel::stream(cx, QUEUE, async move |cx, sender| {
-            Stop::end(shared.hear(cx, Teller(sender), resume).await)
+        channel::hear(cx, QUEUE, resume, async move |cx, teller, resume| {
+            shared.hear(cx, teller, resume).await
         })
     }
 }

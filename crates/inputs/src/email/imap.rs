@@ -103,8 +103,8 @@ impl EventSource for Imap {
         resume: Option<Cursor>,
     ) -> BoxStream<'static, Result<Signal, SourceError>> {
         let shared = Arc::clone(&self.shared);
-        channel::stream(cx, QUEUE, async move |cx, sender| {
-            Stop::end(shared.read(cx, Teller(sender), resume).await)
+        channel::hear(cx, QUEUE, resume, async move |cx, teller, resume| {
+            shared.read(cx, teller, resume).await
         })
     }
 }
