@@ -188,6 +188,18 @@ enum Lever {
         name: String,
         to: String,
     },
+    VzdumpConf {
+        target: String,
+        node: String,
+        name: String,
+        value: String,
+    },
+    LegacyTapeJob {
+        target: String,
+        id: String,
+        store: String,
+        user: Option<String>,
+    },
     Clear {
         target: String,
     },
@@ -339,6 +351,12 @@ fn pull(levers: &Levers, lever: Lever) -> Result<Value, SimError> {
         }
         Lever::TrustAuthority { target, pem } => levers.trust_authority(&target, &pem).map(done),
         Lever::LegacyMail { target, name, to } => levers.legacy_mail(&target, &name, &to).map(done),
+        Lever::VzdumpConf { target, node, name, value } => {
+            levers.vzdump_conf(&target, &node, &name, &value).map(done)
+        }
+        Lever::LegacyTapeJob { target, id, store, user } => {
+            levers.legacy_tape_job(&target, &id, &store, user.as_deref()).map(done)
+        }
         Lever::Clear { target } => levers.clear(&target).map(done),
     }
 }

@@ -1,6 +1,7 @@
 //! Where a cluster or a backup server tells what happens: webhooks, matchers, and what is sent to
 //! them. Both products have one implementation of it, and so has the simulator.
 
+pub(crate) mod calls;
 mod send;
 mod template;
 

@@ -34,6 +34,7 @@ pub(super) fn vault(now: i64, clusters: &[Cluster], full: bool) -> Vault {
         verify_jobs: Vec::new(),
         sync_jobs: Vec::new(),
         prune_jobs: Vec::new(),
+        tape_jobs: Vec::new(),
         remotes: Vec::new(),
         traffic: Vec::new(),
         notifying: Notifying::default(),

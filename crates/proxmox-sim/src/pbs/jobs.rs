@@ -19,6 +19,9 @@ pub(super) const HANDLERS: Handlers = &[
     ("POST", "/config/prune", |call| change::create(call, "prune")),
     ("PUT", "/config/prune/{id}", |call| change::update(call, "prune")),
     ("DELETE", "/config/prune/{id}", |call| change::delete(call, "prune")),
+    ("POST", "/config/tape-backup-job", |call| change::create(call, "tape-backup")),
+    ("PUT", "/config/tape-backup-job/{id}", |call| change::update(call, "tape-backup")),
+    ("DELETE", "/config/tape-backup-job/{id}", |call| change::delete(call, "tape-backup")),
     ("GET", "/admin/verify", |call| {
         status(call, "verificationjob", call.vault().verify_jobs.clone())
     }),
@@ -28,6 +31,10 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/config/verify", |call| list(&call.vault().verify_jobs)),
     ("GET", "/config/sync", |call| list(&call.vault().sync_jobs)),
     ("GET", "/config/prune", |call| list(&call.vault().prune_jobs)),
+    ("GET", "/config/tape-backup-job", tapes),
+    ("GET", "/config/tape-backup-job/{id}", |call| {
+        one(&call.vault().tape_jobs, "id", call.arg("id"), "tape-backup")
+    }),
     ("GET", "/config/remote", |call| list(&call.vault().remotes)),
     ("GET", "/config/traffic-control", |call| list(&call.vault().traffic)),
     ("GET", "/config/verify/{id}", |call| {
@@ -46,6 +53,18 @@ fn list(jobs: &[Map<String, Value>]) -> Answer {
     let digest = crate::state::digest64(&format!("{jobs:?}"));
     Ok(Reply::from(jobs.iter().cloned().map(Value::Object).collect::<Value>())
         .with("digest", digest))
+}
+
+/// The jobs that the caller may see; whoever may see none gets an empty list.
+fn tapes(call: &mut Call<'_>) -> Answer {
+    let jobs = &call.vault().tape_jobs;
+    let digest = crate::state::digest64(&format!("{jobs:?}"));
+    let may = |job: &Map<String, Value>| {
+        let id = job["id"].as_str().unwrap_or_default();
+        call.grants.may(&format!("/tape/job/{id}"), "Tape.Audit")
+    };
+    let seen = jobs.iter().filter(|job| may(job)).cloned().map(Value::Object);
+    Ok(Reply::from(seen.collect::<Value>()).with("digest", digest))
 }
 
 fn one(jobs: &[Map<String, Value>], key: &str, name: &str, word: &str) -> Answer {

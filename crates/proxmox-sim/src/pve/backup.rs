@@ -12,16 +12,11 @@ use crate::state::task::Past;
 use crate::state::vault::{Backup, Image};
 use crate::state::{Estate, Guest, GuestKind, Outcome, Plan, Volume};
 
-pub(super) const HANDLERS: Handlers = &[
-    ("POST", "/nodes/{node}/vzdump", start),
-    ("GET", "/nodes/{node}/vzdump/defaults", |_| {
-        data(json!({
-            "all": 0, "bwlimit": 0, "compress": "0", "lockwait": 180, "mode": "snapshot", "prune-backups": "keep-all=1",
-            "quiet": 0, "stopwait": 10, "storage": "local", "zstd": 1, "ionice": 7, "pigz": 0, "remove": 1,
-            "stdexcludes": 1, "stop": 0, "mailnotification": "always", "notification-mode": "auto",
-        }))
-    }),
-];
+pub(super) const HANDLERS: Handlers =
+    &[("POST", "/nodes/{node}/vzdump", start), ("GET", "/nodes/{node}/vzdump/defaults", defaults)];
+
+/// What only who may audit the node is told of its defaults.
+const NODES_OWN: [&str; 2] = ["mailto", "ionice"];
 
 /// The options of a run that its guests share.
 #[derive(Clone)]
@@ -37,6 +32,23 @@ struct Run {
     /// By which rule, if not the storage's own.
     rule: Option<String>,
     who: String,
+}
+
+fn defaults(call: &mut Call<'_>) -> Answer {
+    let mut all = json!({
+        "all": 0, "bwlimit": 0, "compress": "0", "lockwait": 180, "mode": "snapshot", "prune-backups": "keep-all=1",
+        "quiet": 0, "stopwait": 10, "storage": "local", "zstd": 1, "ionice": 7, "pigz": 0, "remove": 1,
+        "stdexcludes": 1, "stop": 0, "mailnotification": "always", "notification-mode": "auto",
+    });
+    let node = &call.cluster().nodes[call.node];
+    for (name, value) in &node.host.vzdump {
+        all[name] = json!(value);
+    }
+    if !call.grants.may(&format!("/nodes/{}", node.name), "Sys.Audit") {
+        let all = all.as_object_mut().expect("it was made as one");
+        all.retain(|name, _| !NODES_OWN.contains(&name.as_str()));
+    }
+    data(all)
 }
 
 fn start(call: &mut Call<'_>) -> Answer {

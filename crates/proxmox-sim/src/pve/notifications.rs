@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::call::{Call, Handlers};
 use crate::http::{Answer, data, index};
 use crate::notify::Entity::{self, Matcher, Webhook};
+use crate::notify::{Notifying, calls};
 
 pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/notifications", |_| {
@@ -18,7 +19,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("GET", "/cluster/notifications/endpoints", |_| {
         index("name", &["gotify", "sendmail", "smtp", "webhook"])
     }),
-    ("GET", "/cluster/notifications/endpoints/sendmail", |_| data(json!([mail()]))),
+    ("GET", "/cluster/notifications/endpoints/sendmail", |_| data(json!([calls::mail()]))),
     ("GET", "/cluster/notifications/endpoints/gotify", |_| data(json!([]))),
     ("GET", "/cluster/notifications/endpoints/smtp", |_| data(json!([]))),
     ("GET", "/cluster/notifications/endpoints/webhook", |call| {
@@ -37,13 +38,6 @@ pub(super) const HANDLERS: Handlers = &[
     ("DELETE", "/cluster/notifications/matchers/{name}", |call| delete(call, Matcher)),
 ];
 
-fn mail() -> Value {
-    json!({
-        "name": "mail-to-root", "mailto-user": ["root@pam"], "origin": "builtin",
-        "comment": "Send mails to root@pam's email address",
-    })
-}
-
 fn default_matcher() -> Value {
     json!({
         "name": "default-matcher", "mode": "all", "target": ["mail-to-root"], "origin": "builtin",
@@ -57,29 +51,25 @@ fn test(call: &mut Call<'_>) -> Answer {
     cluster.notifying.test(call.arg("name"), call.estate.seconds(), proxy)
 }
 
+fn told<'a>(call: &'a mut Call<'_>) -> &'a mut Notifying {
+    &mut call.cluster_mut().notifying
+}
+
 fn create(call: &mut Call<'_>, entity: Entity) -> Answer {
     super::cluster::quorum(call)?;
-    let entry = std::mem::take(&mut call.params);
-    call.cluster_mut().notifying.create(entity, entry)
+    calls::create(call, told, entity)
 }
 
 fn read(call: &mut Call<'_>, entity: Entity) -> Answer {
-    let name = call.arg("name");
-    if entity == Matcher && name == "default-matcher" {
-        return data(default_matcher());
-    }
-    call.cluster().notifying.read(entity, name)
+    calls::read(call, told, entity, default_matcher)
 }
 
 fn update(call: &mut Call<'_>, entity: Entity) -> Answer {
     super::cluster::quorum(call)?;
-    let name = call.arg("name").to_owned();
-    let changes = std::mem::take(&mut call.params);
-    call.cluster_mut().notifying.update(entity, &name, changes)
+    calls::update(call, told, entity)
 }
 
 fn delete(call: &mut Call<'_>, entity: Entity) -> Answer {
     super::cluster::quorum(call)?;
-    let name = call.arg("name").to_owned();
-    call.cluster_mut().notifying.delete(entity, &name)
+    calls::delete(call, told, entity)
 }

@@ -18,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) journal: Vec<Line>,
     /// Interfaces as they run and as they are written, once somebody changed them.
     pub(crate) network: Option<(Vec<Value>, Vec<Value>)>,
+    /// What `/etc/vzdump.conf` says.
+    pub(crate) vzdump: BTreeMap<String, String>,
 }
 
 /// A line of a journal.

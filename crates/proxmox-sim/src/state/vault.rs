@@ -32,6 +32,7 @@ pub(crate) struct Vault {
     pub(crate) verify_jobs: Vec<Map<String, Value>>,
     pub(crate) sync_jobs: Vec<Map<String, Value>>,
     pub(crate) prune_jobs: Vec<Map<String, Value>>,
+    pub(crate) tape_jobs: Vec<Map<String, Value>>,
     pub(crate) remotes: Vec<Map<String, Value>>,
     pub(crate) traffic: Vec<Map<String, Value>>,
     pub(crate) notifying: Notifying,

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::wire::{Caller, demo};
 
@@ -160,4 +160,36 @@ async fn jobs_and_datastores_can_mail_past_it() {
     assert_eq!(vault.put("/config/datastore/main", &mode).await.status, 200);
     let store = vault.get("/config/datastore/main").await.data();
     assert_eq!(store["notification-mode"], "notification-system");
+}
+
+#[tokio::test]
+async fn what_a_node_mails_by_its_own_file_is_told_to_who_may_audit_it() {
+    let sim = demo().await;
+    let levers = sim.levers();
+    levers.vzdump_conf("lab", "alder", "mailto", "ops@example.lan").unwrap();
+    assert!(levers.vzdump_conf("lab", "nowhere", "mailto", "x").is_err());
+    assert!(levers.vzdump_conf("vault", "vault", "mailto", "x").is_err());
+    let lab = Caller::admin(&sim, "lab").await;
+    let mailto = async |caller: &Caller, node: &str| {
+        let told = caller.get(&format!("/nodes/{node}/vzdump/defaults")).await.data();
+        assert_eq!(told["notification-mode"], "auto");
+        told["mailto"].clone()
+    };
+    assert_eq!(mailto(&lab, "alder").await, "ops@example.lan");
+    assert_eq!(mailto(&lab, "birch").await, Value::Null);
+}
+
+#[tokio::test]
+async fn jobs_of_tapes_can_mail_past_it() {
+    let sim = demo().await;
+    let vault = Caller::admin(&sim, "vault").await;
+    assert_eq!(vault.get("/config/tape-backup-job").await.data(), json!([]));
+    sim.levers().legacy_tape_job("vault", "to-tape", "main", None).unwrap();
+    assert!(sim.levers().legacy_tape_job("vault", "x", "nowhere", None).is_err());
+    let jobs = vault.get("/config/tape-backup-job").await.data();
+    assert_eq!(jobs[0]["notification-mode"], "legacy-sendmail", "{jobs}");
+    let mode = [("notification-mode", "notification-system"), ("delete", "notify-user")];
+    assert_eq!(vault.put("/config/tape-backup-job/to-tape", &mode).await.status, 200);
+    let job = vault.get("/config/tape-backup-job/to-tape").await.data();
+    assert_eq!(job["notification-mode"], "notification-system", "{job}");
 }
