@@ -22,6 +22,7 @@
 //! *Invariant:* what a test needs and does not find is printed and counted, never silently passed
 //! over, and is a failure where the environment says that it must be there.
 
+mod alone;
 #[cfg(feature = "calls")]
 pub mod calls;
 pub mod contract;
@@ -39,5 +40,6 @@ pub mod services;
 mod skip;
 mod wait;
 
+pub use alone::alone;
 pub use skip::{skip_aloud, skipped};
 pub use wait::{Progress, wait_for};

@@ -11,7 +11,7 @@ use mcp_protocol::{
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Dispatch, Event, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::client::Client;
 
@@ -91,10 +91,12 @@ impl Tool for Says {
     }
 }
 
-#[tokio::test]
-async fn a_call_is_logged_within_the_clients_trace() {
-    // With one dispatcher alone, whether a span is wanted is asked of whichever test comes to it first.
-    let _second = Dispatch::new(Spans::default());
+#[test]
+fn a_call_is_logged_within_the_clients_trace() {
+    testkit::alone("spans::a_call_is_logged_within_the_clients_trace", within_the_trace());
+}
+
+async fn within_the_trace() {
     let spans = Spans::default();
     let _guard = tracing::subscriber::set_default(spans.clone());
     let schema = schema_object(json!({ "type": "object" }));
