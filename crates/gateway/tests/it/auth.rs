@@ -300,11 +300,13 @@ async fn the_day_of_use_is_kept() {
     assert!(setup.ask(&token).await.is_ok());
 }
 
-#[tokio::test]
-async fn no_message_holds_a_token() {
-    listen_everywhere();
-    let (log, told) = mpsc::channel();
-    let _guard = tracing::dispatcher::set_default(&tracing::Dispatch::new(Recorder(log)));
+#[test]
+fn no_message_holds_a_token() {
+    testkit::alone("auth::no_message_holds_a_token", no_token_anywhere());
+}
+
+async fn no_token_anywhere() {
+    let told = listen();
     let setup = Setup::new();
     let token = setup.create("a", "read", None);
     let secret = token[13..].to_owned();
@@ -339,16 +341,13 @@ async fn no_message_holds_a_token() {
 }
 
 /// Sends every field of every event to a channel.
-pub(crate) struct Recorder(pub(crate) mpsc::Sender<String>);
+struct Recorder(mpsc::Sender<String>);
 
-/// Lets every event be told, to nobody: one whose place in the code is met for the first time by a
-/// thread without a subscriber, while another thread sets its own, would be told to nobody ever.
-pub(crate) fn listen_everywhere() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let (log, _) = mpsc::channel();
-        tracing::subscriber::set_global_default(Recorder(log)).expect("no other is global");
-    });
+/// Hears all that this process logs from now on: for tests that have it to themselves.
+pub(crate) fn listen() -> mpsc::Receiver<String> {
+    let (log, told) = mpsc::channel();
+    tracing::subscriber::set_global_default(Recorder(log)).expect("no other is global");
+    told
 }
 
 struct Fields(String);

@@ -245,8 +245,13 @@ async fn claims_and_headers_that_only_look_good() {
     "#]].assert_eq(&table);
 }
 
-#[tokio::test]
-async fn an_issuer_in_trouble_is_never_taken_at_its_word() {
+#[test]
+fn an_issuer_in_trouble_is_never_taken_at_its_word() {
+    testkit::alone("oauth_limits::an_issuer_in_trouble_is_never_taken_at_its_word", in_trouble());
+}
+
+async fn in_trouble() {
+    let log = crate::auth::listen();
     let mut table = String::new();
     let other = Scripted::start().await;
     for (what, path, reply) in [
@@ -284,14 +289,10 @@ async fn an_issuer_in_trouble_is_never_taken_at_its_word() {
         };
         issuer.reply(path, reply);
         let server = issuer.trusted_by(|_| {});
-        crate::auth::listen_everywhere();
-        let (log, told) = std::sync::mpsc::channel();
-        let guard =
-            tracing::dispatcher::set_default(&tracing::Dispatch::new(crate::auth::Recorder(log)));
         let failure = ask(&server, &issuer.good()).await.unwrap_err();
-        drop(guard);
-        let told =
-            told.try_iter().find(|line| line.contains("cannot be fetched")).unwrap_or_default();
+        let told: Vec<String> = log.try_iter().collect();
+        let told = told.iter().find(|line| line.contains("cannot be fetched"));
+        let told = told.map(String::as_str).unwrap_or_default();
         let told = told.split_once("error=").map_or("-", |(_, error)| error.trim());
         let line =
             format!("{what}: {} {}\n    {told}\n", failure.status().as_u16(), failure.detail());
