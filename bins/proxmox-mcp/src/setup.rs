@@ -31,7 +31,7 @@ use url::Url;
 
 use self::hook::Hooks;
 use self::place::Place;
-use self::plan::{Goal, Plan};
+use self::plan::{Goal, Plan, Way};
 use self::trial::{Outcome, Trial};
 use crate::call::Consent;
 use crate::cli::{SourceArgs, parse_mode};
@@ -360,6 +360,7 @@ impl Setup {
             }
         }
         for bypass in plan.bypasses.iter().filter(|_| goes_on) {
+            let Way::Call(call) = &bypass.way else { continue };
             let is_wanted = match (self.args.bypasses, Console.is_interactive()) {
                 (true, false) => true,
                 (true, true) if self.args.yes => true,
@@ -370,7 +371,6 @@ impl Setup {
                 ))?,
             };
             if is_wanted {
-                let call = &bypass.call;
                 let made = apply::make(&self.app, key, call, Consent::Given).await?;
                 done.push((format!("{} {}", call.method, call.path), made));
             }

@@ -113,6 +113,29 @@ reply! {
     }
 }
 
+reply! {
+    /// A job that writes a datastore to tape.
+    pub struct TapeBackupJob {
+        pub id: String,
+        pub datastore: DatastoreName = "store",
+        pub namespace: Option<String> = "ns",
+        /// The media pool.
+        pub pool: String,
+        pub drive: String,
+        pub schedule: Option<String>,
+        pub comment: Option<String>,
+        pub max_depth: Option<u32> = "max-depth",
+        pub group_filter: Vec<GroupFilter> = "group-filter",
+        pub latest_only: Option<bool> = "latest-only",
+        pub eject_media: Option<bool> = "eject-media",
+        pub export_media_set: Option<bool> = "export-media-set",
+        pub worker_threads: Option<u32> = "worker-threads",
+        /// `notification-system` or `legacy-sendmail`.
+        pub notification_mode: Option<String> = "notification-mode",
+        pub notify_user: Option<String> = "notify-user",
+    }
+}
+
 params! {
     /// A sync job to make or to change.
     pub struct SyncJobParams {
@@ -175,6 +198,11 @@ pub fn verify_jobs(store: Option<&DatastoreName>) -> Request<Vec<VerifyJob>> {
 /// has `Datastore.Audit`.
 pub fn prune_jobs(store: Option<&DatastoreName>) -> Request<Vec<PruneJob>> {
     Request::get(path!["admin", "prune"]).opt("store", store)
+}
+
+/// `GET /config/tape-backup-job`. Any login; shows jobs on which it has `Tape.Audit`.
+pub fn tape_backup_jobs() -> Request<Vec<TapeBackupJob>> {
+    Request::get(path!["config", "tape-backup-job"])
 }
 
 /// `GET /config/sync/{id}`. Needs what [`sync_jobs`] needs.

@@ -195,6 +195,36 @@ async fn it_is_shown_done_heard_and_then_nothing_is_left_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_of_nodes_and_jobs_of_tapes_mail_past_it_too() {
+    if !can_run_mcp() {
+        return;
+    }
+    let hooked = Hooked::new().await;
+    let levers = hooked.house.sim.levers();
+    levers.legacy_tape_job("vault", "to-tape", "main", Some("ann@pbs")).unwrap();
+    levers.vzdump_conf("lab", "birch", "mailto", "ops@example.lan").unwrap();
+    let past = |text: &str| -> String {
+        let lines = text.lines().map(str::trim_start).skip_while(|it| !it.starts_with("past it"));
+        lines.take_while(|it| !it.starts_with("nothing")).map(|it| format!("{it}\n")).collect()
+    };
+    let (code, text) = hooked.setup(&["lab"]).await;
+    assert_eq!(code, 0, "{text}");
+    expect_test::expect![[r#""#]].assert_eq(&past(&text));
+    let (code, text) = hooked.setup(&["vault"]).await;
+    assert_eq!(code, 0, "{text}");
+    expect_test::expect![[r#""#]].assert_eq(&past(&text));
+
+    // The jobs are changed, the file is not: it is told again.
+    let apply = ["lab", "--apply", "--yes", "--bypasses", "--no-test", "--mode", "trusted"];
+    let (code, text) = hooked.setup(&apply).await;
+    assert_eq!(code, 0, "{text}");
+    let (_, place) = hooked.setup_json(&["lab"]).await;
+    let left = place["plan"]["bypasses"].as_array().unwrap();
+    assert_eq!(left.len(), 1, "{place:#}");
+    assert!(left[0]["by_hand"].as_str().unwrap().contains("on birch"), "{place:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_test_that_does_not_arrive_is_a_failure_with_its_cause() {
     if !can_run_mcp() {
         return;

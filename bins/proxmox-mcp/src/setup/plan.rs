@@ -43,6 +43,7 @@ pub(super) struct Found {
     pub(super) webhooks: Vec<Webhook>,
     pub(super) matchers: Vec<Matcher>,
     pub(super) mailers: Vec<Mailer>,
+    pub(super) files: Vec<File>,
 }
 
 /// A webhook target.
@@ -71,15 +72,35 @@ pub(super) struct Matcher {
     pub(super) rules: Vec<(&'static str, Vec<String>)>,
 }
 
-/// A backup job or a datastore that may mail its reports past the notification system.
+/// What may mail its reports past the notification system.
 #[derive(Clone, Debug)]
 pub(super) struct Mailer {
+    pub(super) sort: Sort,
     pub(super) name: String,
     /// As it is set; nothing where it is not.
     pub(super) mode: Option<String>,
     /// What the server takes it for where it is not set.
     pub(super) unset: &'static str,
     /// Whom it mails.
+    pub(super) to: Option<String>,
+    /// The only node that it runs on, where there is one.
+    pub(super) node: Option<String>,
+}
+
+/// What sort of thing mails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    BackupJob,
+    Datastore,
+    TapeJob,
+}
+
+/// What `/etc/vzdump.conf` of a node says: it goes for each backup on it of which nothing else is said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct File {
+    pub(super) node: String,
+    /// `auto` where the file says nothing.
+    pub(super) mode: String,
     pub(super) to: Option<String>,
 }
 
@@ -107,11 +128,19 @@ pub(super) enum State {
     Differs(Vec<&'static str>),
 }
 
-/// What reaches nobody through the target, and the call that ends that.
+/// What reaches nobody through the target, and what ends that.
 #[derive(Debug)]
 pub(super) struct Bypass {
     pub(super) what: String,
-    pub(super) call: Call,
+    pub(super) way: Way,
+}
+
+/// How something is changed.
+#[derive(Debug)]
+pub(super) enum Way {
+    Call(Call),
+    /// No call does it; a person can.
+    ByHand(String),
 }
 
 /// A call that changes something, and what takes it back.
@@ -165,7 +194,9 @@ impl Plan {
             }
         };
         let (matcher, matcher_is) = matcher(goal, &target, &found.matchers, &mut calls);
-        let bypasses = found.mailers.iter().filter_map(|it| it.bypass(goal.product)).collect();
+        let by_file = found.files.iter().filter_map(File::bypass);
+        let mailers = found.mailers.iter().filter_map(|it| it.bypass(&found.files));
+        let bypasses = by_file.chain(mailers).collect();
         Self { target, target_is, matcher, matcher_is, calls, bypasses }
     }
 }
@@ -310,38 +341,98 @@ fn matcher(
     (own.name.clone(), State::Differs(differs))
 }
 
+// === impl Sort ===
+
+impl Sort {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::BackupJob => "backup job",
+            Self::Datastore => "datastore",
+            Self::TapeJob => "tape backup job",
+        }
+    }
+
+    fn path(self, name: &str) -> String {
+        match self {
+            Self::BackupJob => format!("/cluster/backup/{name}"),
+            Self::Datastore => format!("/config/datastore/{name}"),
+            Self::TapeJob => format!("/config/tape-backup-job/{name}"),
+        }
+    }
+}
+
+// === impl File ===
+
+impl File {
+    fn bypass(&self) -> Option<Bypass> {
+        let Self { node, mode, to } = self;
+        if !goes_past(mode, to.as_deref()) {
+            return None;
+        }
+        let told = mails(to.as_deref());
+        Some(Bypass {
+            what: format!(
+                "/etc/vzdump.conf of {node}: what is backed up there {told} (notification-mode {mode})"
+            ),
+            way: Way::ByHand(format!(
+                "no call writes that file: put `notification-mode: {SYSTEM}` into it on {node}"
+            )),
+        })
+    }
+}
+
+/// Whether reports go past the notification system.
+fn goes_past(mode: &str, to: Option<&str>) -> bool {
+    match mode {
+        "legacy-sendmail" => true,
+        // Mail if it has an address, the notification system if it has none.
+        "auto" => to.is_some(),
+        _ => false,
+    }
+}
+
+fn mails(to: Option<&str>) -> String {
+    to.map_or("tells nobody".to_owned(), |to| format!("mails {to}"))
+}
+
 // === impl Mailer ===
 
 impl Mailer {
-    fn bypass(&self, product: Product) -> Option<Bypass> {
-        let mode = self.mode.as_deref().unwrap_or(self.unset);
-        let goes_past = match mode {
-            "legacy-sendmail" => true,
-            // Mail if it has an address, the notification system if it has none.
-            "auto" => self.to.is_some(),
-            _ => false,
-        };
-        if !goes_past {
-            return None;
+    /// What it does by its own settings and by the files of the nodes that it runs on.
+    fn bypass(&self, files: &[File]) -> Option<Bypass> {
+        let none = File { mode: self.unset.to_owned(), ..File::default() };
+        let here = |file: &&File| self.node.as_ref().is_none_or(|node| *node == file.node);
+        let mut files: Vec<&File> = files.iter().filter(here).collect();
+        if files.is_empty() {
+            files.push(&none);
         }
-        let (noun, path) = match product {
-            Product::Pve => ("backup job", format!("/cluster/backup/{}", self.name)),
-            Product::Pbs => ("datastore", format!("/config/datastore/{}", self.name)),
+        let (mode, to, file) = files.into_iter().find_map(|file| {
+            let mode = self.mode.as_deref().unwrap_or(&file.mode);
+            let to = self.to.as_deref().or(file.to.as_deref());
+            goes_past(mode, to).then_some((mode, to, file))
+        })?;
+        let is_by_file =
+            self.to.is_none() && to.is_some() || self.mode.is_none() && mode != self.unset;
+        let by = if is_by_file {
+            format!(" by /etc/vzdump.conf of {}", file.node)
+        } else {
+            String::new()
         };
-        let set = if self.mode.is_some() { "" } else { " by default" };
-        let to = self.to.as_ref().map_or("tells nobody".to_owned(), |to| format!("mails {to}"));
-        let what = format!("{noun} {} {to} (notification-mode {mode}{set})", self.name);
+        let set = if self.mode.is_some() || is_by_file { "" } else { " by default" };
+        let (noun, told) = (self.sort.noun(), mails(to));
+        let what = format!("{noun} {} {told}{by} (notification-mode {mode}{set})", self.name);
+        let path = self.sort.path(&self.name);
         let mut back = Map::new();
         match &self.mode {
             Some(mode) => back.insert("notification-mode".to_owned(), json!(mode)),
-            None if product == Product::Pve => {
+            None if self.sort == Sort::BackupJob => {
                 back.insert("delete".to_owned(), json!("notification-mode"))
             }
             None => back.insert("delete".to_owned(), json!(["notification-mode"])),
         };
         let back = Back::put(&path, back);
         let params = vec![Param::plain("notification-mode", SYSTEM)];
-        Some(Bypass { what, call: Call { method: "PUT", path, params, back } })
+        Some(Bypass { what, way: Way::Call(Call { method: "PUT", path, params, back }) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use stdx::untrusted;
 
-use super::plan::{Call, Plan, State};
+use super::plan::{Call, Plan, State, Way};
 
 /// The longest value that is shown.
 const VALUE: usize = 400;
@@ -30,7 +30,10 @@ pub(super) fn plan(text: &mut String, cluster: &str, plan: &Plan) {
     }
     for it in &plan.bypasses {
         line(text, "past it", &it.what);
-        call(text, "", cluster, &it.call);
+        match &it.way {
+            Way::Call(way) => call(text, "", cluster, way),
+            Way::ByHand(how) => line(text, "  by hand", how),
+        }
     }
 }
 
@@ -58,8 +61,10 @@ fn call(text: &mut String, word: &str, cluster: &str, call: &Call) {
 
 /// The same for machines.
 pub(super) fn plan_json(plan: &Plan) -> Value {
-    let bypasses =
-        plan.bypasses.iter().map(|it| json!({"what": it.what, "call": call_json(&it.call)}));
+    let bypasses = plan.bypasses.iter().map(|it| match &it.way {
+        Way::Call(call) => json!({"what": it.what, "call": call_json(call)}),
+        Way::ByHand(how) => json!({"what": it.what, "by_hand": how}),
+    });
     json!({
         "target": {"name": plan.target, "state": plan.target_is.word(), "differs": plan.target_is.differs()},
         "matcher": {"name": plan.matcher, "state": plan.matcher_is.word(), "differs": plan.matcher_is.differs()},

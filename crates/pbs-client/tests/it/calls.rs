@@ -217,6 +217,7 @@ fn all_jobs() -> Vec<Case> {
             let job: &jobs::PruneJob = &jobs[0];
             assert_eq!((job.keep_daily, job.keep_last, job.disabled), (Some(7), Some(3), false));
         }),
+        case("/config/tape-backup-job", jobs::tape_backup_jobs()),
         case("/config/sync/{id}", jobs::sync_job("selfsync")),
         case("/config/verify/{id}", jobs::verify_job("lab-weekly")),
         case("/config/prune/{id}", jobs::prune_job("lab-daily")),

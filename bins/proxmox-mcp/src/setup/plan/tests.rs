@@ -192,43 +192,90 @@ fn the_default_matcher_is_left_alone() {
     assert!(plan.calls.iter().all(|it| !it.path.contains("default-matcher")), "{plan:?}");
 }
 
+/// Each bypass, with what ends it.
+fn bypasses(mailers: Vec<Mailer>, files: Vec<File>) -> String {
+    let found = Found { mailers, files, ..right() };
+    let plan = Plan::of(&goal(Product::Pve), &found);
+    let said = plan.bypasses.iter().map(|it| match &it.way {
+        Way::Call(call) => format!("{}; {}\n", it.what, call.back.command("lab").unwrap()),
+        Way::ByHand(how) => format!("{}; {how}\n", it.what),
+    });
+    said.collect()
+}
+
+fn mailer(sort: Sort, mode: Option<&str>, unset: &'static str, to: Option<&str>) -> Mailer {
+    let [mode, to] = [mode, to].map(|it| it.map(str::to_owned));
+    Mailer { sort, name: "x".to_owned(), mode, unset, to, node: None }
+}
+
 #[test]
 fn what_mails_past_it_is_listed_with_its_change() {
-    let mailer = |mode: Option<&str>, unset, to: Option<&str>| Mailer {
-        name: "x".to_owned(),
-        mode: mode.map(str::to_owned),
-        unset,
-        to: to.map(str::to_owned),
-    };
-    let said = |product, mailer: Mailer| {
-        let found = Found { mailers: vec![mailer], ..right() };
-        let plan = Plan::of(&goal(product), &found);
-        let said = plan
-            .bypasses
-            .iter()
-            .map(|it| format!("{}; {}", it.what, it.call.back.command("lab").unwrap_or_default()));
-        said.collect::<Vec<_>>().join("\n")
-    };
-    let (pve, pbs) = (Product::Pve, Product::Pbs);
-    assert_eq!(said(pve, mailer(None, "auto", None)), "");
-    assert_eq!(said(pve, mailer(Some(SYSTEM), "auto", Some("a@b.c"))), "");
-    assert_eq!(said(pbs, mailer(None, SYSTEM, Some("root@pam"))), "");
-    let mut all = String::new();
-    for (product, mailer) in [
-        (pve, mailer(None, "auto", Some("a@b.c"))),
-        (pve, mailer(Some("auto"), "auto", Some("a@b.c"))),
-        (pve, mailer(Some("legacy-sendmail"), "auto", None)),
-        (pbs, mailer(Some("legacy-sendmail"), SYSTEM, Some("root@pam"))),
-        (pbs, mailer(None, "legacy-sendmail", Some("root@pam"))),
+    use Sort::{BackupJob, Datastore, TapeJob};
+    for goes_there in [
+        mailer(BackupJob, None, "auto", None),
+        mailer(BackupJob, Some(SYSTEM), "auto", Some("a@b.c")),
+        mailer(Datastore, None, SYSTEM, Some("root@pam")),
+        mailer(TapeJob, Some(SYSTEM), "legacy-sendmail", Some("root@pam")),
     ] {
-        all += &(said(product, mailer) + "\n");
+        assert_eq!(bypasses(vec![goes_there], Vec::new()), "");
     }
+    let past = vec![
+        mailer(BackupJob, None, "auto", Some("a@b.c")),
+        mailer(BackupJob, Some("auto"), "auto", Some("a@b.c")),
+        mailer(BackupJob, Some("legacy-sendmail"), "auto", None),
+        mailer(Datastore, Some("legacy-sendmail"), SYSTEM, Some("root@pam")),
+        mailer(Datastore, None, "legacy-sendmail", Some("root@pam")),
+        mailer(TapeJob, Some("legacy-sendmail"), SYSTEM, Some("root@pam")),
+        mailer(TapeJob, None, "legacy-sendmail", Some("ann@pbs")),
+    ];
     expect![[r#"
         backup job x mails a@b.c (notification-mode auto by default); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"delete":"notification-mode"}'
         backup job x mails a@b.c (notification-mode auto); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"notification-mode":"auto"}'
         backup job x tells nobody (notification-mode legacy-sendmail); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"notification-mode":"legacy-sendmail"}'
         datastore x mails root@pam (notification-mode legacy-sendmail); proxmox-mcp call api_call cluster=lab method=PUT path=/config/datastore/x params='{"notification-mode":"legacy-sendmail"}'
         datastore x mails root@pam (notification-mode legacy-sendmail by default); proxmox-mcp call api_call cluster=lab method=PUT path=/config/datastore/x params='{"delete":["notification-mode"]}'
-    "#]]
-    .assert_eq(&all);
+        tape backup job x mails root@pam (notification-mode legacy-sendmail); proxmox-mcp call api_call cluster=lab method=PUT path=/config/tape-backup-job/x params='{"notification-mode":"legacy-sendmail"}'
+        tape backup job x mails ann@pbs (notification-mode legacy-sendmail by default); proxmox-mcp call api_call cluster=lab method=PUT path=/config/tape-backup-job/x params='{"delete":["notification-mode"]}'
+    "#]].assert_eq(&bypasses(past, Vec::new()));
+}
+
+#[test]
+fn what_a_node_says_in_its_file_goes_for_what_says_nothing_itself() {
+    let file = |node: &str, mode: &str, to: Option<&str>| File {
+        node: node.to_owned(),
+        mode: mode.to_owned(),
+        to: to.map(str::to_owned),
+    };
+    let job = |mode, to, node: Option<&str>| Mailer {
+        node: node.map(str::to_owned),
+        ..mailer(Sort::BackupJob, mode, "auto", to)
+    };
+    let mails = || vec![file("alder", "auto", None), file("birch", "auto", Some("ops@b.c"))];
+    assert_eq!(bypasses(Vec::new(), vec![file("alder", SYSTEM, Some("ops@b.c"))]), "");
+    // What a job says itself counts more, and a file only where the job runs.
+    let by_hand = bypasses(Vec::new(), mails());
+    for goes_there in [job(Some(SYSTEM), None, None), job(None, None, Some("alder"))] {
+        assert_eq!(bypasses(vec![goes_there], mails()), by_hand);
+    }
+    let tells = vec![file("alder", SYSTEM, None)];
+    assert_eq!(bypasses(vec![job(None, Some("a@b.c"), None)], tells), "");
+    let mut all = by_hand;
+    for past in [
+        job(None, None, None),
+        job(Some("auto"), None, Some("birch")),
+        job(None, Some("a@b.c"), None),
+    ] {
+        let said = bypasses(vec![past], mails());
+        all += said.strip_prefix(&bypasses(Vec::new(), mails())).unwrap();
+    }
+    let legacy = || vec![file("alder", "legacy-sendmail", None)];
+    all += &bypasses(vec![job(None, None, None)], legacy());
+    expect![[r#"
+        /etc/vzdump.conf of birch: what is backed up there mails ops@b.c (notification-mode auto); no call writes that file: put `notification-mode: notification-system` into it on birch
+        backup job x mails ops@b.c by /etc/vzdump.conf of birch (notification-mode auto); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"delete":"notification-mode"}'
+        backup job x mails ops@b.c by /etc/vzdump.conf of birch (notification-mode auto); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"notification-mode":"auto"}'
+        backup job x mails a@b.c (notification-mode auto by default); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"delete":"notification-mode"}'
+        /etc/vzdump.conf of alder: what is backed up there tells nobody (notification-mode legacy-sendmail); no call writes that file: put `notification-mode: notification-system` into it on alder
+        backup job x tells nobody by /etc/vzdump.conf of alder (notification-mode legacy-sendmail); proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/x params='{"delete":"notification-mode"}'
+    "#]].assert_eq(&all);
 }
