@@ -34,7 +34,14 @@ const LAG: SignedDuration = SignedDuration::from_secs(1);
 const GATHER: Duration = Duration::from_secs(20);
 
 /// The most events of one step.
-const MOST: u32 = 512;
+const MOST: u32 = 2048;
+
+/// After how many events others have their turn: those who keep what comes in.
+const TURN: usize = 32;
+
+/// A page that is so long is of a rush, in which more is waited for so long: what follows costs a sync of the disk, which
+/// the next events need.
+const RUSH: (usize, Duration) = (256, Duration::from_millis(30));
 
 /// The longest sleep: the clock may be set, and tests move it.
 const NAP: Duration = Duration::from_secs(1);
@@ -109,6 +116,10 @@ impl Judge {
             }
             kept.borrow_and_update();
             if court.read(stop).await? {
+                // Nobody has to wait until a flood is over.
+                if let Ok(order) = orders.try_recv() {
+                    court.obey(order, orders, stop).await?;
+                }
                 continue;
             }
             court.pass_time(stop).await?;
@@ -171,7 +182,11 @@ impl<'a> Court<'a> {
         if page.is_empty() {
             return Ok(false);
         }
-        for (seq, event) in page {
+        let is_rush = page.len() >= RUSH.0;
+        for (number, (seq, event)) in page.into_iter().enumerate() {
+            if number % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             self.seq = seq;
             let at = event.received;
             self.heard.push(at);
@@ -179,6 +194,9 @@ impl<'a> Court<'a> {
             self.draft.take(decisions);
         }
         self.keep(stop).await?;
+        if is_rush {
+            stop.run_until_cancelled(tokio::time::sleep(RUSH.1)).await;
+        }
         Ok(true)
     }
 

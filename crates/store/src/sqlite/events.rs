@@ -23,11 +23,12 @@ use crate::sql_outbox::impl_outbox;
 use crate::sql_pipeline::impl_pipeline;
 use crate::{Error, event_statements as statements};
 
-/// How many rows one statement adds; what is left over takes the smaller ones.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
+/// How many rows one statement adds; what is left over takes the smaller ones. Each statement is a way to the engine's
+/// thread and back, which takes longer than the rows when everybody is busy.
+const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 const COLUMNS: usize = 18;
 
-static INSERTS: LazyLock<[String; 4]> = LazyLock::new(|| ROWS.map(insert));
+static INSERTS: LazyLock<[String; 5]> = LazyLock::new(|| ROWS.map(insert));
 
 fn insert(rows: usize) -> String {
     let row = format!("({})", vec!["?"; COLUMNS].join(", "));
