@@ -45,7 +45,7 @@ use crate::{
 pub const KIND: &str = "syslog";
 
 /// What waits between the sockets and the log, in lines.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 512;
 /// How often the kernel is asked what it dropped.
 const LOOK_AT_DROPS: Duration = Duration::from_secs(5);
 

@@ -83,7 +83,7 @@ pub use self::remote::RemoteEvents;
 pub use self::told::Silencing;
 
 /// Reports between the inputs and the log's writer.
-const REPORTS: usize = 2048;
+const REPORTS: usize = 512;
 /// Reports whose peer waits, between the inputs and their writer.
 const PROMISES: usize = 256;
 /// What people and measurements say to the rules, waiting.

@@ -209,10 +209,30 @@ async fn files_of_nodes_and_jobs_of_tapes_mail_past_it_too() {
     };
     let (code, text) = hooked.setup(&["lab"]).await;
     assert_eq!(code, 0, "{text}");
-    expect_test::expect![[r#""#]].assert_eq(&past(&text));
+    expect_test::expect![[r#"
+        past it    /etc/vzdump.conf of birch: what is backed up there mails ops@example.lan (notification-mode auto)
+        by hand  no call writes that file: put `notification-mode: notification-system` into it on birch
+        past it    backup job backup-production mails ops@example.lan by /etc/vzdump.conf of birch (notification-mode auto)
+        PUT /cluster/backup/backup-production
+        notification-mode notification-system
+        back     proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/backup-production params='{"delete":"notification-mode"}'
+        past it    backup job backup-staging mails ops@example.lan by /etc/vzdump.conf of birch (notification-mode auto)
+        PUT /cluster/backup/backup-staging
+        notification-mode notification-system
+        back     proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/backup-staging params='{"delete":"notification-mode"}'
+        past it    backup job backup-dev mails ops@example.lan by /etc/vzdump.conf of birch (notification-mode auto)
+        PUT /cluster/backup/backup-dev
+        notification-mode notification-system
+        back     proxmox-mcp call api_call cluster=lab method=PUT path=/cluster/backup/backup-dev params='{"delete":"notification-mode"}'
+    "#]].assert_eq(&past(&text));
     let (code, text) = hooked.setup(&["vault"]).await;
     assert_eq!(code, 0, "{text}");
-    expect_test::expect![[r#""#]].assert_eq(&past(&text));
+    expect_test::expect![[r#"
+        past it    tape backup job to-tape mails ann@pbs (notification-mode legacy-sendmail)
+        PUT /config/tape-backup-job/to-tape
+        notification-mode notification-system
+        back     proxmox-mcp call api_call cluster=vault method=PUT path=/config/tape-backup-job/to-tape params='{"notification-mode":"legacy-sendmail"}'
+    "#]].assert_eq(&past(&text));
 
     // The jobs are changed, the file is not: it is told again.
     let apply = ["lab", "--apply", "--yes", "--bypasses", "--no-test", "--mode", "trusted"];

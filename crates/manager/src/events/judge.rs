@@ -34,7 +34,7 @@ const LAG: SignedDuration = SignedDuration::from_secs(1);
 const GATHER: Duration = Duration::from_secs(20);
 
 /// The most events of one step.
-const MOST: u32 = 2048;
+const MOST: u32 = 1024;
 
 /// After how many events others have their turn: those who keep what comes in.
 const TURN: usize = 32;

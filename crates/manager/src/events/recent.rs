@@ -11,7 +11,7 @@ use event_core::{Event, LogError, Logged, Seq};
 use store::Store;
 
 /// How many events are held at most, and about how many bytes of them.
-const MOST: (usize, usize) = (4096, 6 << 20);
+const MOST: (usize, usize) = (2048, 4 << 20);
 
 /// What an event takes beside its texts, about.
 const ONE: usize = 1024;
@@ -135,14 +135,14 @@ mod tests {
     #[test]
     fn the_oldest_goes_first_by_number_and_by_size() {
         let many = held(1..=5000);
-        assert_eq!(after(&many, 903, 1), [0; 0]);
-        assert_eq!(after(&many, 904, 1), [905]);
+        assert_eq!(after(&many, 2951, 1), [0; 0]);
+        assert_eq!(after(&many, 2952, 1), [2953]);
         let large = Recent::default();
         large.hold((1..=100).map(|seq| (Seq(seq), event(seq, 15 << 10))));
         assert_eq!(after(&large, 0, 1), [1], "a hundred of 16 KiB fit");
         large.hold((101..=600).map(|seq| (Seq(seq), event(seq, 15 << 10))));
         let held = (0..600).filter(|seq| !after(&large, *seq, 1).is_empty()).count();
-        assert!((370..=384).contains(&held), "{held} of 16 KiB and a bit are 6 MiB");
+        assert!((250..=256).contains(&held), "{held} of 16 KiB and a bit are 4 MiB");
         assert_eq!(after(&large, 599, 1), [600]);
     }
 

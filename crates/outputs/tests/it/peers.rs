@@ -195,7 +195,7 @@ input(type=\"imtcp\" port=\"0\" address=\"127.0.0.1\" listenPortFileName=\"{fold
         "3 mcp1 proxmox-mcp 4711 backup.failed ",
         "Update: backup of 104 failed (and 2 more)",
     );
-    is(lines[2], "3 mcp1 proxmox-mcp 4711 backup.failed ", "Resolved: backup of 104 failed");
+    is(lines[2], "5 mcp1 proxmox-mcp 4711 backup.failed ", "Resolved: backup of 104 failed");
     is(lines[3], "6 mcp1 proxmox-mcp 4711 other.digest ", "all is well: 12 backups");
     let text =
         |line: &&str| line.split_once("part=").unwrap().1.split_once(' ').unwrap().1.to_owned();

@@ -52,6 +52,16 @@ pub(crate) fn all() -> Vec<Written> {
             },
         ),
         written(
+            r#"{"id": "to-tape", "store": "main", "ns": "prod", "pool": "weekly", "drive": "lto9", "schedule": "sat 04:00",
+                "comment": "off site", "max-depth": 3, "group-filter": ["type:vm"], "latest-only": true, "eject-media": true,
+                "export-media-set": false, "worker-threads": 4, "notification-mode": "legacy-sendmail", "notify-user": "ann@pbs"}"#,
+            |job: &jobs::TapeBackupJob| {
+                assert_eq!((job.id.as_str(), job.pool.as_str()), ("to-tape", "weekly"));
+                assert_eq!(job.notification_mode.as_deref(), Some("legacy-sendmail"));
+                assert_eq!(job.notify_user.as_deref(), Some("ann@pbs"));
+            },
+        ),
+        written(
             r#"{"service": "proxmox-backup-proxy", "name": "proxmox-backup-proxy", "desc": "API proxy", "state": "running", "unit-state": "enabled"}"#,
             |service: &node::Service| assert_eq!(service.state, "running"),
         ),

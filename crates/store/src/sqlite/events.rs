@@ -25,7 +25,7 @@ use crate::{Error, event_statements as statements};
 
 /// How many rows one statement adds; what is left over takes the smaller ones. Each statement is a way to the engine's
 /// thread and back, which takes longer than the rows when everybody is busy.
-const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
+const ROWS: [usize; 5] = [128, 64, 16, 4, 1];
 const COLUMNS: usize = 18;
 
 static INSERTS: LazyLock<[String; 5]> = LazyLock::new(|| ROWS.map(insert));
