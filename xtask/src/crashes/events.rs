@@ -217,7 +217,7 @@ impl fmt::Display for Tally {
         let (figure, good) = none(self.twice + self.doubles as usize);
         row("  in the store twice", figure, good)?;
         let (figure, good) = none(self.astray as usize);
-        row("events of no incident", figure, good)?;
+        row("events of no incident that make one", figure, good)?;
         let broken = if self.broken.is_empty() { "ok".to_owned() } else { self.broken.join("; ") };
         row("PRAGMA integrity_check", broken, Some(self.broken.is_empty()))?;
         let (sent, found) = self.lines;

@@ -56,11 +56,11 @@ impl Health {
     }
 
     pub(crate) fn know(&self, input: &ComponentId, kind: &str) {
-        self.of(input, |it| kind.clone_into(&mut it.kind));
+        kind.clone_into(&mut self.lock().entry(input.clone()).or_default().kind);
     }
 
     pub(crate) fn started(&self, input: &ComponentId) {
-        self.of(input, |it| it.starts += 1);
+        self.lock().entry(input.clone()).or_default().starts += 1;
     }
 
     pub(crate) fn heard(&self, input: &ComponentId, family: &str, now: Timestamp) {
@@ -106,12 +106,37 @@ impl Health {
         });
     }
 
+    /// Only of inputs that run: what the program says of itself comes into the log as well, and so does what waited for
+    /// an input that is gone by now.
     fn of(&self, input: &ComponentId, change: impl FnOnce(&mut InputHealth)) {
-        change(self.lock().entry(input.clone()).or_default());
+        if let Some(health) = self.lock().get_mut(input) {
+            change(health);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ComponentId, InputHealth>> {
         // Counts are changed in one step each: a panic leaves at worst one too few.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_input_is_not_counted_as_one() {
+        let health = Health::default();
+        let (hook, own) = ("hook".parse().unwrap(), "manager".parse().unwrap());
+        health.know(&hook, "webhook");
+        for id in [&hook, &own] {
+            health.duplicate(id);
+            health.refused(id);
+            health.lost(id, 2, "the kernel dropped them");
+        }
+        let all = health.all();
+        assert_eq!(all.keys().collect::<Vec<_>>(), [&hook]);
+        let hook = &all[&hook];
+        assert_eq!((hook.duplicates, hook.refused, hook.lost), (1, 1, 2));
     }
 }

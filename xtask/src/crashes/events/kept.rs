@@ -27,7 +27,8 @@ print(json.dumps({
     "events": events,
     "doubles": doubles,
     "astray": one("SELECT count(*) FROM events e LEFT JOIN reports r ON r.seq = e.seq "
-                  "LEFT JOIN incidents i ON i.id = r.incident WHERE i.id IS NULL"),
+                  "LEFT JOIN incidents i ON i.id = r.incident WHERE i.id IS NULL "
+                  "AND (e.severity >= 3 OR json_array_length(e.doc, '$.correlation') > 0)"),
     "alarms": [row[0] for row in store.execute(
         "SELECT DISTINCT r.incident FROM events e JOIN reports r ON r.seq = e.seq WHERE e.severity >= 3")],
     "deliveries": [list(row) for row in store.execute(
@@ -44,7 +45,7 @@ pub(crate) struct Kept {
     pub(crate) events: BTreeMap<String, u32>,
     /// Events with a key that another event of their source has.
     pub(crate) doubles: u32,
-    /// Events of no incident.
+    /// Events of no incident, of those that make one: with something wrong, or with a key.
     pub(crate) astray: u32,
     /// Incidents that people have to be told of.
     pub(crate) alarms: Vec<String>,
