@@ -112,7 +112,9 @@ impl Site {
         });
         let spool = Some(Spool::open(self.folder.path(), room).unwrap());
         let clock = Arc::clone(&self.clock);
-        let side = Side { log: log.clone(), spool, away, health: Health::default(), clock };
+        let health = Health::default();
+        health.know(&"hooks".parse().unwrap(), "webhook");
+        let side = Side { log: log.clone(), spool, away, health, clock };
         let (reports, mut promised) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let tasks = [
