@@ -214,7 +214,9 @@ impl Redaction {
             Value::String(text) => self.block(text),
             Value::Array(items) => {
                 self.0.words(items);
-                items.iter_mut().for_each(|item| self.fact(item));
+                for item in items {
+                    self.fact(item);
+                }
             }
             Value::Object(fields) => {
                 for (name, value) in fields.iter_mut() {

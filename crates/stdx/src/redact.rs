@@ -85,7 +85,9 @@ impl Redactor {
             }
             Value::Array(items) => {
                 self.words(items);
-                items.iter_mut().for_each(|item| self.json(item));
+                for item in items {
+                    self.json(item);
+                }
             }
             Value::String(text) => {
                 if let Cow::Owned(redacted) = self.text(text) {

@@ -17,7 +17,7 @@ const ALONE: &str = "TESTKIT_ALONE";
 ///
 /// When the work does, with all that it printed; and when there is no such test.
 pub fn alone(test: &str, work: impl Future<Output = ()>) {
-    if std::env::var_os(ALONE).is_some_and(|name| name == test) {
+    if runs_alone(test) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         return runtime.expect("the system has room for a runtime").block_on(work);
     }
@@ -32,6 +32,12 @@ pub fn alone(test: &str, work: impl Future<Output = ()>) {
     assert!(is_good, "{test} in a process of its own: {}\n{}", ran.status, said.join("\n"));
 }
 
+/// Whether this process was started for that test.
+#[expect(clippy::disallowed_methods, reason = "what a test tells itself, not a setting")]
+fn runs_alone(test: &str) -> bool {
+    std::env::var_os(ALONE).is_some_and(|name| name == test)
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,15 +46,16 @@ mod tests {
 
     #[test]
     fn only_the_other_process_does_the_work() {
+        const NAME: &str = "alone::tests::only_the_other_process_does_the_work";
         let mut has_worked = false;
-        alone("alone::tests::only_the_other_process_does_the_work", async { has_worked = true });
-        assert_eq!(has_worked, std::env::var_os(ALONE).is_some());
+        alone(NAME, async { has_worked = true });
+        assert_eq!(has_worked, runs_alone(NAME));
     }
 
     #[test]
     fn what_fails_there_fails_here() {
         const NAME: &str = "alone::tests::what_fails_there_fails_here";
-        if std::env::var_os(ALONE).is_some() {
+        if runs_alone(NAME) {
             alone(NAME, async { panic!("the reason") });
         }
         let failed = catch_unwind(AssertUnwindSafe(|| alone(NAME, async {}))).unwrap_err();
