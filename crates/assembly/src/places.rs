@@ -88,6 +88,12 @@ fn kept_in(url: &StoreUrl, looked: Result<store::Looked, store::Error>) -> Findi
                 .hint("see `server.store_url`, and whether the database runs");
         }
     };
+    if let (None, StoreUrl::Sqlite(file)) = (looked.version, url)
+        && let Err(why) = writable(file.parent().unwrap_or(file))
+    {
+        return fail(format!("{url}: {why}"))
+            .hint("let this account write there, or name another file as `server.store_url`");
+    }
     let of = match looked.version {
         Some(version) => format!("{url}, version {version}"),
         None => format!("{url}, new"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use estate::ClusterKey;
 use guard::Mode;
 use guard::policy::Policy;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use crate::audit::AuditSettings;
@@ -205,7 +205,10 @@ impl Settings {
     pub fn secrets(&self) -> Vec<SecretString> {
         let pve = self.pve.values().flat_map(|options| options.secrets());
         let pbs = self.pbs.values().flat_map(|options| options.secrets());
-        let of_endpoints = pve.chain(pbs).chain(self.server.store_url.clone());
+        // The path of a file is none, and everything that is said of the store names it.
+        let is_file = |url: &SecretString| url.expose_secret().starts_with("sqlite:");
+        let store = self.server.store_url.clone().filter(|url| !is_file(url));
+        let of_endpoints = pve.chain(pbs).chain(store);
         let of_events = self.events.secrets().iter().cloned();
         of_endpoints.chain(self.audit.webhook_url.clone()).chain(of_events).collect()
     }

@@ -65,7 +65,11 @@ impl SqliteStore {
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
         create_private(path).map_err(|error| {
-            Error::engine(format!("create the store at {place}"), sqlx::Error::Io(error))
+            let hint = "let this account write there, or put the store elsewhere";
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("create the store at {place}: {error}; {hint}"),
+            )
         })?;
         let options = SqliteConnectOptions::new()
             .filename(path)

@@ -252,3 +252,16 @@ scopes = { admins = ["destroy", "cluster:home"] }
         "#]],
     );
 }
+
+#[test]
+fn the_address_of_a_database_is_a_secret_and_the_path_of_a_file_is_none() {
+    for (url, is_secret) in
+        [("postgres://mcp:s3cret@db.lan/mcp", true), ("sqlite:///var/lib/mcp/store.db", false)]
+    {
+        let text = format!("{HOME}\n[server]\nstore_url = '{url}'\n");
+        let settings = Setup::main(&text).load().unwrap().settings;
+        let secrets = settings.secrets();
+        let is_it = |it: &secrecy::SecretString| secrecy::ExposeSecret::expose_secret(it) == url;
+        assert_eq!(secrets.iter().any(is_it), is_secret, "{url}");
+    }
+}
