@@ -31,6 +31,8 @@ use crate::workspace::root;
 
 const GUESTS: u32 = 1000;
 const NODES: u32 = 10;
+/// After so long a program that has nothing to do has let go of what its start needed (ADR 0011).
+const REST: Duration = Duration::from_secs(30);
 
 /// The goals of the product, printed beside what was measured.
 mod goal {

@@ -28,6 +28,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let stop = CancellationToken::new();
     tokio::spawn(until_signal(stop.clone())?);
+    tokio::spawn(assembly::let_go_when_idle());
     // From here on one stream of it, so that none is missed between one who reads it and the next.
     let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let lease = loop {

@@ -16,6 +16,7 @@ use crate::{attach, cli::ServeArgs, counter, estate, http};
 /// Serves until the input ends or a signal comes.
 pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<ExitCode> {
     let over_http = http::is_wanted(&args.http)?;
+    tokio::spawn(assembly::let_go_when_idle());
     if !over_http && let Some((client, loaded)) = manager_instead(&args, log).await? {
         return forward(client, loaded).await;
     }

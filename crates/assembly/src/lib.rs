@@ -21,6 +21,7 @@ mod daemon;
 mod drama;
 mod estate;
 mod events;
+mod idle;
 mod journal;
 mod kept;
 mod memory;
@@ -39,6 +40,7 @@ pub use crate::estate::{
     DemoWanted, Estate, Wanted, change_log, load, local_principal, local_uid, start_log,
 };
 pub use crate::events::{DemoEvents, EventPlan, demo_events, event_ways};
+pub use crate::idle::let_go_when_idle;
 pub use crate::journal::AuditJournal;
 pub use crate::kept::{Audit, store_url};
 pub use crate::memory::{Holds, Memory};

@@ -2,6 +2,8 @@
 
 use sqlx::error::DatabaseError;
 
+use crate::lease::NotHeld;
+
 /// Why something could not be stored or read.
 ///
 /// `Display` says which operation on what; the engine's own words are its source.
@@ -11,8 +13,16 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     away: bool,
-    #[source]
-    source: Option<sqlx::Error>,
+    source: Option<Because>,
+}
+
+/// What a failure comes from. The driver carries a [`NotHeld`] of ours through its transactions, with
+/// words of its own in front, which say nothing.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) enum Because {
+    NotHeld(NotHeld),
+    Engine(sqlx::Error),
 }
 
 /// What sort of failure it is.
@@ -29,6 +39,20 @@ pub enum ErrorKind {
     Corrupt,
     /// The engine does not answer or refused.
     Unavailable,
+}
+
+// === impl Because ===
+
+impl From<sqlx::Error> for Because {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::AnyDriverError(error) => match error.downcast() {
+                Ok(not_held) => Self::NotHeld(*not_held),
+                Err(error) => Self::Engine(sqlx::Error::AnyDriverError(error)),
+            },
+            error => Self::Engine(error),
+        }
+    }
 }
 
 // === impl Error ===
@@ -60,7 +84,7 @@ impl Error {
     }
 
     /// What it says, and what it comes from.
-    pub(crate) fn into_parts(self) -> (String, Option<sqlx::Error>) {
+    pub(crate) fn into_parts(self) -> (String, Option<Because>) {
         (self.message, self.source)
     }
 
@@ -73,7 +97,7 @@ impl Error {
             | (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => ErrorKind::Corrupt,
             _ => ErrorKind::Unavailable,
         };
-        Self { kind, message: operation.into(), away: false, source: Some(source) }
+        Self { kind, message: operation.into(), away: false, source: Some(source.into()) }
     }
 
     /// Wraps the error of an engine that is a server elsewhere.

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::stdio::Client;
-use super::{GUESTS, NODES, goal, heading, median, memory_mib, row, server};
+use super::{GUESTS, NODES, REST, goal, heading, median, memory_mib, row, server};
 use crate::sim::Sim;
 use crate::workspace::path;
 
@@ -34,6 +34,9 @@ fn resident(what: &str, server: &Path, args: &[&str]) -> Result<()> {
     ensure!(tools["result"]["tools"].is_array(), "tools/list has no tools: {tools}");
     row(what, memory_mib(client.pid(), "VmRSS")?, None, goal::RESIDENT_MIB);
     row("  of it allocated, MiB", memory_mib(client.pid(), "RssAnon")?, None, f64::NAN);
+    std::thread::sleep(REST);
+    row("  half a minute later, MiB", memory_mib(client.pid(), "VmRSS")?, None, goal::RESIDENT_MIB);
+    row("    of it allocated, MiB", memory_mib(client.pid(), "RssAnon")?, None, f64::NAN);
     Ok(())
 }
 

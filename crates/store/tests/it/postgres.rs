@@ -117,6 +117,7 @@ async fn what_is_due_is_told_by_the_number_that_counts() {
     let refused = store.due(&output, now, 10).await.unwrap_err();
     let said = stdx::Chain(&refused).to_string();
     assert!(said.contains("another manager has taken over the store"), "{said}");
+    assert!(!said.contains("driver"), "{said}");
     lease.lost().await;
     schema.drop_it().await;
 }

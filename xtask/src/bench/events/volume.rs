@@ -159,6 +159,7 @@ pub(super) async fn idle(binaries: &Path) -> Result<()> {
         tokio::time::sleep(LOOK).await;
     }
     home.until_settled().await?;
+    tokio::time::sleep(crate::bench::REST).await;
     let rest = settled_mib(&daemon).await?;
     row("resident", rest, "MiB", Goal::Most(goal::IDLE_MIB));
     row("  of it allocated", memory_mib(daemon.pid(), "RssAnon")?, "MiB", Goal::None);

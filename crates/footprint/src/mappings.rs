@@ -1,0 +1,131 @@
+//! What `/proc/self/smaps` and `statm` say, as proc_pid_smaps(5) and proc_pid_statm(5) describe them.
+
+/// A stretch of memory that says what its file says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unchanged {
+    pub(crate) start: usize,
+    pub(crate) bytes: usize,
+}
+
+/// One mapping, changed or not.
+struct Mapping {
+    range: Unchanged,
+    /// Of a file, for this process alone, and not to be written to.
+    is_read_of_a_file: bool,
+}
+
+/// The pages of files, the third word.
+pub(crate) fn shared_pages(statm: &str) -> Option<u64> {
+    statm.split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
+/// Where this process runs or reads a file that it mapped for itself alone, cannot write to, and has
+/// written nothing to: code and constants of the program and its libraries. What the loader has
+/// relocated is not among them, though it can only be read afterwards. Nothing if the text is not
+/// understood.
+pub(crate) fn unchanged(smaps: &str) -> Option<Vec<Unchanged>> {
+    let mut found = Vec::new();
+    let mut lines = smaps.lines().peekable();
+    while let Some(line) = lines.next() {
+        let mapping = header(line)?;
+        let mut own = None;
+        while let Some(field) = lines.next_if(|line| header(line).is_none()) {
+            if let Some(value) = field.strip_prefix("Anonymous:") {
+                own = Some(value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?);
+            }
+        }
+        // A kernel that does not say what is the process's own leaves no way to know.
+        if own? == 0 && mapping.is_read_of_a_file {
+            found.push(mapping.range);
+        }
+    }
+    Some(found)
+}
+
+/// The first line of a mapping, if it is one: `start-end permissions offset device inode path`, where
+/// the path may have blanks in it, or be missing.
+fn header(line: &str) -> Option<Mapping> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let bytes = usize::from_str_radix(end, 16).ok()?.checked_sub(start)?;
+    let permissions = words.next()?;
+    let path = words.nth(3).unwrap_or_default();
+    let is_read_of_a_file = matches!(permissions, "r--p" | "r-xp") && path.starts_with('/');
+    Some(Mapping { range: Unchanged { start, bytes }, is_read_of_a_file })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SMAPS: &str = "\
+55d0a0000000-55d0a0010000 r--p 00000000 fe:01 1234                       /usr/bin/a program
+Size:                 64 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me sd
+55d0a0010000-55d0a0030000 r-xp 00010000 fe:01 1234                       /usr/bin/a program
+Size:                128 kB
+Anonymous:             0 kB
+55d0a0030000-55d0a0040000 r-xp 00030000 fe:01 1234                       /usr/bin/with a breakpoint
+Anonymous:             4 kB
+55d0a0040000-55d0a0041000 r--p 00040000 fe:01 1234                       /usr/bin/relocated
+Anonymous:            64 kB
+55d0a0041000-55d0a0042000 rw-p 00041000 fe:01 1234                       /usr/bin/writable
+Anonymous:             0 kB
+55d0a0042000-55d0a0043000 r--s 00041000 fe:01 1234                       /shared
+Anonymous:             0 kB
+7f0000000000-7f0000001000 r--p 00000000 00:00 0
+Anonymous:             0 kB
+7fff00000000-7fff00002000 r-xp 00000000 00:00 0                          [vdso]
+Anonymous:             0 kB
+";
+
+    #[test]
+    fn only_what_says_the_same_as_its_file_is_let_go_of() {
+        expect![[r#"
+            [
+                55d0a0000000 65536,
+                55d0a0010000 131072,
+            ]"#]]
+        .assert_eq(&shown(SMAPS));
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_say_what_is_our_own_is_not_understood() {
+        let without = SMAPS.replace("Anonymous:", "Unknown:");
+        assert_eq!(unchanged(&without), None);
+        assert_eq!(unchanged("what is this?"), None);
+        assert_eq!(unchanged(""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_pages_of_files_are_the_third_word() {
+        assert_eq!(shared_pages("9000 700 500 100 0 300 0\n"), Some(500));
+        assert_eq!(shared_pages("9000 700"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_file_says_panics(text in "(?s).{0,400}") {
+            let _ = (unchanged(&text), shared_pages(&text));
+        }
+
+        #[test]
+        fn cut_short_it_names_nothing_that_the_whole_does_not(at in 0..SMAPS.len()) {
+            let whole = unchanged(SMAPS).unwrap();
+            for range in unchanged(&SMAPS[..at]).unwrap_or_default() {
+                prop_assert!(whole.contains(&range));
+            }
+        }
+    }
+
+    fn shown(smaps: &str) -> String {
+        let lines = unchanged(smaps).unwrap();
+        let lines = lines.iter().map(|range| format!("    {:x} {},\n", range.start, range.bytes));
+        format!("[\n{}]", lines.collect::<String>())
+    }
+}
