@@ -18,6 +18,8 @@ const WORTH: u64 = 4 << 20;
 /// When to let go.
 #[derive(Debug, Default)]
 struct Idle {
+    /// For how long it had computed at the last look.
+    computed: Duration,
     /// What was needed after the last time, in bytes; all is too much before the first.
     needed: u64,
     /// Whether the last look let go: the next one sees what is needed all the same.
@@ -27,17 +29,10 @@ struct Idle {
 /// Looks for as long as it is polled.
 pub async fn let_go_when_idle() {
     let mut idle = Idle::default();
-    let mut before = footprint::processor_time();
     loop {
         sleep(LOOK).await;
-        let now = footprint::processor_time();
-        let computed = now.saturating_sub(before);
-        before = now;
-        let looked = footprint::program_bytes().and_then(|bytes| {
-            if idle.look(computed, bytes) { footprint::let_go() } else { Ok(()) }
-        });
-        if let Err(error) = looked {
-            // A kernel without it, or one that is not asked through a sandbox: then all stays as it is.
+        if let Err(error) = idle.look() {
+            // A kernel without it, or one that a sandbox keeps from being asked: then all stays as it is.
             debug!(%error, "cannot let go of the program's pages");
             return;
         }
@@ -47,13 +42,19 @@ pub async fn let_go_when_idle() {
 // === impl Idle ===
 
 impl Idle {
-    /// Whether to let go, of a program that has this much of itself in memory and computed for so long
-    /// since the last look.
-    fn look(&mut self, computed: Duration, bytes: u64) -> bool {
+    fn look(&mut self) -> std::io::Result<()> {
+        let (computed, bytes) = (footprint::processor_time()?, footprint::program_bytes()?);
+        if self.is_worth_it(computed, bytes) { footprint::let_go() } else { Ok(()) }
+    }
+
+    /// Whether to let go, of a program that has computed for so long since it began, and has this much of
+    /// itself in memory.
+    fn is_worth_it(&mut self, computed: Duration, bytes: u64) -> bool {
         if std::mem::take(&mut self.has_let_go) {
             self.needed = bytes;
         }
-        self.has_let_go = computed <= HARDLY && bytes >= self.needed + WORTH;
+        let since = computed.saturating_sub(std::mem::replace(&mut self.computed, computed));
+        self.has_let_go = since <= HARDLY && bytes >= self.needed + WORTH;
         self.has_let_go
     }
 }
@@ -63,28 +64,32 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const NOTHING: Duration = Duration::from_millis(20);
-    const MUCH: Duration = Duration::from_secs(3);
+    /// A program that computed for so much since the last look, of each of these.
+    fn told(looks: &[(u64, u64)]) -> Vec<bool> {
+        let (mut idle, mut computed) = (Idle::default(), Duration::ZERO);
+        let mut look = |&(ms, mib)| {
+            computed += Duration::from_millis(ms);
+            idle.is_worth_it(computed, mib * MIB)
+        };
+        looks.iter().map(&mut look).collect()
+    }
 
     #[test]
     fn a_start_is_let_go_of_once_and_not_while_it_computes() {
-        let mut idle = Idle::default();
-        assert!(!idle.look(MUCH, 30 * MIB));
-        assert!(idle.look(NOTHING, 30 * MIB));
-        // What it needs to do nothing came back, and stays.
-        assert!(!idle.look(NOTHING, 9 * MIB));
-        assert!(!idle.look(NOTHING, 9 * MIB));
-        assert!(!idle.look(NOTHING, 12 * MIB));
+        // What it needs to do nothing comes back, and stays.
+        let looks = [(3000, 30), (20, 30), (20, 9), (20, 9), (20, 12)];
+        assert_eq!(told(&looks), [false, true, false, false, false]);
     }
 
     #[test]
     fn so_is_what_a_rush_needed() {
-        let mut idle = Idle::default();
-        assert!(idle.look(NOTHING, 30 * MIB));
-        assert!(!idle.look(NOTHING, 9 * MIB));
-        assert!(!idle.look(MUCH, 28 * MIB));
-        assert!(idle.look(NOTHING, 28 * MIB));
-        assert!(!idle.look(MUCH, 20 * MIB), "what was needed is more now");
-        assert!(!idle.look(NOTHING, 22 * MIB));
+        let looks = [(20, 30), (20, 9), (3000, 28), (20, 28)];
+        assert_eq!(told(&looks), [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_needed_is_what_is_there_at_the_next_look() {
+        let looks = [(20, 30), (3000, 20), (20, 22), (20, 24)];
+        assert_eq!(told(&looks), [true, false, false, true]);
     }
 }

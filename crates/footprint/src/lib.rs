@@ -17,38 +17,36 @@
 //! *Invariant:* what is let go of is in a file, unchanged, and is read from there again when it is
 //! needed: no value that the program can see changes. ADR 0011 says why this may be `unsafe`.
 
+mod accounts;
 #[cfg(target_os = "linux")]
 mod mappings;
 
 use std::io;
 use std::time::Duration;
 
-/// How long all threads of this process have computed since it began.
-pub fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.try_into().unwrap_or_default()
+/// How long all threads of this process have computed since it began, to a hundredth of a second. Of
+/// `/proc/self/stat`, proc_pid_stat(5); nothing on other systems.
+///
+/// # Errors
+///
+/// What the system says where the file cannot be read.
+pub fn processor_time() -> io::Result<Duration> {
+    read("stat", accounts::processor_time)
 }
 
 /// Bytes of files that this process has in memory: its program, its libraries, and what else it
-/// mapped. Of `/proc/self/statm`, proc_pid_statm(5); 0 where there is none.
+/// mapped. Of `/proc/self/status`, proc_pid_status(5); 0 on other systems.
 ///
 /// # Errors
 ///
 /// What the system says where the file cannot be read.
 pub fn program_bytes() -> io::Result<u64> {
-    #[cfg(target_os = "linux")]
-    {
-        let text = std::fs::read_to_string("/proc/self/statm")?;
-        let pages = mappings::shared_pages(&text).ok_or_else(|| not_understood("statm"))?;
-        Ok(pages * rustix::param::page_size() as u64)
-    }
-    #[cfg(not(target_os = "linux"))]
-    Ok(0)
+    read("status", accounts::file_bytes)
 }
 
-/// Lets go of the pages of the program and its libraries. The kernel keeps them as what it has read
-/// of a file, first in line when somebody needs room, and maps those again that are touched again:
-/// about a microsecond for 64 KiB as long as nobody needed the room, else a read of the disk.
+/// Lets go of the pages of the program and its libraries, and of what the kernel keeps of the program's
+/// file in its cache, as far as no other process has it. What is touched again is read again, 128 KiB
+/// at a time.
 ///
 /// # Errors
 ///
@@ -56,14 +54,12 @@ pub fn program_bytes() -> io::Result<u64> {
 pub fn let_go() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::mm::Advice;
-
-        let text = std::fs::read_to_string("/proc/self/smaps")?;
-        for range in mappings::unchanged(&text).ok_or_else(|| not_understood("smaps"))? {
-            // In this order: a page that is cold when it goes is not taken for one that is in use.
-            advise(&range, Advice::LinuxCold)?;
-            advise(&range, Advice::LinuxDontNeed)?;
+        for range in read("smaps", mappings::unchanged)? {
+            unmap(&range)?;
         }
+        // Whoever may read a file may say this of it; `MADV_PAGEOUT` is for who owns it.
+        let program = std::fs::File::open("/proc/self/exe")?;
+        rustix::fs::fadvise(&program, 0, None, rustix::fs::Advice::DontNeed)?;
     }
     Ok(())
 }
@@ -71,31 +67,38 @@ pub fn let_go() -> io::Result<()> {
 /// The one call for which this crate may be unsafe.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no safe crate offers it for what the loader mapped; ADR 0011")]
-fn advise(range: &mappings::Unchanged, advice: rustix::mm::Advice) -> io::Result<()> {
+fn unmap(range: &mappings::Unchanged) -> io::Result<()> {
     let start = std::ptr::with_exposed_provenance_mut(range.start);
-    // SAFETY: both advices that are given leave what the program reads as it is. `LinuxCold` never
-    // changes contents. `LinuxDontNeed` makes the next read of a private mapping come from its file,
-    // and these ranges say the same as their file: they are not writable, and not one page of them
-    // is the process's own (`Anonymous: 0`), so neither relocation nor breakpoint nor anything else
-    // was written there. Nothing makes them writable later: the loader is done with what it loaded
-    // when `main` begins, and this process loads nothing else. That the file changes below a mapping
-    // is as true without this call, and what runs cannot be written to (ETXTBSY).
-    unsafe { rustix::mm::madvise(start, range.bytes, advice) }?;
+    // SAFETY: the next read of a private mapping comes from its file, and these ranges say the same as
+    // their file: they are not writable, and not one page of them is the process's own
+    // (`Anonymous: 0`), so neither relocation nor breakpoint nor anything else was written there.
+    // Nothing makes them writable later: the loader is done with what it loaded when `main` begins, and
+    // this process loads nothing else. That a file changes below its mapping is as true without this
+    // call, and what runs cannot be written to (ETXTBSY).
+    unsafe { rustix::mm::madvise(start, range.bytes, rustix::mm::Advice::LinuxDontNeed) }?;
     Ok(())
 }
 
-#[cfg(target_os = "linux")]
-fn not_understood(file: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/self/{file} is not what it was"))
+/// What one of the kernel's files about this process says; the default where there are none.
+fn read<T: Default>(file: &str, understood: impl Fn(&str) -> Option<T>) -> io::Result<T> {
+    if !cfg!(target_os = "linux") {
+        return Ok(T::default());
+    }
+    let path = format!("/proc/self/{file}");
+    let text = std::fs::read_to_string(&path)?;
+    let strange =
+        || io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not understood"));
+    understood(&text).ok_or_else(strange)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
+    #[cfg(target_os = "linux")]
     fn who_computes_takes_processor_time() {
-        let before = super::processor_time();
+        let before = super::processor_time().unwrap();
         let sum = (0..5_000_000_u64).fold(0, |sum: u64, n| sum ^ std::hint::black_box(n));
         assert_ne!(std::hint::black_box(sum), 1);
-        assert!(super::processor_time() > before);
+        assert!(super::processor_time().unwrap() > before);
     }
 }

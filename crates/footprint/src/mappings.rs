@@ -1,4 +1,4 @@
-//! What `/proc/self/smaps` and `statm` say, as proc_pid_smaps(5) and proc_pid_statm(5) describe them.
+//! What `/proc/self/smaps` says, as proc_pid_smaps(5) describes it.
 
 /// A stretch of memory that says what its file says.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,11 +12,6 @@ struct Mapping {
     range: Unchanged,
     /// Of a file, for this process alone, and not to be written to.
     is_read_of_a_file: bool,
-}
-
-/// The pages of files, the third word.
-pub(crate) fn shared_pages(statm: &str) -> Option<u64> {
-    statm.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
 /// Where this process runs or reads a file that it mapped for itself alone, cannot write to, and has
@@ -102,16 +97,10 @@ Anonymous:             0 kB
         assert_eq!(unchanged(""), Some(Vec::new()));
     }
 
-    #[test]
-    fn the_pages_of_files_are_the_third_word() {
-        assert_eq!(shared_pages("9000 700 500 100 0 300 0\n"), Some(500));
-        assert_eq!(shared_pages("9000 700"), None);
-    }
-
     proptest! {
         #[test]
         fn nothing_that_a_file_says_panics(text in "(?s).{0,400}") {
-            let _ = (unchanged(&text), shared_pages(&text));
+            let _ = unchanged(&text);
         }
 
         #[test]

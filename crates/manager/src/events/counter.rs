@@ -230,3 +230,32 @@ impl EventsControlServer for Counter {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_acted_for_stands_beside_the_account() {
+        let account = Principal::local(1000);
+        let by =
+            |who: &str| together(account.clone(), Some(who.to_owned()), "acknowledge incident 7");
+        assert_eq!(together(account.clone(), None, "acknowledge").unwrap(), account);
+        assert_eq!(by("local:1000").unwrap(), account);
+        assert_eq!(by("token:ann").unwrap().to_string(), "local:1000 for token:ann");
+        // Of several who act for each other the first asker counts.
+        let first = by("automation:nightly for token:ann").unwrap();
+        assert_eq!(first.to_string(), "local:1000 for token:ann");
+    }
+
+    #[test]
+    fn what_names_nobody_is_refused() {
+        for who in ["", "ann", "token:", "root:0", "token:ann for", "local:1000\nlocal:0"] {
+            let refused =
+                together(Principal::local(1000), Some(who.to_owned()), "acknowledge incident 7");
+            let error = refused.expect_err(who);
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{who}");
+            assert!(error.to_string().contains("acknowledge incident 7: "), "{error}");
+        }
+    }
+}
