@@ -12,18 +12,25 @@ const LOOK: Duration = Duration::from_secs(10);
 /// What it may compute meanwhile: its clocks, a look at the estate.
 const HARDLY: Duration = Duration::from_millis(200);
 
-/// So much more than what it needs to do nothing is worth it.
+/// So much is worth it, and so much more than what was needed to do nothing is a rush.
 const WORTH: u64 = 4 << 20;
 
-/// When to let go.
+/// The longest pause, in looks: an hour.
+const LONGEST: u32 = 360;
+
+/// When to let go: at the first quiet look, and again after pauses that double, since what was needed
+/// once after a start is found out by letting go only. A rush begins this anew.
 #[derive(Debug, Default)]
 struct Idle {
     /// For how long it had computed at the last look.
     computed: Duration,
     /// What was needed after the last time, in bytes; all is too much before the first.
     needed: u64,
-    /// Whether the last look let go: the next one sees what is needed all the same.
+    /// Whether the last look let go: this one sees what is needed all the same.
     has_let_go: bool,
+    /// Looks since the last time, and how many it takes to the next.
+    looks: u32,
+    pause: u32,
 }
 
 /// Looks for as long as it is polled.
@@ -54,7 +61,15 @@ impl Idle {
             self.needed = bytes;
         }
         let since = computed.saturating_sub(std::mem::replace(&mut self.computed, computed));
-        self.has_let_go = since <= HARDLY && bytes >= self.needed + WORTH;
+        self.looks = self.looks.saturating_add(1);
+        if bytes >= self.needed + WORTH {
+            self.pause = 1;
+        }
+        self.has_let_go = since <= HARDLY && bytes >= WORTH && self.looks >= self.pause;
+        if self.has_let_go {
+            self.looks = 0;
+            self.pause = (self.pause * 2).min(LONGEST);
+        }
         self.has_let_go
     }
 }
@@ -75,21 +90,31 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_let_go_of_once_and_not_while_it_computes() {
-        // What it needs to do nothing comes back, and stays.
-        let looks = [(3000, 30), (20, 30), (20, 9), (20, 9), (20, 12)];
-        assert_eq!(told(&looks), [false, true, false, false, false]);
+    fn a_start_is_let_go_of_when_it_has_ended_and_what_came_back_after_pauses_that_double() {
+        let mut looks = vec![(3000, 30), (20, 30)];
+        looks.extend([(20, 9); 15]);
+        let told = told(&looks);
+        let at: Vec<usize> = (0..told.len()).filter(|&look| told[look]).collect();
+        assert_eq!(at, [1, 3, 7, 15]);
     }
 
     #[test]
-    fn so_is_what_a_rush_needed() {
-        let looks = [(20, 30), (20, 9), (3000, 28), (20, 28)];
-        assert_eq!(told(&looks), [true, false, false, true]);
+    fn a_rush_begins_it_anew_when_it_has_ended() {
+        let looks = [(20, 30), (20, 9), (20, 9), (20, 9), (3000, 28), (20, 28), (20, 9), (20, 9)];
+        assert_eq!(told(&looks), [true, false, true, false, false, true, false, true]);
     }
 
     #[test]
-    fn what_is_needed_is_what_is_there_at_the_next_look() {
-        let looks = [(20, 30), (3000, 20), (20, 22), (20, 24)];
-        assert_eq!(told(&looks), [true, false, false, true]);
+    fn who_has_little_or_computes_lets_go_of_nothing() {
+        assert_eq!(told(&[(20, 3), (20, 3), (20, 3)]), [false; 3]);
+        assert_eq!(told(&[(3000, 30), (3000, 30), (3000, 30)]), [false; 3]);
+    }
+
+    #[test]
+    fn the_longest_pause_is_an_hour() {
+        let told = told(&[(20, 9); 2000]);
+        let last = told.iter().rposition(|let_go| *let_go).unwrap();
+        let before = told[..last].iter().rposition(|let_go| *let_go).unwrap();
+        assert_eq!(last - before, 360);
     }
 }

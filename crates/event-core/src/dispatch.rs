@@ -107,9 +107,10 @@ pub async fn gather(
     let mut batch = vec![first?];
     let until = Instant::now() + batching.wait;
     while batch.len() < batching.most {
-        match timeout_at(until, reports.recv()).await {
-            Ok(Some(report)) => batch.push(report),
-            Ok(None) | Err(_) => break,
+        let room = batching.most - batch.len();
+        // Nothing, since all senders are gone or the time is over.
+        if let Ok(0) | Err(_) = timeout_at(until, reports.recv_many(&mut batch, room)).await {
+            break;
         }
     }
     Some(batch)

@@ -45,8 +45,8 @@ pub fn program_bytes() -> io::Result<u64> {
 }
 
 /// Lets go of the pages of the program and its libraries, and of what the kernel keeps of the program's
-/// file in its cache, as far as no other process has it. What is touched again is read again, 128 KiB
-/// at a time.
+/// file in its cache, as far as no other process has it; and of memory that was allocated and freed.
+/// What is touched again is read again, as far ahead as the kernel reads of that disk.
 ///
 /// # Errors
 ///
@@ -61,10 +61,22 @@ pub fn let_go() -> io::Result<()> {
         let program = std::fs::File::open("/proc/self/exe")?;
         rustix::fs::fadvise(&program, 0, None, rustix::fs::Advice::DontNeed)?;
     }
+    trim();
     Ok(())
 }
 
-/// The one call for which this crate may be unsafe.
+/// Gives back what was allocated and freed since. glibc does so by itself at the end of its heap only.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "a function of C; ADR 0011")]
+fn trim() {
+    // SAFETY: it takes a number, may be called by any thread at any time (malloc_trim(3): MT-Safe), and
+    // touches no memory that is in use. Whether there was something to give back is of no interest.
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
+
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no safe crate offers it for what the loader mapped; ADR 0011")]
 fn unmap(range: &mappings::Unchanged) -> io::Result<()> {
