@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_longest_pause_is_an_hour() {
-        let told = told(&[(20, 9); 2000]);
+        let told = told(&vec![(20, 9); 2000]);
         let last = told.iter().rposition(|let_go| *let_go).unwrap();
         let before = told[..last].iter().rposition(|let_go| *let_go).unwrap();
         assert_eq!(last - before, 360);
