@@ -10,6 +10,7 @@
 pub mod frames;
 pub mod message;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use estate::GuestKind;
@@ -41,67 +42,68 @@ pub enum WireError {
     },
 }
 
+/// Borrows what is written, and owns what was read.
 #[derive(Serialize, Deserialize)]
-struct WireEvent {
+struct WireEvent<'a> {
     v: u32,
     id: String,
-    source_key: String,
+    source_key: Cow<'a, str>,
     time: String,
     received: String,
-    source: WireSource,
-    kind: String,
-    severity: String,
+    source: WireSource<'a>,
+    kind: Cow<'a, str>,
+    severity: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "WireSubject::is_empty")]
-    subject: WireSubject,
-    title: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    message: String,
+    subject: WireSubject<'a>,
+    title: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    message: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<String, String>,
+    labels: Cow<'a, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    raw: Option<WireRaw>,
+    raw: Option<WireRaw<'a>>,
     fingerprint: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     correlation: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireSource {
-    id: String,
-    kind: String,
+struct WireSource<'a> {
+    id: Cow<'a, str>,
+    kind: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireRaw {
-    text: String,
+struct WireRaw<'a> {
+    text: Cow<'a, str>,
     size: u64,
 }
 
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct WireSubject {
+struct WireSubject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<String>,
+    cluster: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
+    node: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    guest_kind: Option<String>,
+    guest_kind: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     vmid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    guest_name: Option<String>,
+    guest_name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    storage: Option<String>,
+    storage: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    datastore: Option<String>,
+    datastore: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
+    namespace: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    upid: Option<String>,
+    upid: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<String>,
+    job: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
+    user: Option<Cow<'a, str>>,
 }
 
 /// The event as a JSON object.
@@ -146,27 +148,33 @@ pub fn subject_from_json(value: Value) -> Result<Subject, WireError> {
     serde_json::from_value::<WireSubject>(value).map_err(WireError::Shape)?.read()
 }
 
-fn form(event: &Event) -> WireEvent {
+fn form(event: &Event) -> WireEvent<'_> {
     WireEvent {
         v: VERSION,
         id: event.id.to_string(),
-        source_key: event.source_key.to_string(),
+        source_key: event.source_key.as_str().into(),
         time: event.time.to_string(),
         received: event.received.to_string(),
-        source: WireSource { id: event.source.id.to_string(), kind: event.source.kind.to_string() },
-        kind: event.kind.to_string(),
-        severity: event.severity.to_string(),
+        source: WireSource {
+            id: event.source.id.as_str().into(),
+            kind: (&*event.source.kind).into(),
+        },
+        kind: event.kind.as_str().into(),
+        severity: event.severity.as_str().into(),
         subject: WireSubject::of(&event.subject),
-        title: event.title.clone(),
-        message: event.message.clone(),
-        labels: event.labels.clone(),
-        raw: event.raw.as_ref().map(|raw| WireRaw { text: raw.text.clone(), size: raw.size }),
+        title: event.title.as_str().into(),
+        message: event.message.as_str().into(),
+        labels: Cow::Borrowed(&event.labels),
+        raw: event
+            .raw
+            .as_ref()
+            .map(|raw| WireRaw { text: raw.text.as_str().into(), size: raw.size }),
         fingerprint: event.fingerprint.to_string(),
         correlation: event.keys.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn read(wire: WireEvent) -> Result<Event, WireError> {
+fn read(wire: WireEvent<'_>) -> Result<Event, WireError> {
     if wire.v != VERSION {
         return Err(WireError::Version(wire.v));
     }
@@ -174,17 +182,20 @@ fn read(wire: WireEvent) -> Result<Event, WireError> {
         wire.correlation.iter().map(|key| parse("correlation", key)).collect();
     Ok(Event {
         id: parse("id", &wire.id)?,
-        source_key: wire.source_key.into(),
+        source_key: wire.source_key.into_owned().into(),
         time: parse("time", &wire.time)?,
         received: parse("received", &wire.received)?,
-        source: Source { id: parse("source.id", &wire.source.id)?, kind: wire.source.kind.into() },
+        source: Source {
+            id: parse("source.id", &wire.source.id)?,
+            kind: (&*wire.source.kind).into(),
+        },
         kind: parse("kind", &wire.kind)?,
         severity: parse("severity", &wire.severity)?,
         subject: wire.subject.read()?,
-        title: wire.title,
-        message: wire.message,
-        labels: wire.labels,
-        raw: wire.raw.map(|raw| Raw { text: raw.text, size: raw.size }),
+        title: wire.title.into_owned(),
+        message: wire.message.into_owned(),
+        labels: wire.labels.into_owned(),
+        raw: wire.raw.map(|raw| Raw { text: raw.text.into_owned(), size: raw.size }),
         fingerprint: parse("fingerprint", &wire.fingerprint)?,
         keys: keys?,
     })
@@ -209,9 +220,9 @@ where
 
 /// An event of the log with its place, as one JSON object.
 #[derive(Serialize, Deserialize)]
-struct WireLogged {
+struct WireLogged<'a> {
     seq: u64,
-    event: WireEvent,
+    event: WireEvent<'a>,
 }
 
 // === impl Logged ===
@@ -232,20 +243,20 @@ impl<'de> Deserialize<'de> for Logged {
 
 // === impl WireSubject ===
 
-impl WireSubject {
-    fn of(subject: &Subject) -> Self {
+impl<'a> WireSubject<'a> {
+    fn of(subject: &'a Subject) -> Self {
         Self {
-            cluster: subject.cluster.as_ref().map(ToString::to_string),
-            node: subject.node.as_ref().map(ToString::to_string),
-            guest_kind: subject.guest_kind.map(|kind| kind.to_string()),
+            cluster: subject.cluster.as_ref().map(|it| it.as_str().into()),
+            node: subject.node.as_ref().map(|it| it.as_str().into()),
+            guest_kind: subject.guest_kind.map(|kind| kind.as_str().into()),
             vmid: subject.vmid.map(estate::VmId::get),
-            guest_name: subject.guest_name.clone(),
-            storage: subject.storage.as_ref().map(ToString::to_string),
-            datastore: subject.datastore.as_ref().map(ToString::to_string),
-            namespace: subject.namespace.clone(),
-            upid: subject.upid.as_ref().map(ToString::to_string),
-            job: subject.job.clone(),
-            user: subject.user.clone(),
+            guest_name: subject.guest_name.as_deref().map(Cow::from),
+            storage: subject.storage.as_ref().map(|it| it.as_str().into()),
+            datastore: subject.datastore.as_ref().map(|it| it.as_str().into()),
+            namespace: subject.namespace.as_deref().map(Cow::from),
+            upid: subject.upid.as_ref().map(|it| it.as_str().into()),
+            job: subject.job.as_deref().map(Cow::from),
+            user: subject.user.as_deref().map(Cow::from),
         }
     }
 
@@ -257,13 +268,13 @@ impl WireSubject {
             vmid: self.vmid.map(estate::VmId::try_new).transpose().map_err(|error| {
                 WireError::Field { field: "subject.vmid", reason: error.to_string() }
             })?,
-            guest_name: self.guest_name,
+            guest_name: self.guest_name.map(Cow::into_owned),
             storage: optional("subject.storage", self.storage.as_deref())?,
             datastore: optional("subject.datastore", self.datastore.as_deref())?,
-            namespace: self.namespace,
+            namespace: self.namespace.map(Cow::into_owned),
             upid: optional("subject.upid", self.upid.as_deref())?,
-            job: self.job,
-            user: self.user,
+            job: self.job.map(Cow::into_owned),
+            user: self.user.map(Cow::into_owned),
         })
     }
 

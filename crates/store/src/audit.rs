@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::hex;
 use crate::records::micros;
-use crate::rows::storable;
+use crate::rows::{storable, to_i64};
 use crate::{Error, ErrorKind};
 
 pub use checkpoint::{Checkpoint, CheckpointKey, InvalidKey, PublicKey};
@@ -110,6 +110,11 @@ impl AuditRecord {
             Error::new(ErrorKind::Corrupt, message)
         })?;
         Ok(Self::chained(new, seq, &hash))
+    }
+
+    /// What the next record is bound to: this one's number and hash.
+    pub(crate) fn end(&self) -> (i64, String) {
+        (to_i64(self.seq), self.hash.clone())
     }
 
     /// The record as one line of JSON; its payload is in it as the very text that was hashed, unless

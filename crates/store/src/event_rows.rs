@@ -7,7 +7,7 @@
 //! *Invariant:* whatever a report holds can be kept: no text is too long for an index or has a
 //! character that an engine refuses.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{self, HashMap};
 use std::time::Duration;
 
 use event_core::{Appended, Event, LogError, LogErrorKind, Logged, Receipt, Seq, Severity, wire};
@@ -92,33 +92,35 @@ impl EventRow {
             doc: wire::to_text(event),
         }
     }
-
-    pub(crate) fn key(&self) -> KeptKey {
-        (self.source_id.clone(), self.source_key.clone())
-    }
 }
 
 /// Gives places behind `head` to what is new, and says what became of each event; `known` has the
 /// places of what was told before.
 pub(crate) fn place(
     rows: Vec<EventRow>,
-    mut known: HashMap<KeptKey, i64>,
+    known: &HashMap<KeptKey, i64>,
     head: i64,
 ) -> Result<(Vec<Appended>, Vec<EventRow>), Error> {
-    let mut appended = Vec::with_capacity(rows.len());
-    let mut fresh: Vec<EventRow> = Vec::with_capacity(rows.len());
+    let known = known.iter().map(|((source, key), seq)| ((source.as_str(), key.as_str()), *seq));
+    let mut known: HashMap<(&str, &str), i64> = known.collect();
+    known.reserve(rows.len());
     let mut last = head;
-    for mut row in rows {
-        if let Some(seq) = known.get(&row.key()) {
-            appended.push(Appended::Duplicate(seq_of(*seq)?));
-            continue;
+    let placed = rows.iter().map(|row| match known.entry((&row.source_id, &row.source_key)) {
+        hash_map::Entry::Occupied(known) => seq_of(*known.get()).map(Appended::Duplicate),
+        hash_map::Entry::Vacant(free) => {
+            last += 1;
+            seq_of(*free.insert(last)).map(Appended::New)
         }
-        last += 1;
-        row.seq = last;
-        known.insert(row.key(), last);
-        appended.push(Appended::New(seq_of(last)?));
-        fresh.push(row);
-    }
+    });
+    let appended = placed.collect::<Result<Vec<_>, _>>()?;
+    let fresh = rows.into_iter().zip(&appended).filter_map(|(mut row, appended)| match appended {
+        Appended::Duplicate(_) => None,
+        Appended::New(seq) => {
+            row.seq = place_of(*seq);
+            Some(row)
+        }
+    });
+    let fresh = fresh.collect();
     Ok((appended, fresh))
 }
 

@@ -15,9 +15,10 @@ mod approvals;
 mod freezes;
 mod undos;
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use guard::ports::{KeptCall, PortError, PortErrorKind};
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ use stdx::Chain;
 use stdx::keyfile;
 use stdx::seal::{SealKey, Sealed};
 
-use crate::records::{Filter, Record, Row};
+use crate::records::{Filter, Record, Row, Table};
 use crate::{Error, ErrorKind, LazyStore, Store};
 
 /// The guard's ports, kept in a store that is opened by its first use.
@@ -34,7 +35,17 @@ use crate::{Error, ErrorKind, LazyStore, Store};
 pub struct GuardStore {
     store: LazyStore,
     key: Arc<Key>,
+    recent: Arc<Recent>,
 }
+
+/// The actions that this program wrote last, as rows. An action is written several times in a row by
+/// the program that runs it, and need not be read before each: if somebody else has changed it
+/// since, it is not replaced, and then it is read.
+#[derive(Debug, Default)]
+struct Recent(Mutex<VecDeque<Row>>);
+
+/// How many are remembered: about as many as run at once.
+const RECENT: usize = 16;
 
 /// The key that seals calls.
 #[derive(Debug)]
@@ -52,14 +63,14 @@ enum Key {
 impl GuardStore {
     /// Keeps records in this store, and seals calls with this key.
     pub fn new(store: LazyStore, key: impl Into<Arc<SealKey>>) -> Self {
-        Self { store, key: Arc::new(Key::Given(key.into())) }
+        Self { store, key: Arc::new(Key::Given(key.into())), recent: Arc::default() }
     }
 
     /// Keeps records in this store, and seals calls with the key in `seal.key` in this folder, which
     /// is made with the first call.
     pub fn in_folder(store: LazyStore, folder: &Path) -> Self {
         let key = Key::File { path: folder.join("seal.key"), key: OnceLock::new() };
-        Self { store, key: Arc::new(key) }
+        Self { store, key: Arc::new(key), recent: Arc::default() }
     }
 
     async fn rows(&self) -> Result<Arc<dyn Store>, PortError> {
@@ -114,8 +125,9 @@ impl GuardStore {
         rows.into_iter().map(R::from_row).collect::<Result<_, _>>().map_err(refused)
     }
 
-    /// Reads a record, changes it, and writes it back if nobody else did meanwhile; otherwise
-    /// begins anew with what they made of it. `also` is added in the same step.
+    /// Reads a record unless it is remembered, changes it, and writes it back if
+    /// nobody else did meanwhile; otherwise begins anew with what they made of it. `also` is added in
+    /// the same step.
     async fn change<R: Record>(
         &self,
         id: impl Display + Send,
@@ -124,18 +136,64 @@ impl GuardStore {
     ) -> Result<R, PortError> {
         let id = id.to_string();
         let store = self.rows().await?;
+        let mut remembered = self.recent.take(R::TABLE, &id);
         loop {
-            let row = store.row(R::TABLE, &id).await.map_err(refused)?;
+            let is_read = remembered.is_none();
+            let row = match remembered.take() {
+                Some(row) => Some(row),
+                None => store.row(R::TABLE, &id).await.map_err(refused)?,
+            };
             let row = row.ok_or_else(|| missing::<R>(&id))?;
             let version = row.version + 1;
             let mut record = R::from_row(row).map_err(refused)?;
-            apply(&mut record)?;
+            match apply(&mut record) {
+                Ok(()) => {}
+                Err(error) if is_read => return Err(error),
+                // Refused for what it was; what it is now decides.
+                Err(_) => continue,
+            }
             let changed = Row { version, ..record.to_row() };
             let also = also.map(R::to_row);
-            if store.replace(R::TABLE, changed, also).await.map_err(refused)? {
+            if store.replace(R::TABLE, changed.clone(), also).await.map_err(refused)? {
+                self.recent.keep(R::TABLE, changed);
                 return Ok(record);
             }
         }
+    }
+}
+
+// === impl Recent ===
+
+impl Recent {
+    fn take(&self, table: Table, id: &str) -> Option<Row> {
+        if table != Table::Actions {
+            return None;
+        }
+        let mut rows = self.rows();
+        let at = rows.iter().position(|row| row.id == id)?;
+        rows.remove(at)
+    }
+
+    fn keep(&self, table: Table, row: Row) {
+        if table != Table::Actions {
+            return;
+        }
+        let mut rows = self.rows();
+        // Of two that change one at once, the later version is the one that counts.
+        let at = rows.iter().position(|old| old.id == row.id);
+        let newer = match at.and_then(|at| rows.remove(at)) {
+            Some(old) if old.version > row.version => old,
+            _ => row,
+        };
+        if rows.len() >= RECENT {
+            rows.pop_front();
+        }
+        rows.push_back(newer);
+    }
+
+    /// A panic elsewhere leaves the list whole.
+    fn rows(&self) -> MutexGuard<'_, VecDeque<Row>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -34,6 +34,7 @@ pub struct PostgresStore {
     pool: Pool,
     options: PgConnectOptions,
     target: PostgresTarget,
+    audit_end: AuditEnd,
     fence: Fence,
     migrated: Option<Migrated>,
 }
@@ -59,7 +60,8 @@ impl PostgresStore {
         let migrated = migrate(&mut connection, target).await?;
         connection.close().await.map_err(failed)?;
         let pool = Pool::new(options.clone());
-        Ok(Self { pool, options, target: target.clone(), fence: Fence::default(), migrated })
+        let (audit_end, fence) = (AuditEnd::default(), Fence::default());
+        Ok(Self { pool, options, target: target.clone(), audit_end, fence, migrated })
     }
 
     /// A transaction in which nobody else appends. Writers queue here, readers do not: chains do not
@@ -72,14 +74,30 @@ impl PostgresStore {
         Ok(transaction)
     }
 
-    /// A transaction in which nobody else counts actions to begin one more.
-    async fn begin_counting(&self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    /// Adds an action if there is room for it: nobody else counts and adds meanwhile.
+    async fn insert_counted(
+        &self,
+        row: Row,
+        since: i64,
+        limits: Limits,
+    ) -> Result<bool, sqlx::Error> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(COUNTING_LOCK)
             .execute(&mut *transaction)
             .await?;
-        Ok(transaction)
+        let begun: Changes = sqlx::query_as(statements::COUNT_CHANGES)
+            .bind(&row.principal)
+            .bind(since)
+            .fetch_one(&mut *transaction)
+            .await
+            .map(rows::changes)?;
+        if !begun.fits(limits) {
+            return Ok(false);
+        }
+        insert_row!(&mut *transaction, Table::Actions, row)?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }
 

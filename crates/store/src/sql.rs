@@ -1,7 +1,8 @@
 //! Jobs and the guard's rows over a pool, written once for both engines.
 //!
 //! A macro rather than generics: every statement is the same to the letter, only the pool's type
-//! differs, and sqlx asks for a page of bounds to say that generically.
+//! differs, and sqlx asks for a page of bounds to say that generically. An engine adds `insert_counted`:
+//! adding an action and counting those before it is one step in each, but not the same.
 
 /// Adds a row through a pool or a transaction.
 macro_rules! insert_row {
@@ -37,32 +38,56 @@ macro_rules! replace_row {
     };
 }
 
-/// The audit log: `begin_append` of the engine begins a transaction in which nobody else appends.
+/// Adds a record of the audit log.
+macro_rules! insert_audit {
+    ($executor:expr, $record:expr) => {
+        sqlx::query(statements::INSERT_AUDIT)
+            .bind(rows::to_i64($record.seq))
+            .bind($record.time.as_microsecond())
+            .bind(&$record.principal)
+            .bind(&$record.action)
+            .bind(&$record.target)
+            .bind(&$record.payload)
+            .bind(&$record.prev_hash)
+            .bind(&$record.hash)
+            .execute($executor)
+            .await
+            .map(|_| ())
+    };
+}
+
+/// The audit log: `audit_end` of the engine is what this program wrote last, `begin_append` begins a
+/// transaction in which nobody else appends.
 macro_rules! impl_audit {
     ($store:ident) => {
         #[async_trait::async_trait]
         impl $crate::AuditLog for $store {
             async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
                 let failed = |error| Error::engine("append to the audit log", error);
+                let mut end = self.audit_end.lock().await;
+                // Behind what this program wrote last. Where another one came between, the number
+                // is taken and nothing is written; numbers are given without gaps, so where it is
+                // free, that was the end.
+                if let Some(last) = end.take() {
+                    let record = AuditRecord::after(Some(last), record.clone())?;
+                    match insert_audit!(&self.pool, record) {
+                        Ok(()) => {
+                            *end = Some(record.end());
+                            return Ok(record);
+                        }
+                        Err(error) if is_taken(&error) => {}
+                        Err(error) => return Err(failed(error)),
+                    }
+                }
                 let mut transaction = self.begin_append().await.map_err(failed)?;
                 let last: Option<(i64, String)> = sqlx::query_as(statements::LAST_AUDIT)
                     .fetch_optional(&mut *transaction)
                     .await
                     .map_err(failed)?;
                 let record = AuditRecord::after(last, record)?;
-                sqlx::query(statements::INSERT_AUDIT)
-                    .bind(rows::to_i64(record.seq))
-                    .bind(record.time.as_microsecond())
-                    .bind(&record.principal)
-                    .bind(&record.action)
-                    .bind(&record.target)
-                    .bind(&record.payload)
-                    .bind(&record.prev_hash)
-                    .bind(&record.hash)
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(failed)?;
+                insert_audit!(&mut *transaction, record).map_err(failed)?;
                 transaction.commit().await.map_err(failed)?;
+                *end = Some(record.end());
                 Ok(record)
             }
 
@@ -291,23 +316,10 @@ macro_rules! impl_jobs_and_rows {
                 since: i64,
                 limits: Limits,
             ) -> Result<bool, Error> {
-                let table = Table::Actions;
-                let failed = |error| Error::engine(format!("store {}", row.named(table)), error);
-                // Nobody else begins anything between the count and what is added to it.
-                let mut transaction = self.begin_counting().await.map_err(failed)?;
-                let began = sqlx::query_as(statements::COUNT_CHANGES)
-                    .bind(&row.principal)
-                    .bind(since)
-                    .fetch_one(&mut *transaction)
+                let named = row.named(Table::Actions);
+                self.insert_counted(row, since, limits)
                     .await
-                    .map(rows::changes)
-                    .map_err(failed)?;
-                if !began.fits(limits) {
-                    return Ok(false);
-                }
-                insert_row!(&mut *transaction, table, row).map_err(failed)?;
-                transaction.commit().await.map_err(failed)?;
-                Ok(true)
+                    .map_err(|error| Error::engine(format!("store {named}"), error))
             }
 
             async fn count(&self, principal: &str, since: i64) -> Result<Changes, Error> {
@@ -355,7 +367,15 @@ macro_rules! impl_jobs_and_rows {
     };
 }
 
-pub(crate) use {impl_audit, impl_jobs_and_rows, insert_row, replace_row};
+pub(crate) use {impl_audit, impl_jobs_and_rows, insert_audit, insert_row, replace_row};
+
+/// The end of the audit log as this program wrote it last: number and hash.
+pub(crate) type AuditEnd = std::sync::Arc<tokio::sync::Mutex<Option<(i64, String)>>>;
+
+/// Whether a key was given before.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
 
 /// What the macro's body names, so that an engine's file imports one thing.
 pub(crate) mod names {
@@ -366,6 +386,6 @@ pub(crate) mod names {
     pub(crate) use crate::jobs::{self, Job, JobState, JobStore as _, NewJob};
     pub(crate) use crate::records::{Changes, Columns, Filter, Limits, Row, Table, micros};
     pub(crate) use crate::rows::{self, AuditRow, CheckpointRow, JobRow};
-    pub(crate) use crate::sql::{insert_row, replace_row};
+    pub(crate) use crate::sql::{AuditEnd, insert_audit, insert_row, is_taken, replace_row};
     pub(crate) use crate::{Error, JobId, statements};
 }

@@ -185,7 +185,7 @@ macro_rules! impl_events {
                     .await
                     .map_err(failed)?;
                 let known = Self::known_events(transaction, &rows).await.map_err(failed)?;
-                let (appended, fresh) = rows::place(rows, known, head)?;
+                let (appended, fresh) = rows::place(rows, &known, head)?;
                 if let Some(last) = fresh.last().map(|row| row.seq) {
                     Self::insert_events(transaction, fresh).await.map_err(failed)?;
                     sqlx::query(statements::SET_HEAD)

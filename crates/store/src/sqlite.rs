@@ -50,6 +50,7 @@ pub struct SqliteStore {
     pool: SqlitePool,
     readers: SqlitePool,
     path: PathBuf,
+    audit_end: AuditEnd,
     fence: Fence,
     migrated: Option<Migrated>,
 }
@@ -88,7 +89,8 @@ impl SqliteStore {
             .idle_timeout(READER_IDLE)
             .connect_lazy_with(options.pragma("query_only", "ON").row_buffer_size(ROW_BUFFER));
         let path = path.to_owned();
-        let mut store = Self { pool, readers, path, fence: Fence::default(), migrated: None };
+        let (audit_end, fence) = (AuditEnd::default(), Fence::default());
+        let mut store = Self { pool, readers, path, audit_end, fence, migrated: None };
         store.migrated = store.migrate(&place).await?;
         Ok(store)
     }
@@ -149,9 +151,31 @@ impl SqliteStore {
         &self.readers
     }
 
-    /// A transaction in which nobody else begins an action: the write lock is taken before they are counted.
-    async fn begin_counting(&self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+    /// Adds an action if there is room for it. Looking and adding are one statement, and only one
+    /// writes at a time.
+    async fn insert_counted(
+        &self,
+        row: Row,
+        since: i64,
+        limits: Limits,
+    ) -> Result<bool, sqlx::Error> {
+        sqlx::query(statements::INSERT_COUNTED)
+            .bind(&row.id)
+            .bind(&row.principal)
+            .bind(&row.kind)
+            .bind(&row.subject)
+            .bind(&row.state)
+            .bind(row.unasked)
+            .bind(row.made_us)
+            .bind(row.due_us)
+            .bind(row.version)
+            .bind(&row.doc)
+            .bind(since)
+            .bind(rows::to_i64(limits.all))
+            .bind(rows::to_i64(limits.unasked))
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected() == 1)
     }
 }
 

@@ -115,6 +115,16 @@ impl RowStatements {
     }
 }
 
+/// Adds an action if fewer than `$12` and, without being asked about, than `$13` were begun since
+/// `$11`. Atomic where one statement writes at a time.
+pub(crate) const INSERT_COUNTED: &str = concat!(
+    "INSERT INTO actions (",
+    columns!(),
+    ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM (SELECT COUNT(*) AS begun, \
+     COALESCE(SUM(unasked), 0) AS unasked FROM actions WHERE principal = $2 AND made_us >= $11) AS c \
+     WHERE c.begun < $12 AND c.unasked < $13"
+);
+
 pub(crate) const COUNT_CHANGES: &str = "SELECT COUNT(*), \
      CAST(COALESCE(SUM(unasked), 0) AS BIGINT) FROM actions \
      WHERE principal = $1 AND made_us >= $2";

@@ -13,14 +13,14 @@ use super::{VERSION, WireError, WireEvent, WireSubject, form, parse, read};
 use crate::{Message, Stand};
 
 #[derive(Serialize, Deserialize)]
-struct WireMessage {
+struct WireMessage<'a> {
     v: u32,
     stand: String,
     incident: String,
     severity: String,
     kind: String,
     #[serde(default, skip_serializing_if = "WireSubject::is_empty")]
-    subject: WireSubject,
+    subject: WireSubject<'a>,
     title: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     text: String,
@@ -31,7 +31,7 @@ struct WireMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     link: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    events: Vec<WireEvent>,
+    events: Vec<WireEvent<'a>>,
     #[serde(default)]
     silent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub fn to_text(message: &Message) -> String {
 /// # Errors
 /// It is no JSON of this shape, of a version that is not known, or a field holds what it cannot.
 pub fn from_text(text: &str) -> Result<Message, WireError> {
-    let wire: WireMessage = serde_json::from_str(text).map_err(WireError::Shape)?;
+    let wire: WireMessage<'_> = serde_json::from_str(text).map_err(WireError::Shape)?;
     if wire.v != VERSION {
         return Err(WireError::Version(wire.v));
     }

@@ -5,13 +5,15 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{self, Arc, OnceLock, PoisonError};
 
 use stdx::Chain;
 use stdx::keyfile::{self, KeyFileError};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use super::{AuditRecord, Checkpoint, CheckpointKey, NewAuditRecord};
-use crate::{Error, LazyStore};
+use crate::{Error, LazyStore, Store};
 
 /// Every how many records a checkpoint is kept in the store.
 const EVERY: u64 = 8;
@@ -28,6 +30,8 @@ pub struct SignedLog {
     store: LazyStore,
     signer: Option<Arc<LazySigner>>,
     copies: Option<Arc<dyn AuditCopies>>,
+    /// One at a time, so that marks follow the order of the records.
+    under_way: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// The files beside a log: the key that signs, and the mark of the log's end.
@@ -49,7 +53,7 @@ struct Signer {
     key: CheckpointKey,
     mark: PathBuf,
     /// The number in the file, as far as this program knows.
-    marked: Mutex<u64>,
+    marked: sync::Mutex<u64>,
 }
 
 // === impl AuditFiles ===
@@ -93,7 +97,7 @@ impl AuditFiles {
 impl SignedLog {
     /// Writes into this store, and signs nothing.
     pub fn new(store: LazyStore) -> Self {
-        Self { store, signer: None, copies: None }
+        Self { store, signer: None, copies: None, under_way: Arc::default() }
     }
 
     /// Signs with the key in these files, and keeps the last checkpoint there, too: whoever can
@@ -111,31 +115,64 @@ impl SignedLog {
         self
     }
 
-    /// Writes a record at the end of the chain. It is on disk when this returns; what cannot be
-    /// signed or copied is warned about and does not hold up the action.
+    /// Writes a record at the end of the chain. It is on disk, signed and marked when this returns;
+    /// what cannot be signed or copied is warned about and does not hold up the action.
     ///
     /// # Errors
     ///
     /// When the record itself cannot be written.
     pub async fn append(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
+        let record = self.append_ahead(record).await?;
+        self.settle().await;
+        Ok(record)
+    }
+
+    /// As [`SignedLog::append`], but the record is only on disk when this returns: it is signed and
+    /// marked while its writer goes on, and [`SignedLog::settle`] waits for that. A program that is
+    /// killed meanwhile leaves an older mark, which only shows less.
+    ///
+    /// # Errors
+    ///
+    /// As [`SignedLog::append`].
+    pub async fn append_ahead(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
         let store = self.store.get().await?;
         let record = crate::AuditLog::append(&*store, record).await?;
         if let Some(lazy) = &self.signer {
-            let (lazy, signed) = (Arc::clone(lazy), record.clone());
-            let sign = move || lazy.get().map(|signer| signer.sign(&signed));
-            // A panic there is a bug that has been printed; the record is written all the same.
-            let checkpoint = tokio::task::spawn_blocking(sign).await.ok().flatten();
-            if let Some(checkpoint) = checkpoint.filter(|it| it.seq.is_multiple_of(EVERY))
-                && let Err(error) = store.keep_checkpoint(&checkpoint).await
-            {
-                tracing::warn!(error = %Chain(&error), "a checkpoint of the audit log is not kept");
-            }
+            let mut under_way = self.under_way.lock().await;
+            finished(&mut under_way).await;
+            *under_way = Some(tokio::spawn(sign(Arc::clone(lazy), record.clone(), store)));
         }
         if let Some(copies) = &self.copies {
             copies.copy(&record);
         }
         Ok(record)
     }
+
+    /// Waits until everything that was appended is signed and marked.
+    pub async fn settle(&self) {
+        finished(&mut *self.under_way.lock().await).await;
+    }
+}
+
+/// Signs for a record and marks it; every eighth checkpoint is kept in the store.
+async fn sign(lazy: Arc<LazySigner>, record: AuditRecord, store: Arc<dyn Store>) {
+    let sign = move || lazy.get().map(|signer| signer.sign(&record));
+    // A panic there is a bug that has been printed; the record is written all the same.
+    let checkpoint = tokio::task::spawn_blocking(sign).await.ok().flatten();
+    if let Some(checkpoint) = checkpoint.filter(|it| it.seq.is_multiple_of(EVERY))
+        && let Err(error) = store.keep_checkpoint(&checkpoint).await
+    {
+        tracing::warn!(error = %Chain(&error), "a checkpoint of the audit log is not kept");
+    }
+}
+
+/// Waits for the signature that is under way. Whoever gives up waiting leaves it to the next one.
+async fn finished(under_way: &mut Option<JoinHandle<()>>) {
+    if let Some(signature) = under_way {
+        // As above: a panic has been printed.
+        let _ = signature.await;
+    }
+    *under_way = None;
 }
 
 impl std::fmt::Debug for SignedLog {
@@ -149,7 +186,9 @@ impl std::fmt::Debug for SignedLog {
 impl LazySigner {
     fn get(&self) -> Option<&Signer> {
         let make = || match self.files.read_or_make_key() {
-            Ok(key) => Some(Signer { key, mark: self.files.mark.clone(), marked: Mutex::new(0) }),
+            Ok(key) => {
+                Some(Signer { key, mark: self.files.mark.clone(), marked: sync::Mutex::new(0) })
+            }
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the audit log is not signed");
                 None

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{GuardStore, conflict, limit, refused, since};
 use crate::records::action::KeptAction;
-use crate::records::{Filter, Limits, Record as _, micros};
+use crate::records::{Filter, Limits, Record as _, Table, micros};
 use crate::rows::storable;
 
 #[async_trait::async_trait]
@@ -38,7 +38,8 @@ impl Actions for GuardStore {
             all: limit(budget.changes_per_hour),
             unasked: limit(budget.unasked_per_hour.filter(|_| unasked)),
         };
-        if store.insert_within(row, from, limits).await.map_err(refused)? {
+        if store.insert_within(row.clone(), from, limits).await.map_err(refused)? {
+            self.recent.keep(Table::Actions, row);
             return Ok(Ok(id));
         }
         let began = store.count(&who, from).await.map_err(refused)?;

@@ -16,7 +16,7 @@ use crate::events::{self, EventCursor, EventFilter, EventPage, Forgotten, INDEXE
 use crate::incidents::{self, CANDIDATES, Incident, IncidentFilter};
 use crate::outbox::{self, Dead, DeliveryState, OutputCount, Queued, Told};
 use crate::pipeline::{Entry, Mark, Merge, Silence, SilenceChange, Step, Stepped};
-use crate::records::read_time;
+use crate::records::{read_time, write_doc};
 use crate::rows::{storable, to_i64};
 use crate::sql_events::impl_events;
 use crate::sql_outbox::impl_outbox;
@@ -67,10 +67,8 @@ impl SqliteStore {
     ) -> Result<HashMap<KeptKey, i64>, sqlx::Error> {
         let keys: Vec<[&str; 2]> =
             events.iter().map(|row| [row.source_id.as_str(), row.source_key.as_str()]).collect();
-        let known: Vec<(String, String, i64)> = sqlx::query_as(KNOWN)
-            .bind(serde_json::json!(keys).to_string())
-            .fetch_all(&mut **transaction)
-            .await?;
+        let known: Vec<(String, String, i64)> =
+            sqlx::query_as(KNOWN).bind(write_doc(&keys)).fetch_all(&mut **transaction).await?;
         Ok(known.into_iter().map(|(source, key, seq)| ((source, key), seq)).collect())
     }
 
@@ -116,11 +114,7 @@ impl SqliteStore {
         reports: BTreeMap<String, String>,
     ) -> Result<(), sqlx::Error> {
         let pairs: Vec<(String, String)> = reports.into_iter().collect();
-        sqlx::query(PUT_REPORTS)
-            .bind(serde_json::json!(pairs).to_string())
-            .execute(&mut **transaction)
-            .await
-            .map(drop)
+        sqlx::query(PUT_REPORTS).bind(write_doc(&pairs)).execute(&mut **transaction).await.map(drop)
     }
 
     async fn insert_words(
@@ -128,7 +122,7 @@ impl SqliteStore {
         words: Vec<(i64, String)>,
     ) -> Result<(), sqlx::Error> {
         sqlx::query(INSERT_WORDS)
-            .bind(serde_json::json!(words).to_string())
+            .bind(write_doc(&words))
             .execute(&mut **transaction)
             .await
             .map(drop)

@@ -454,19 +454,30 @@ async fn the_mark_and_the_copies_follow_the_log() {
         assert_eq!(read_mark(&mark).unwrap().unwrap().seq, written.seq);
     }
     assert_eq!(*seen.0.lock().unwrap(), (1..=10).collect::<Vec<u64>>());
+    // Written ahead of their marks, they are marked in their order all the same.
+    for number in 10..20 {
+        one.append_ahead(entry(number)).await.unwrap();
+    }
+    one.settle().await;
+    assert_eq!(read_mark(&mark).unwrap().unwrap().seq, 20);
+    assert_eq!(*seen.0.lock().unwrap(), (1..=20).collect::<Vec<u64>>());
+    let store = store::open(&url).await.unwrap();
+    let kept: Vec<u64> =
+        store.checkpoints(0, 10).await.unwrap().iter().map(|checkpoint| checkpoint.seq).collect();
+    assert_eq!(kept, [8, 16]);
 
     std::fs::write(&mark, "garbage").unwrap();
     assert!(read_mark(&mark).unwrap_err().to_string().contains("does not hold a checkpoint"));
     // A folder that cannot be written to does not hold up the record.
     let nowhere = AuditFiles { mark: folder.path().join("none/audit.mark"), ..files.clone() };
     let log = SignedLog::new(LazyStore::new(url.clone())).signed_with(nowhere);
-    assert_eq!(log.append(entry(11)).await.unwrap().seq, 11);
+    assert_eq!(log.append(entry(21)).await.unwrap().seq, 21);
     // Nor does a key that is none.
     let garbage = AuditFiles { key: mark.clone(), ..files };
     std::fs::set_permissions(&mark, std::fs::Permissions::from_mode(0o600)).unwrap();
     assert!(garbage.read_key().unwrap_err().to_string().ends_with("Ed25519 key (PKCS #8)"));
     let log = SignedLog::new(LazyStore::new(url)).signed_with(garbage);
-    assert_eq!(log.append(entry(12)).await.unwrap().seq, 12);
+    assert_eq!(log.append(entry(22)).await.unwrap().seq, 22);
 }
 
 /// An intact chain and ten damaged ones, for whoever wants to see what is said of each:

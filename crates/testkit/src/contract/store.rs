@@ -184,14 +184,20 @@ pub async fn durable(open: impl AsyncFn() -> Arc<dyn Store>) {
     assert_eq!(there.job(job.id, &owner).await.expect("read"), Some(job.clone()));
 
     // Two programs on one store: one chain has no fork.
-    let appends = (1..=40).map(|number| {
+    let appends = (1..=40_u8).map(|number| {
         AuditLog::append(&*handles[usize::from(number % 4 == 0)], entry(number.into()))
     });
     assert!(join_all(appends.collect::<Vec<_>>()).await.iter().all(Result::is_ok));
+    // In turn: what each of them wrote last is the end no more.
+    for number in 41..=48_u8 {
+        let log = &handles[usize::from(number % 3 == 0)];
+        let appended = AuditLog::append(&**log, entry(number.into())).await.expect("append");
+        assert_eq!(appended.seq, u64::from(number));
+    }
 
     drop(handles);
     let reopened = open().await;
     assert_eq!(reopened.job(job.id, &owner).await.expect("read"), Some(job));
     let verified = store::verify(&*reopened, &Expected::default()).await.expect("verify");
-    assert_eq!((verified.records, verified.is_intact()), (40, true), "{verified:?}");
+    assert_eq!((verified.records, verified.is_intact()), (48, true), "{verified:?}");
 }
