@@ -75,6 +75,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         // It heard the same signal, and drains within a deadline of its own.
         http.await.context("end the HTTP listener")?;
     }
+    estate.audit.finish().await;
     let left = ended?;
     if left.is_empty() {
         tracing::info!("manager ended");

@@ -17,14 +17,29 @@ impl AuditJournal {
 #[async_trait]
 impl Journal for AuditJournal {
     async fn record(&self, entry: Entry) -> Result<(), String> {
-        let record = NewAuditRecord {
-            time: entry.time,
-            principal: entry.principal,
-            action: entry.action,
-            target: entry.target,
-            payload: entry.payload,
-        };
-        self.0.append(record).await.map_err(|error| stdx::Chain(&error).to_string())?;
+        self.0.append(record(entry)).await.map_err(|error| stdx::Chain(&error).to_string())?;
         Ok(())
+    }
+
+    async fn record_ahead(&self, entry: Entry) -> Result<(), String> {
+        self.0
+            .append_ahead(record(entry))
+            .await
+            .map_err(|error| stdx::Chain(&error).to_string())?;
+        Ok(())
+    }
+
+    async fn settle(&self) {
+        self.0.settle().await;
+    }
+}
+
+fn record(entry: Entry) -> NewAuditRecord {
+    NewAuditRecord {
+        time: entry.time,
+        principal: entry.principal,
+        action: entry.action,
+        target: entry.target,
+        payload: entry.payload,
     }
 }

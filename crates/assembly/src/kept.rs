@@ -58,8 +58,9 @@ impl Audit {
         &self.log
     }
 
-    /// Waits a moment for copies that are under way, at the end of a program.
+    /// Waits for signatures, and a moment for copies, that are under way, at the end of a program.
     pub async fn finish(&self) {
+        self.log.settle().await;
         if let Some(copies) = &self.copies {
             copies.finish(LAST_COPIES).await;
         }

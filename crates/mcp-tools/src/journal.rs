@@ -33,6 +33,15 @@ pub struct Entry {
 pub trait Journal: Send + Sync + 'static {
     /// Writes the entry; it is durable when this returns. The error is fit to be shown.
     async fn record(&self, entry: Entry) -> Result<(), String>;
+
+    /// As [`Journal::record`], for an entry behind which more is to come: it is durable when this
+    /// returns, and what a log does besides, such as signing, goes on until [`Journal::settle`].
+    async fn record_ahead(&self, entry: Entry) -> Result<(), String> {
+        self.record(entry).await
+    }
+
+    /// Waits until everything is done for what was recorded ahead.
+    async fn settle(&self) {}
 }
 
 /// A journal that no secret reaches, whoever writes into it.
@@ -48,13 +57,26 @@ impl Redacting {
     pub fn new(inner: Arc<dyn Journal>, redaction: Redaction) -> Self {
         Self { inner, redaction }
     }
+
+    fn redact(&self, entry: &mut Entry) {
+        self.redaction.sentence(&mut entry.target);
+        self.redaction.json(&mut entry.payload);
+    }
 }
 
 #[async_trait]
 impl Journal for Redacting {
     async fn record(&self, mut entry: Entry) -> Result<(), String> {
-        self.redaction.sentence(&mut entry.target);
-        self.redaction.json(&mut entry.payload);
+        self.redact(&mut entry);
         self.inner.record(entry).await
+    }
+
+    async fn record_ahead(&self, mut entry: Entry) -> Result<(), String> {
+        self.redact(&mut entry);
+        self.inner.record_ahead(entry).await
+    }
+
+    async fn settle(&self) {
+        self.inner.settle().await;
     }
 }

@@ -470,7 +470,7 @@ impl Passage<'_> {
         let Some(journal) = &self.options.journal else { return Ok(()) };
         let payload = self.opening(form, terms, work.id);
         let entry = work.entry(self.cx.now(), "begin", payload);
-        let Err(why) = journal.record(entry).await else { return Ok(()) };
+        let Err(why) = journal.record_ahead(entry).await else { return Ok(()) };
         let error = self.unwritten(&why);
         work.end(Err(&error)).await;
         Err(error)

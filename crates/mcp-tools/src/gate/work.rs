@@ -246,6 +246,7 @@ impl Work {
             _ => "failed",
         };
         self.journal(step, payload).await;
+        // The log is signed meanwhile.
         if let (Some(ports), Some(id)) = (&self.ports, self.id) {
             let mut lead = lead.to_owned();
             self.redaction.text(&mut lead);
@@ -253,6 +254,9 @@ impl Work {
             if let Err(error) = finished {
                 warn!(action = %id, %error, "cannot write down how the action ended");
             }
+        }
+        if let Some(journal) = &self.journal {
+            journal.settle().await;
         }
     }
 
@@ -274,11 +278,11 @@ impl Work {
         payload
     }
 
-    /// Writes down what became of it. It has happened by then, so a journal that fails is told of in
-    /// the log only.
+    /// Writes down what became of it, before the books are closed or while it goes on. It has happened
+    /// by then, so a journal that fails is told of in the log only.
     pub(super) async fn journal(&self, step: &str, payload: Value) {
         let Some(journal) = &self.journal else { return };
-        if let Err(why) = journal.record(self.entry(self.cx.now(), step, payload)).await {
+        if let Err(why) = journal.record_ahead(self.entry(self.cx.now(), step, payload)).await {
             warn!(tool = self.tool, why, "outcome is not in the audit log");
         }
     }
