@@ -46,7 +46,7 @@ pub fn program_bytes() -> io::Result<u64> {
 
 /// Lets go of the pages of the program, and of what the kernel keeps of the program's
 /// file in its cache, as far as no other process has it; and of memory that was allocated and freed.
-/// What is touched again is read again, as far ahead as the kernel reads of that disk.
+/// What is touched again is read again, page by page and nothing around it, until [`read_ahead`].
 ///
 /// # Errors
 ///
@@ -54,10 +54,9 @@ pub fn program_bytes() -> io::Result<u64> {
 pub fn let_go() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        let path = std::fs::read_link("/proc/self/exe")?;
-        let path = path.to_string_lossy();
-        for range in read("smaps", |text| mappings::unchanged(text, &path))? {
-            unmap(&range)?;
+        for range in own_ranges()? {
+            advise(&range, rustix::mm::Advice::Random)?;
+            advise(&range, rustix::mm::Advice::LinuxDontNeed)?;
         }
         // Whoever may read a file may say this of it; `MADV_PAGEOUT` is for who owns it.
         let program = std::fs::File::open("/proc/self/exe")?;
@@ -65,6 +64,28 @@ pub fn let_go() -> io::Result<()> {
     }
     trim();
     Ok(())
+}
+
+/// What is touched from now on is read with what is around it, as far ahead as the kernel reads of
+/// that disk: for a program that is needed again.
+///
+/// # Errors
+///
+/// What the system says; then it is still read page by page.
+pub fn read_ahead() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    for range in own_ranges()? {
+        advise(&range, rustix::mm::Advice::Normal)?;
+    }
+    Ok(())
+}
+
+/// The mappings of the program's own file that say the same as the file.
+#[cfg(target_os = "linux")]
+fn own_ranges() -> io::Result<Vec<mappings::Unchanged>> {
+    let path = std::fs::read_link("/proc/self/exe")?;
+    let path = path.to_string_lossy();
+    read("smaps", |text| mappings::unchanged(text, &path))
 }
 
 /// Gives back what was allocated and freed since. glibc does so by itself at the end of its heap only.
@@ -81,16 +102,18 @@ fn trim() {}
 
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no safe crate offers it for what the loader mapped; ADR 0011")]
-fn unmap(range: &mappings::Unchanged) -> io::Result<()> {
+fn advise(range: &mappings::Unchanged, advice: rustix::mm::Advice) -> io::Result<()> {
     let start = std::ptr::with_exposed_provenance_mut(range.start);
-    // SAFETY: the next read of a private mapping comes from its file, and these ranges say the same as
+    // SAFETY: of the three that are given, `Normal` and `Random` say how a file is read, and change
+    // nothing that is there. After `LinuxDontNeed`
+    // the next read of a private mapping comes from its file, and these ranges say the same as
     // their file: they are not writable, and not one page of them is the process's own
     // (`Anonymous: 0`), so neither relocation nor breakpoint nor anything else was written there.
     // Nothing changes that between the look and this call: the loader is done with the program itself
     // when `main` begins, and never unmaps it. (Of libraries, which a name service brings at any time, this
     // is not known; they are not among the ranges.) That a file changes below its mapping is as true without this
     // call, and what runs cannot be written to (ETXTBSY).
-    unsafe { rustix::mm::madvise(start, range.bytes, rustix::mm::Advice::LinuxDontNeed) }?;
+    unsafe { rustix::mm::madvise(start, range.bytes, advice) }?;
     Ok(())
 }
 
