@@ -236,17 +236,23 @@ async fn lost(lease: Option<&Lease>, stop: &CancellationToken) {
 /// anew.
 fn apps(estate: &Estate) -> anyhow::Result<Apps> {
     let (fleet, options) = (Arc::clone(&estate.fleet), estate.options.clone());
-    let made = Mutex::new((options.guard.can_ask(), estate.app()?));
+    // What is wrong with the settings is said now; most managers are never asked for tools, which
+    // take a part of what an idle one has in memory, so they are made for the first who asks.
+    drop(estate.app()?);
+    let made: Mutex<Option<(bool, App)>> = Mutex::default();
     Ok(Arc::new(move |_: &Grant| -> App {
         let can_ask = options.guard.can_ask();
         // Replaced as a whole: a panic elsewhere leaves one or the other.
         let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.0 != can_ask
-            && let Ok(app) = mcp_tools::build_app(Arc::clone(&fleet), &options)
+        if let Some((asked, app)) = &*made
+            && *asked == can_ask
         {
-            *made = (can_ask, app);
+            return app.clone();
         }
-        made.1.clone()
+        let app = mcp_tools::build_app(Arc::clone(&fleet), &options);
+        let app = app.expect("of the same settings they were made at the start");
+        *made = Some((can_ask, app.clone()));
+        app
     }))
 }
 

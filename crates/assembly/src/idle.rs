@@ -15,9 +15,9 @@ const HARDLY: Duration = Duration::from_millis(200);
 /// So much is worth it, and so much more than what was needed to do nothing is a rush.
 const WORTH: u64 = 4 << 20;
 
-/// For so many looks after letting go what is needed is read page by page, so that what is needed again
-/// and again is there and nothing around it. Then a disk is read ahead again: who comes now is in a
-/// hurry.
+/// For so many looks after letting go what is needed is read page by page where the kernel heeds that,
+/// so that what is needed again and again is there and little around it. Then the disk is read
+/// ahead again: who comes now is in a hurry.
 const SPARING: u32 = 3;
 
 /// The longest pause, in looks: an hour.

@@ -46,7 +46,9 @@ pub fn program_bytes() -> io::Result<u64> {
 
 /// Lets go of the pages of the program, and of what the kernel keeps of the program's
 /// file in its cache, as far as no other process has it; and of memory that was allocated and freed.
-/// What is touched again is read again, page by page and nothing around it, until [`read_ahead`].
+/// What is touched again is read again; constants page by page and nothing around them, until
+/// [`read_ahead`], and code too where the kernel heeds that (Linux 6.18 reads code ahead all the
+/// same).
 ///
 /// # Errors
 ///

@@ -98,7 +98,7 @@ struct Inner {
     links: Option<Arc<Links>>,
     clock: Arc<dyn Clock>,
     news: Notify,
-    changes: broadcast::Sender<Approval>,
+    changes: broadcast::Sender<Arc<Approval>>,
     tasks: TaskTracker,
     state: Mutex<State>,
 }
@@ -184,7 +184,7 @@ impl Engine {
     }
 
     /// Approvals as they change.
-    pub fn changes(&self) -> broadcast::Receiver<Approval> {
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Approval>> {
         self.inner.changes.subscribe()
     }
 
@@ -302,7 +302,7 @@ impl Inner {
         drop(state);
         if before != Some(now) {
             // Nobody may be listening.
-            let _ = self.changes.send(approval.clone());
+            let _ = self.changes.send(Arc::new(approval.clone()));
         }
     }
 
@@ -326,7 +326,7 @@ impl Inner {
                     tracing::warn!(channel = channel.name(), approval = %id, why, "what was decided could not be told");
                 }
             }
-            let _ = self.changes.send(approval);
+            let _ = self.changes.send(Arc::new(approval));
         }
     }
 
