@@ -388,10 +388,11 @@ impl Passage<'_> {
         work: Arc<Work>,
     ) -> Result<Report, ToolError> {
         let Planned { mut plan, case: Case { what, form, .. } } = planned;
+        // From here on: a call that is dropped while it is written down leaves no action open either.
+        let unfinished = Unfinished(Arc::clone(&work));
         self.announce(&form, terms, &work).await?;
         let confirm = self.arm(&what, plan.revert.take(), &work).await?;
         self.cx.work = Some(Arc::clone(&work));
-        let unfinished = Unfinished(Arc::clone(&work));
         let result = self.action.run(&self.cx, self.args.clone(), plan).await;
         match &result {
             Ok(report) if report.job.is_some() => work.goes_on(&report.lead).await,

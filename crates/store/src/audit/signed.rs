@@ -5,12 +5,12 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{self, Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use stdx::Chain;
 use stdx::keyfile::{self, KeyFileError};
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 
 use super::{AuditRecord, Checkpoint, CheckpointKey, NewAuditRecord};
 use crate::{Error, LazyStore, Store};
@@ -30,9 +30,12 @@ pub struct SignedLog {
     store: LazyStore,
     signer: Option<Arc<LazySigner>>,
     copies: Option<Arc<dyn AuditCopies>>,
-    /// One at a time, so that marks follow the order of the records.
-    under_way: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// The last one: one at a time, so that marks follow the order of the records.
+    under_way: Arc<Mutex<Option<Signing>>>,
 }
+
+/// A record that is being signed, and those before it.
+type Signing = Shared<BoxFuture<'static, ()>>;
 
 /// The files beside a log: the key that signs, and the mark of the log's end.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ struct Signer {
     key: CheckpointKey,
     mark: PathBuf,
     /// The number in the file, as far as this program knows.
-    marked: sync::Mutex<u64>,
+    marked: Mutex<u64>,
 }
 
 // === impl AuditFiles ===
@@ -137,20 +140,33 @@ impl SignedLog {
     pub async fn append_ahead(&self, record: NewAuditRecord) -> Result<AuditRecord, Error> {
         let store = self.store.get().await?;
         let record = crate::AuditLog::append(&*store, record).await?;
-        if let Some(lazy) = &self.signer {
-            let mut under_way = self.under_way.lock().await;
-            finished(&mut under_way).await;
-            *under_way = Some(tokio::spawn(sign(Arc::clone(lazy), record.clone(), store)));
-        }
+        // Nothing is waited for from here on: a caller that gives up now has had its record signed and
+        // copied all the same.
         if let Some(copies) = &self.copies {
             copies.copy(&record);
+        }
+        if let Some(lazy) = &self.signer {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = under_way.clone();
+            let (lazy, record) = (Arc::clone(lazy), record.clone());
+            let signing = tokio::spawn(async move {
+                if let Some(before) = before {
+                    before.await;
+                }
+                sign(lazy, record, store).await;
+            });
+            // A panic there is a bug that has been printed.
+            *under_way = Some(signing.map(drop).boxed().shared());
         }
         Ok(record)
     }
 
     /// Waits until everything that was appended is signed and marked.
     pub async fn settle(&self) {
-        finished(&mut *self.under_way.lock().await).await;
+        let last = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last) = last {
+            last.await;
+        }
     }
 }
 
@@ -166,15 +182,6 @@ async fn sign(lazy: Arc<LazySigner>, record: AuditRecord, store: Arc<dyn Store>)
     }
 }
 
-/// Waits for the signature that is under way. Whoever gives up waiting leaves it to the next one.
-async fn finished(under_way: &mut Option<JoinHandle<()>>) {
-    if let Some(signature) = under_way {
-        // As above: a panic has been printed.
-        let _ = signature.await;
-    }
-    *under_way = None;
-}
-
 impl std::fmt::Debug for SignedLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SignedLog").field("store", &self.store).finish_non_exhaustive()
@@ -186,9 +193,7 @@ impl std::fmt::Debug for SignedLog {
 impl LazySigner {
     fn get(&self) -> Option<&Signer> {
         let make = || match self.files.read_or_make_key() {
-            Ok(key) => {
-                Some(Signer { key, mark: self.files.mark.clone(), marked: sync::Mutex::new(0) })
-            }
+            Ok(key) => Some(Signer { key, mark: self.files.mark.clone(), marked: Mutex::new(0) }),
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the audit log is not signed");
                 None
