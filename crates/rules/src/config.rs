@@ -154,6 +154,7 @@ impl Default for Config {
             ("storage.error", 180),
             ("ceph.warning", 120),
             ("cluster.unreachable", 60),
+            ("monitor.blind", 60),
             ("link.down", 60),
         ];
         let hold =

@@ -44,7 +44,7 @@ const INHIBITS: [(&str, &str, &str, &[&str]); 3] = [
         "default.cluster",
         "event.kind == 'cluster.unreachable'",
         "event.family in ['node', 'guest', 'storage', 'datastore', 'quorum', 'link', 'ha', 'ceph', \
-         'replication', 'backup', 'verify', 'gc', 'sync', 'input']",
+         'replication', 'backup', 'verify', 'gc', 'sync', 'prune', 'tape', 'input']",
         &["cluster"],
     ),
     (

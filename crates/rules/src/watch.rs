@@ -22,6 +22,9 @@ use crate::{
 /// The least time that a run has beyond its usual length.
 const LEAST_GRACE: SignedDuration = SignedDuration::from_mins(30);
 
+/// How long a run takes whose usual length nobody knows: a first one may take hours.
+const UNKNOWN_RUN: SignedDuration = SignedDuration::from_hours(2);
+
 /// The longest time that a run can usually take.
 const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(30 * 24);
 
@@ -140,7 +143,8 @@ impl Work {
 impl Job {
     /// What it is expected to do, for each guest or once.
     fn expected(&self) -> Vec<((Work, String, Timestamp), Expected)> {
-        let usual = self.usual.clamp(SignedDuration::ZERO, LONGEST_RUN);
+        let usual = if self.usual.is_zero() { UNKNOWN_RUN } else { self.usual };
+        let usual = usual.clamp(SignedDuration::ZERO, LONGEST_RUN);
         // Twice its usual length beyond that: one that is slow is not missing. What is planned for
         // the end of time never is.
         let until = self.next.checked_add(usual + LEAST_GRACE.max(usual * 2));

@@ -87,11 +87,31 @@ fn percent(used: u64, total: u64) -> Option<f64> {
     (total > 0).then(|| used as f64 * 100.0 / total as f64)
 }
 
-/// The backup jobs of a cluster with their guests, and the guests in none.
+/// How far back runs tell how long a job usually takes: what runs weekly is among them.
+pub(super) const LATELY: SignedDuration = SignedDuration::from_hours(24 * 15);
+
+/// The types of the tasks of verification and sync jobs. Their worker ids end with that of the job.
+pub(super) const VERIFY: &str = "verificationjob";
+pub(super) const SYNC: &str = "syncjob";
+
+/// How long the longest of these runs took; nothing where none has ended.
+pub(super) fn longest(
+    runs: impl IntoIterator<Item = (Option<Timestamp>, Option<Timestamp>)>,
+) -> SignedDuration {
+    let length = |(began, ended): (Option<Timestamp>, Option<Timestamp>)| {
+        Some(ended?.duration_since(began?))
+    };
+    runs.into_iter().filter_map(length).max().unwrap_or_default().max(SignedDuration::ZERO)
+}
+
+/// The backup jobs of a cluster with their guests, and the guests in none. A job whose guests are not
+/// known, or that has none but templates, is not expected to do anything: no task would say that it
+/// has. `usual` is how long a run takes; the tasks of a node do not say of which job they are.
 pub(super) fn backups(
     jobs: &[(BackupJob, Option<IncludedVolumes>)],
     uncovered: &[NotBackedUp],
     templates: &BTreeSet<VmId>,
+    usual: SignedDuration,
     base: &Subject,
 ) -> Estate {
     let guest = |vmid: VmId, kind: Option<GuestKind>, name: &Option<String>| Subject {
@@ -102,16 +122,19 @@ pub(super) fn backups(
     };
     let jobs = jobs.iter().filter(|(job, _)| job.is_enabled()).filter_map(|(job, included)| {
         let included = included.iter().flat_map(|included| &included.children);
-        let guests = included
+        let guests: Vec<Subject> = included
             .filter_map(|it| Some((it.vmid.filter(|vmid| !templates.contains(vmid))?, it)))
             .map(|(vmid, it)| guest(vmid, it.kind.parse().ok(), &it.name))
             .collect();
+        if guests.is_empty() {
+            return None;
+        }
         Some(Job {
             work: Work::Backup,
             subject: Subject { job: Some(job.id.clone()), ..base.clone() },
             guests,
             next: job.next_run?,
-            usual: SignedDuration::ZERO,
+            usual,
         })
     });
     let uncovered = uncovered.iter().filter(|it| !templates.contains(&it.vmid));
@@ -122,11 +145,13 @@ pub(super) fn backups(
     }
 }
 
-/// The jobs of a backup server.
+/// The jobs of a backup server. `usual` says of the type of a task and the id of a job how long a run
+/// takes.
 pub(super) fn server_jobs(
     gc: &[GcStatus],
     verify: &[VerifyJob],
     sync: &[SyncJob],
+    usual: impl Fn(&str, &str) -> SignedDuration,
     base: &Subject,
 ) -> Estate {
     let job = |work, datastore: &DatastoreName, id: Option<&str>, next: Option<Timestamp>| {
@@ -147,10 +172,14 @@ pub(super) fn server_jobs(
         let job = job(Work::Gc, it.name.as_ref()?, None, it.next_run)?;
         Some(Job { usual: SignedDuration::from_secs(usual), ..job })
     });
-    let verify =
-        verify.iter().filter_map(|it| job(Work::Verify, &it.datastore, Some(&it.id), it.next_run));
-    let sync =
-        sync.iter().filter_map(|it| job(Work::Sync, &it.datastore, Some(&it.id), it.next_run));
+    let verify = verify.iter().filter_map(|it| {
+        let job = job(Work::Verify, &it.datastore, Some(&it.id), it.next_run)?;
+        Some(Job { usual: usual(VERIFY, &it.id), ..job })
+    });
+    let sync = sync.iter().filter_map(|it| {
+        let job = job(Work::Sync, &it.datastore, Some(&it.id), it.next_run)?;
+        Some(Job { usual: usual(SYNC, &it.id), ..job })
+    });
     Estate {
         clusters: base.cluster.iter().cloned().collect(),
         jobs: gc.chain(verify).chain(sync).collect(),

@@ -74,7 +74,7 @@ impl Eyes {
             seen.look.wrong.insert("datastores".to_owned(), conditions::datastores(&usages));
         }
         if wants.jobs {
-            seen.estate = self.jobs(base).await;
+            seen.estate = self.jobs(base, at).await;
         }
         if wants.seldom {
             let node = node.or_else(|| "localhost".parse().ok());
@@ -97,11 +97,29 @@ impl Eyes {
         }
     }
 
-    async fn jobs(&self, base: &Subject) -> Option<rules::Estate> {
+    async fn jobs(&self, base: &Subject, at: Timestamp) -> Option<rules::Estate> {
         let gc = self.maybe("garbage collections", datastores::gc_statuses()).await?;
         let verify = self.maybe("verification jobs", jobs::verify_jobs(None)).await?;
         let sync = self.maybe("sync jobs", jobs::sync_jobs(None)).await?;
-        Some(observe::server_jobs(&gc, &verify, &sync, base))
+        let mut runs: Vec<Task> = Vec::new();
+        for kind in [observe::VERIFY, observe::SYNC] {
+            let list = TaskListParams {
+                kind: Some(kind.to_owned()),
+                since: at.checked_sub(observe::LATELY).ok(),
+                limit: Some(MAX_ROWS),
+                ..TaskListParams::default()
+            };
+            let list = self.maybe("the runs of jobs", tasks::list(list)).await;
+            runs.extend(list.into_iter().flatten());
+        }
+        let usual = |kind: &str, job: &str| {
+            let is_of_job = |run: &&Task| {
+                let id = run.id.as_deref().and_then(|id| id.rsplit(':').next());
+                run.kind == kind && id == Some(job)
+            };
+            observe::longest(runs.iter().filter(is_of_job).map(|run| (run.started, run.ended)))
+        };
+        Some(observe::server_jobs(&gc, &verify, &sync, usual, base))
     }
 
     async fn maybe<T: DeserializeOwned>(

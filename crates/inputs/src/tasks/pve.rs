@@ -79,7 +79,7 @@ impl Eyes {
             }
         }
         if wants.jobs {
-            seen.estate = self.jobs(&resources, base).await;
+            seen.estate = self.jobs(&resources, &online, base, at).await;
         }
         self.tasks(memory, wants, &online, &mut seen).await?;
         Ok(seen)
@@ -171,7 +171,13 @@ impl Eyes {
         Ok(())
     }
 
-    async fn jobs(&self, resources: &[Resource], base: &Subject) -> Option<rules::Estate> {
+    async fn jobs(
+        &self,
+        resources: &[Resource],
+        online: &[NodeName],
+        base: &Subject,
+        at: Timestamp,
+    ) -> Option<rules::Estate> {
         let jobs = self.maybe("backup jobs", backup::jobs()).await?;
         let uncovered = self.maybe("guests in no backup job", backup::not_backed_up()).await?;
         let templates: BTreeSet<VmId> =
@@ -181,7 +187,19 @@ impl Eyes {
             let included = self.maybe("a job's guests", backup::included_volumes(&job.id)).await;
             covered.push((job, included));
         }
-        Some(observe::backups(&covered, &uncovered, &templates, base))
+        let mut runs = Vec::new();
+        for node in online {
+            let list = TaskListParams {
+                kind: Some("vzdump".to_owned()),
+                since: at.checked_sub(observe::LATELY).ok(),
+                source: Some(TaskSource::Archive),
+                limit: Some(MAX_ROWS),
+                ..TaskListParams::default()
+            };
+            let list = self.maybe("a node's backups", tasks::list(node, list)).await;
+            runs.extend(list.into_iter().flatten().map(|task| (task.started, task.ended)));
+        }
+        Some(observe::backups(&covered, &uncovered, &templates, observe::longest(runs), base))
     }
 
     /// The log of a task, as far as it is read.

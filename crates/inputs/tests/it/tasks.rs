@@ -552,6 +552,12 @@ async fn the_rules_are_told_how_full_it_is_and_which_jobs_there_are() {
         "{backups:#?}"
     );
     assert!(!backups.jobs.is_empty());
+    // As long as the longest of the last runs that the nodes list.
+    assert!(
+        backups.jobs.iter().all(|job| job.usual > jiff::SignedDuration::ZERO),
+        "{:?}",
+        backups.jobs.iter().map(|job| job.usual).collect::<Vec<_>>()
+    );
     let templates =
         |subject: &event_core::Subject| subject.vmid.is_some_and(|vmid| vmid.get() >= 9000);
     assert!(!backups.uncovered.iter().any(templates), "templates are in no list");

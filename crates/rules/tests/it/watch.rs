@@ -63,6 +63,25 @@ fn a_backup_that_does_not_come_is_missing_and_one_that_failed_is_not() {
 }
 
 #[test]
+fn a_run_whose_length_nobody_knows_has_hours() {
+    let mut world = World::plain(at("13:00:00"));
+    let mut unknown = estate(0);
+    unknown.jobs[0].usual = SignedDuration::ZERO;
+    world.put(Input::Estate(unknown));
+    world.until(at("06:59:00"));
+    assert_eq!(world.said(), "");
+    world.until(at("08:00:00"));
+    expect![[r#"
+        18:00:00 raised backup.missing: no backup of lab/104
+        18:00:00 raised backup.missing: no backup of lab/105
+        18:00:10 ops new: error no backup of lab/104
+        18:00:10 ops new: error no backup of lab/105
+        19:00:00 ops digest quietly: notice 2 open, 0 over since yesterday
+    "#]]
+    .assert_eq(&world.said());
+}
+
+#[test]
 fn what_is_no_longer_planned_is_not_missing() {
     let mut world = World::plain(at("13:00:00"));
     world.put(Input::Estate(estate(0)));
@@ -107,8 +126,8 @@ fn when_nothing_answers_it_is_we_who_see_nothing() {
     world.pass(600);
     expect![[r#"
         00:00:21 raised monitor.blind: nothing of the estate answers: 2 (edge, lab)
-        00:00:31 ops new: critical nothing of the estate answers: 2 (edge, lab)
         00:01:01 ops held of a2ddb5af: default.blind: follows from 81d20d9a
+        00:01:21 ops new: critical nothing of the estate answers: 2 (edge, lab)
         00:01:21 ops held of e9dfaf2e: default.blind: follows from 81d20d9a
         01:30:01 a2ddb5af passed untold
         01:30:01 raised monitor.sees: the estate answers again

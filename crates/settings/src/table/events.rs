@@ -44,7 +44,7 @@ pub(super) const EVENTS: &[Key] = &[
         "hold_secs",
         Kind::MapOfIntegers(0, 86_400),
         "{ node_offline = 180, storage_error = 180, ceph_warning = 120, cluster_unreachable = 60, \
-         link_down = 60 }",
+         monitor_blind = 60, link_down = 60 }",
         "How long something has to be wrong before anybody is told, by kind of event with `_` for \
          its dot, in seconds. What is over before is in the daily digest only. 0 tells at once.",
     ),

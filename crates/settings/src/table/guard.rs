@@ -88,8 +88,10 @@ pub(super) const GUARD: &[Key] = &[
         "commit_confirm_secs",
         Kind::Integer(30, 3600),
         "120",
-        "A change that can cut the operator off (network, firewall, own token, access rights) is \
-         taken back unless it is confirmed within this time, in seconds.",
+        "A change that can cut the operator off (network, firewall, access rights) is taken back \
+         unless it is confirmed within this time, in seconds. Not so where it is the server's own \
+         account that would lose its rights: nobody would be left to take it back, so its plan \
+         warns instead.",
     ),
     with_default(
         "secret_fields",
