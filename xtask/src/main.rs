@@ -169,6 +169,8 @@ enum Task {
     /// Measure start, memory and calls against the bare HTTP client, and the bytes of lists and answers.
     Bench {
         /// Only these parts.
+        parts: Vec<bench::Part>,
+        /// The same, with commas between.
         #[arg(long, value_name = "PART", value_delimiter = ',')]
         only: Vec<bench::Part>,
         /// Measure the binaries as they are, without building them.
@@ -207,7 +209,9 @@ fn main() -> ExitCode {
         Task::Fuzz { targets, seconds, at_once, keep } => {
             fuzz::run_all(&fuzz::Options { targets, seconds, at_once, keep })
         }
-        Task::Bench { only, no_build, profile } => bench::run(!no_build, &profile, &only),
+        Task::Bench { parts, only, no_build, profile } => {
+            bench::run(!no_build, &profile, &[parts, only].concat())
+        }
         Task::Conformance { no_build, scenario } => {
             conformance::run_all(!no_build, scenario.as_deref())
         }

@@ -69,6 +69,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         });
     }
     tracing::info!(socket = %daemon.socket().display(), "manager runs");
+    assembly::tell_of_manager(&estate);
+    let fleet = Arc::clone(&estate.fleet);
+    tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     let ended = daemon.run(stop, || service.tell("READY=1\nSTATUS=runs")).await;
     service.tell("STOPPING=1");
     if let Some(http) = http {

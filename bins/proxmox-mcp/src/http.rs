@@ -49,7 +49,7 @@ pub(crate) async fn run(mut estate: Estate, args: &HttpArgs) -> anyhow::Result<E
     announce(&web);
     let tools = web.tools;
     tracing::info!(mode = estate.options.mode.as_str(), tools, "serving over HTTP");
-    serve::warn_of_trust(estate.options.mode);
+    assembly::warn_of_trust(estate.options.mode);
     let fleet = std::sync::Arc::clone(&estate.fleet);
     tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     tokio::spawn(assembly::keep_times(&estate));

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
     if let Some(demo) = &demo {
         estate.ask_events(&demo.events);
     }
-    tell_of_consent(&estate);
+    assembly::tell_of_consent(&estate);
     if over_http {
         return http::run(estate, &args.http).await;
     }
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: ServeArgs, log: Option<&str>) -> anyhow::Result<Ex
         tools = app.tool_specs().len(),
         "serving on standard input and output"
     );
-    warn_of_trust(estate.options.mode);
+    assembly::warn_of_trust(estate.options.mode);
     let fleet = std::sync::Arc::clone(&estate.fleet);
     tokio::spawn(async move { assembly::tell_own_guest(&fleet).await });
     tokio::spawn(assembly::keep_times(&estate));
@@ -89,40 +89,6 @@ async fn forward(client: Client, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .await
         .context("serve on standard input and output")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What consent is worth here, for whoever started it: that nobody can be asked, or that the account
-/// that asks could go round those who are.
-fn tell_of_consent(estate: &Estate) {
-    if estate.demo_folder().is_some() || estate.options.mode == guard::Mode::ReadOnly {
-        return;
-    }
-    if !estate.options.guard.can_ask() {
-        tracing::warn!(
-            "no approver is set up: what needs consent is refused, unless your client can ask you; \
-             `proxmox-mcp approver add NAME` on a terminal sets somebody up, once"
-        );
-        return;
-    }
-    let account = &estate.options.principal;
-    tracing::warn!(
-        %account,
-        "this account holds the credentials of the estate: a program that works as it can go round whoever \
-         approves; run proxmox-manager as an account of its own (docs/guide/manager.md)"
-    );
-    let own = estate.memory.as_ref().is_some_and(|memory| {
-        memory.book.all().iter().any(|entry| entry.approver.is_known_as(account))
-    });
-    if own {
-        tracing::warn!(%account, "this account is an approver's: what it asks for, another account or a passphrase approves");
-    }
-}
-
-/// Says so when the server acts without asking.
-pub(crate) fn warn_of_trust(mode: guard::Mode) {
-    if mode == guard::Mode::Trusted {
-        tracing::warn!("trusted mode: reversible actions run without asking anybody");
-    }
 }
 
 /// Listens for the signals that end a service; the future cancels `shutdown` at the first.

@@ -74,7 +74,8 @@ impl Core {
         });
         let (freezes, actions, brakes) = (memory.freezes(), memory.actions(), memory.brakes());
         let log = estate.audit.log().clone();
-        let deciding = Deciding::new(engine.clone(), freezes, actions, brakes, log);
+        let deciding = Deciding::new(engine.clone(), freezes, actions, brakes, log)
+            .redacted_by(estate.options.redaction.redactor());
         Ok(Self { engine, deciding, memory, links: has_links })
     }
 

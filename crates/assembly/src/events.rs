@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use checks::Ways;
+use checks::{Beat, Ways};
 use event_core::{ComponentId, EventSink, EventSource};
 use gateway::Hooks;
 use inputs::tasks::{self, Api, Observed, Tasks};
@@ -192,10 +192,22 @@ pub fn event_ways(estate: &Estate) -> anyhow::Result<Ways> {
         ways.inputs.push(made.with_context(|| format!("set up [input.{id}]"))?);
     }
     let instance = settings.instance.clone().unwrap_or_else(machine);
-    let (outputs, _) = outputs_of(settings, &instance, &estate.options.redaction)?;
+    let (outputs, heartbeats) = outputs_of(settings, &instance, &estate.options.redaction)?;
     ways.outputs.extend(outputs.into_iter().map(|output| output.sink));
+    ways.heartbeats.extend(heartbeats.into_iter().map(beat));
     ways.is_taken = manager::Lock::is_held(&estate.loaded.settings.server.state_dir);
     Ok(ways)
+}
+
+/// A heartbeat, as the tester asks it.
+fn beat(heartbeat: Heartbeat) -> Beat {
+    let heartbeat = Arc::new(heartbeat);
+    let id = heartbeat.id().clone();
+    let check = move || {
+        let heartbeat = Arc::clone(&heartbeat);
+        Box::pin(async move { heartbeat.check().await }) as _
+    };
+    Beat { id, check: Arc::new(check) }
 }
 
 /// The events of a demo, in this process; they end when it is dropped.

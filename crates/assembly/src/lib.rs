@@ -32,6 +32,7 @@ mod scopes;
 mod tenancy;
 pub mod tester;
 mod times;
+mod told;
 pub mod web;
 
 pub use crate::daemon::{Core, Daemon};
@@ -48,3 +49,4 @@ pub use crate::protecting::tell_own_guest;
 pub use crate::scopes::{check as check_scope, errors as scope_errors};
 pub use crate::tenancy::{Wait, take_store};
 pub use crate::times::keep_times;
+pub use crate::told::{tell_of_consent, tell_of_manager, warn_of_trust};

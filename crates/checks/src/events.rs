@@ -3,10 +3,10 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use event_core::{
-    Delivery, DeliveryKey, EventSink, EventSource, Kind, Message, Retry, Severity, SourceErrorKind,
-    Stand,
+    ComponentId, Delivery, DeliveryKey, EventSink, EventSource, Kind, Message, Retry, Severity,
+    SinkError, SourceErrorKind, Stand,
 };
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use stdx::Chain;
 use tokio::time::{Instant, timeout};
 
@@ -20,24 +20,37 @@ pub struct Ways {
     pub inputs: Vec<Arc<dyn EventSource>>,
     /// What tells.
     pub outputs: Vec<Arc<dyn EventSink>>,
+    /// What is called while all is well.
+    pub heartbeats: Vec<Beat>,
     /// Whether a marked test message is sent through each output.
     pub send: bool,
     /// Whether a manager runs now: it has the addresses that inputs listen on.
     pub is_taken: bool,
 }
 
+/// An output that tells nothing: a service that is called while all is well. It is never called for a
+/// test, since a call says that all is well.
+#[derive(Clone)]
+pub struct Beat {
+    /// Its name in the settings.
+    pub id: ComponentId,
+    /// Whether the service can be reached.
+    pub check: Arc<dyn Fn() -> BoxFuture<'static, Result<String, SinkError>> + Send + Sync>,
+}
+
 /// How many findings there will be.
 pub(crate) fn count(ways: &Ways) -> usize {
     let each = if ways.send { 2 } else { 1 };
-    ways.inputs.len() + ways.outputs.len() * each
+    ways.inputs.len() + ways.outputs.len() * each + ways.heartbeats.len()
 }
 
 /// Checks all of them side by side; inputs first, in the order of the settings.
 pub(crate) async fn check(cx: &Cx<'_>, ways: &Ways) -> Vec<Finding> {
     let inputs = join_all(ways.inputs.iter().map(|source| input(cx, source, ways.is_taken)));
     let outputs = join_all(ways.outputs.iter().map(|sink| output(cx, sink, ways.send)));
-    let (inputs, outputs) = futures::future::join(inputs, outputs).await;
-    inputs.into_iter().chain(outputs.into_iter().flatten()).collect()
+    let beats = join_all(ways.heartbeats.iter().map(|beat| heartbeat(cx, beat)));
+    let (inputs, outputs, beats) = futures::future::join3(inputs, outputs, beats).await;
+    inputs.into_iter().chain(outputs.into_iter().flatten()).chain(beats).collect()
 }
 
 async fn input(cx: &Cx<'_>, source: &Arc<dyn EventSource>, is_taken: bool) -> Finding {
@@ -68,12 +81,7 @@ async fn output(cx: &Cx<'_>, sink: &Arc<dyn EventSink>, send: bool) -> Vec<Findi
     let began = Instant::now();
     let checked = in_time(cx, sink.check()).await;
     let works = matches!(checked, Some(Ok(_)));
-    let finding = match checked {
-        None => late(&subject, cx),
-        Some(Ok(seen)) => Finding::pass(&subject, "output", seen),
-        Some(Err(error)) => Finding::fail(&subject, "output", Chain(&error).to_string())
-            .hint(hint_of(error.retry())),
-    };
+    let finding = of_output(cx, &subject, checked);
     let mut findings = vec![cx.meter.done(finding.took(began.elapsed()))];
     if !send {
         return findings;
@@ -91,6 +99,23 @@ async fn output(cx: &Cx<'_>, sink: &Arc<dyn EventSink>, send: bool) -> Vec<Findi
     };
     findings.push(cx.meter.done(finding.took(began.elapsed())));
     findings
+}
+
+async fn heartbeat(cx: &Cx<'_>, beat: &Beat) -> Finding {
+    let subject = format!("output {}", beat.id);
+    let began = Instant::now();
+    let finding = of_output(cx, &subject, in_time(cx, (beat.check)()).await);
+    cx.meter.done(finding.took(began.elapsed()))
+}
+
+fn of_output(cx: &Cx<'_>, subject: &str, checked: Option<Result<String, SinkError>>) -> Finding {
+    match checked {
+        None => late(subject, cx),
+        Some(Ok(seen)) => Finding::pass(subject, "output", seen),
+        Some(Err(error)) => {
+            Finding::fail(subject, "output", Chain(&error).to_string()).hint(hint_of(error.retry()))
+        }
+    }
 }
 
 fn test_message(cx: &Cx<'_>, sink: &Arc<dyn EventSink>) -> Delivery {
@@ -133,6 +158,7 @@ impl fmt::Debug for Ways {
         f.debug_struct("Ways")
             .field("inputs", &self.inputs.len())
             .field("outputs", &self.outputs.len())
+            .field("heartbeats", &self.heartbeats.len())
             .field("send", &self.send)
             .finish_non_exhaustive()
     }

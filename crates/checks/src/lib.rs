@@ -29,7 +29,7 @@ pub mod report;
 mod table;
 mod topology;
 
-pub use events::Ways;
+pub use events::{Beat, Ways};
 pub use finding::{Finding, Status, Summary};
 pub use mcp::McpTarget;
 pub use plan::{Plan, run};

@@ -14,6 +14,7 @@ use guard::ports::{
 use guard::{Principal, PrincipalKind};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use stdx::redact::Redactor;
 use store::{NewAuditRecord, SignedLog};
 
 use crate::approve::{Claim, CodeSecret, Entry, Links, Signature, Statement, tried};
@@ -31,6 +32,7 @@ pub struct Deciding {
     actions: Arc<dyn Actions>,
     brakes: Arc<dyn Brakes>,
     audit: SignedLog,
+    redactor: Arc<Redactor>,
 }
 
 /// Who somebody has been found to be.
@@ -52,7 +54,22 @@ impl Deciding {
         brakes: Arc<dyn Brakes>,
         audit: SignedLog,
     ) -> Self {
-        Self { engine, freezes, actions, brakes, audit }
+        let redactor = Arc::new(Redactor::default());
+        Self { engine, freezes, actions, brakes, audit, redactor }
+    }
+
+    /// Takes out of what people say what this knows for a secret, beside what looks like one.
+    #[must_use]
+    pub fn redacted_by(mut self, redactor: Redactor) -> Self {
+        self.redactor = Arc::new(redactor);
+        self
+    }
+
+    /// Somebody's words on one line, without the secrets that people write into them.
+    fn short(&self, text: &str) -> String {
+        // Before it is cut: half a secret is not known for one.
+        let text = self.redactor.text(text);
+        stdx::untrusted::line(&text, NOTE).into_owned()
     }
 
     /// Takes a decision that came over the control socket or was made in this process by the account
@@ -125,7 +142,7 @@ impl Deciding {
         reason: String,
     ) -> Result<Freeze, Error> {
         let since = self.engine.now();
-        let freeze = Freeze { by: by.clone(), since, until, reason: short(&reason) };
+        let freeze = Freeze { by: by.clone(), since, until, reason: self.short(&reason) };
         self.freezes.freeze(freeze.clone()).await.map_err(port)?;
         let payload = json!({"until": until.map(|it| it.to_string()), "reason": freeze.reason});
         self.record(by, "freeze", "all", payload).await?;
@@ -223,11 +240,11 @@ impl Deciding {
             let message = format!("settle action {id}: {} asked for it itself", proven.principal);
             return Err(Error::new(ErrorKind::Forbidden, message));
         }
-        let lead = format!("{} says: {}", proven.entry.approver.name, short(note));
+        let lead = format!("{} says: {}", proven.entry.approver.name, self.short(note));
         // Written down first: what cannot be written down is not done.
         let payload = json!({
             "action": id.to_string(), "tool": action.tool, "approver": proven.entry.approver.name,
-            "way": proven.way.as_str(), "state": state.as_str(), "note": short(note),
+            "way": proven.way.as_str(), "state": state.as_str(), "note": self.short(note),
         });
         self.record(proven.principal, "action.settle", &action.target, payload).await?;
         self.actions.finish(id, state, &lead, self.engine.now()).await.map_err(port)?;
@@ -321,7 +338,7 @@ impl Deciding {
             way: proven.way,
             agrees,
             at: now,
-            note: note.as_deref().map(short).filter(|note| !note.is_empty()),
+            note: note.map(|note| self.short(&note)).filter(|note| !note.is_empty()),
             signature: proven.signature.as_ref().map(Signature::to_string),
         };
         let record = match record.signature {
@@ -425,12 +442,6 @@ fn check_digest(approval: &Approval, digest: &str) -> Result<(), Error> {
         approval.id
     );
     Err(Error::new(ErrorKind::Conflict, message))
-}
-
-/// Somebody's words on one line, without the secrets that people write into them.
-fn short(text: &str) -> String {
-    let line = stdx::untrusted::line(text, NOTE);
-    stdx::redact::Redactor::default().text(&line).into_owned()
 }
 
 /// What a port says, as callers are told it.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use checks::{Finding, Plan, Ways};
+use checks::{Beat, Finding, Plan, Ways};
 use event_core::{
     ComponentId, Cursor, Delivery, EventSink, EventSource, Receipt, Retry, RunContext, Signal,
     SinkError, SourceError, SourceErrorKind, Stand,
@@ -94,6 +94,16 @@ async fn each_is_asked_and_nobody_is_told_unless_that_is_wanted() {
         Way::new("slow", None),
     ];
     ways.outputs = vec![good.clone(), gone.clone()];
+    let beat = |id: &str, works: bool| Beat {
+        id: id.parse().unwrap(),
+        check: Arc::new(move || {
+            Box::pin(async move {
+                let gone = || SinkError::new(Retry::Backoff, "no connection came about");
+                works.then(|| "hc.example:443 takes connections".to_owned()).ok_or_else(gone)
+            })
+        }),
+    };
+    ways.heartbeats = vec![beat("alive", true), beat("dead", false)];
     expect![[r#"
         ok input log input: listens on 127.0.0.1:514
         FAILED input taken input: bind 127.0.0.1:514
@@ -103,6 +113,9 @@ async fn each_is_asked_and_nobody_is_told_unless_that_is_wanted() {
         ok output ops output: answers
         FAILED output old output: the webhook is gone
             set it right in its table of the settings: trying again does not help
+        ok output alive output: hc.example:443 takes connections
+        FAILED output dead output: no connection came about
+            see whether its server runs and can be reached from here
     "#]]
     .assert_eq(&found(ways.clone()).await);
     assert!(good.told.lock().unwrap().is_empty());
@@ -120,6 +133,9 @@ async fn each_is_asked_and_nobody_is_told_unless_that_is_wanted() {
         FAILED output old output: the webhook is gone
             set it right in its table of the settings: trying again does not help
         skipped output old send: not sent, since the output does not work
+        ok output alive output: hc.example:443 takes connections
+        FAILED output dead output: no connection came about
+            see whether its server runs and can be reached from here
     "#]]
     .assert_eq(&found(ways).await);
     assert_eq!(*good.told.lock().unwrap(), [Stand::Test]);

@@ -12,6 +12,7 @@ use manager::Peer;
 use manager::approve::{Links, Signature, Statement};
 use secrecy::ExposeSecret as _;
 use stdx::Clock as _;
+use stdx::redact::Redactor;
 
 use crate::support::{Inside, account, inside, noon};
 
@@ -298,6 +299,20 @@ async fn a_channel_brings_the_decision_of_whom_it_vouches_for() {
     let own = inside.ask_as(ada.clone(), 1, &[]).await;
     let pressed = Pressed { id: own.id, digest: own.digest.as_str().to_owned(), ..pressed(ada) };
     assert!(inside.deciding.pressed(pressed).await.unwrap_err().to_string().contains("itself"));
+}
+
+/// What the settings hold for a secret is none of what people say, as of nothing else that is written.
+#[tokio::test]
+async fn the_secrets_of_the_settings_are_not_written_down_with_a_reason() {
+    let inside = inside();
+    let redactor = Redactor::new(["vault_pin"]).with_values(["correct-horse-7".into()]);
+    let deciding = inside.deciding.clone().redacted_by(redactor);
+    let said = "its vault_pin=4711 and correct-horse-7 leaked".to_owned();
+    let told = deciding.freeze(account(1000).principal(), None, said).await.unwrap().reason;
+    assert!(told.contains("leaked") && !told.contains("4711") && !told.contains("horse"), "{told}");
+    let records = inside.audit.get().await.unwrap().audit_records(0, 10).await.unwrap();
+    assert!(records.iter().any(|it| it.payload.contains("leaked")), "{records:?}");
+    assert!(!records.iter().any(|it| it.payload.contains("4711") || it.payload.contains("horse")));
 }
 
 #[tokio::test]
