@@ -694,7 +694,7 @@ async fn only_the_one_that_is_meant_is_deleted() {
         note: effect: step 1 keeps its configuration and disks in a backup on vault; no older backup is removed
         note: effect: disks that are destroyed, 60G in all: scsi0 (ceph-vm:vm-117-disk-0, 60G)
         note: effect: its permissions and firewall rules go, too
-        note: effect: 5 backups stay, the newest vault:backup/vm/117/2026-11-22T01:17:17Z (AGE ago)
+        note: effect: 5 backups stay, the newest vault:backup/vm/117/2026-11-22T01:17:17Z (AGE ago), the newest that is verified vault:backup/vm/117/2026-11-21T01:17:17Z (AGE ago)
         note: effect: it is taken out of HA
         note: effect: undo restores that backup; snapshots, permissions, HA, replication and jobs are not in it"#]]
     .assert_eq(&quiet(&planned.text));

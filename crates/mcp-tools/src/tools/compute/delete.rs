@@ -340,13 +340,24 @@ impl Ties {
         })
     }
 
-    /// What backups remain, in a sentence.
+    /// What backups remain, and which of them was last found to be whole, in a sentence.
     fn left(&self, now: Timestamp) -> Option<String> {
         let newest = self.backups.iter().max_by_key(|volume| volume.created)?;
-        let old = newest.created.map(|then| format!(" ({} ago)", age(then, now)));
+        let of_age = |volume: &Volume| {
+            let old = volume.created.map(|then| format!(" ({} ago)", age(then, now)));
+            format!("{}{}", volume.id, old.unwrap_or_default())
+        };
+        let is_verified =
+            |volume: &&Volume| volume.verification.as_ref().is_some_and(|it| it.state == "ok");
+        let verified =
+            match self.backups.iter().filter(is_verified).max_by_key(|volume| volume.created) {
+                None => "none of them is verified".to_owned(),
+                Some(it) if it.id == newest.id => "which is verified".to_owned(),
+                Some(it) => format!("the newest that is verified {}", of_age(it)),
+            };
         let count = self.backups.len();
         let plural = if count == 1 { "backup stays" } else { "backups stay" };
-        Some(format!("{count} {plural}, the newest {}{}", newest.id, old.unwrap_or_default()))
+        Some(format!("{count} {plural}, the newest {}, {verified}", of_age(newest)))
     }
 }
 
