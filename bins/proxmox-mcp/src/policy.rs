@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use ::estate::Access;
 use anyhow::{Context, bail};
 use assembly::Estate;
 use clap::{Args, Subcommand};
@@ -94,19 +95,25 @@ async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<Exi
         }
     };
     let nobody = asks_nobody(&explained, &estate);
+    let stopped = stopped(&explained, &estate).await;
     let redaction = &estate.options.redaction;
     let mut document = explained.json(&call, redaction);
     document["asks_nobody"] = nobody.into();
+    document["stopped"] = stopped.clone().into();
     if args.json {
         output::line(&serde_json::to_string_pretty(&document)?)?;
     } else {
         let mut text = explained.text(&call, redaction);
         if nobody {
             text.push_str(NOBODY);
+            text.push('\n');
+        }
+        if let Some(why) = &stopped {
+            let _ = writeln!(text, "but       {why}, so nothing would be done now");
         }
         output::line(text.trim_end())?;
     }
-    Ok(code(&explained))
+    Ok(if stopped.is_some() { ExitCode::FAILURE } else { code(&explained) })
 }
 
 /// What is said where a question would go to nobody.
@@ -119,6 +126,28 @@ fn asks_nobody(explained: &Explained, estate: &Estate) -> bool {
     explained.word() == "ask"
         && !ask.client
         && !approvers.any(|approver| approver.has_a_way() && approver.is_one_of(&ask.of))
+}
+
+/// Why a change would not run now, whatever the lines say: changes are stopped.
+async fn stopped(explained: &Explained, estate: &Estate) -> Option<String> {
+    if explained.access == Access::Read {
+        return None;
+    }
+    if estate.loaded.settings.guard.frozen {
+        return Some("all changes are stopped by `guard.frozen` in the settings".to_owned());
+    }
+    // Looking makes no store where there is none.
+    let memory = estate.memory.as_ref().filter(|_| estate.store.may_hold_anything())?;
+    match memory.freezes().frozen(stdx::SystemClock::shared().now()).await {
+        Ok(None) => None,
+        Ok(Some(freeze)) => {
+            let until = freeze.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let reason = stdx::untrusted::line(&freeze.reason, 200);
+            let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            Some(format!("all changes are stopped by {}{until}{why}", freeze.by))
+        }
+        Err(error) => Some(format!("nobody can tell whether changes are stopped: {error}")),
+    }
 }
 
 fn code(explained: &Explained) -> ExitCode {

@@ -205,6 +205,43 @@ fn programs_get_the_same_as_one_document() {
     assert!(document["plan"]["digest"].as_str().unwrap().starts_with("sha256:"));
 }
 
+/// Where changes are stopped, what the lines say is not all: it is said, and the exit code says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_changes_are_stopped_is_said_beside_the_lines() {
+    let sim = proxmox_sim::Sim::start(proxmox_sim::SimConfig::fast()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let state = folder.path().join("state");
+    let members = sim.settings_toml(folder.path()).unwrap();
+    let settings = format!("{members}\n[server]\nstate_dir = \"{}\"\n", state.display());
+    std::fs::write(&file, &settings).unwrap();
+    let at = file.to_str().unwrap();
+    let of = |rest: &[&str]| {
+        let said = run(&[&["explain", "--config", at, "--tool"], rest].concat());
+        let but = said.lines().find(|line| line.starts_with("but "));
+        (but.unwrap_or_default().to_owned(), said.lines().last().unwrap().to_owned())
+    };
+    let change = ["snapshot_create", "guest=lab/101", "name=before"];
+    assert_eq!(of(&change), (String::new(), "exit 0".to_owned()));
+    let freeze = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"))
+        .args(["freeze", "--reason", "something is odd", "--config", at])
+        .output()
+        .unwrap();
+    assert!(freeze.status.success(), "{}", String::from_utf8_lossy(&freeze.stderr));
+    let (but, exit) = of(&change);
+    assert!(but.starts_with("but       all changes are stopped by local:"), "{but}");
+    assert!(but.ends_with(" (something is odd), so nothing would be done now"), "{but}");
+    assert_eq!(exit, "exit 1");
+    // Reads go on.
+    assert_eq!(of(&["guests_list"]), (String::new(), "exit 0".to_owned()));
+    std::fs::write(&file, format!("{settings}[guard]\nfrozen = true\n")).unwrap();
+    let (but, _) = of(&change);
+    assert_eq!(
+        but,
+        "but       all changes are stopped by `guard.frozen` in the settings, so nothing would be done now"
+    );
+}
+
 #[test]
 fn the_lines_are_shown_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
