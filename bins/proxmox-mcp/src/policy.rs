@@ -95,8 +95,11 @@ async fn run_explain(args: ExplainArgs, log: Option<&str>) -> anyhow::Result<Exi
         }
     };
     let nobody = asks_nobody(&explained, &estate);
-    let stopped = stopped(&explained, &estate).await;
     let redaction = &estate.options.redaction;
+    let mut stopped = stopped(&explained, &estate).await;
+    if let Some(why) = &mut stopped {
+        redaction.text(why);
+    }
     let mut document = explained.json(&call, redaction);
     document["asks_nobody"] = nobody.into();
     document["stopped"] = stopped.clone().into();

@@ -67,9 +67,10 @@ impl Deciding {
 
     /// Somebody's words on one line, without the secrets that people write into them.
     fn short(&self, text: &str) -> String {
-        // Before it is cut: half a secret is not known for one.
-        let text = self.redactor.text(text);
-        stdx::untrusted::line(&text, NOTE).into_owned()
+        // After what cannot be seen is gone, which may stand within a secret, and before it is cut:
+        // half a secret is not known for one.
+        let line = stdx::untrusted::line(text, usize::MAX);
+        stdx::untrusted::line(&self.redactor.text(&line), NOTE).into_owned()
     }
 
     /// Takes a decision that came over the control socket or was made in this process by the account

@@ -90,7 +90,7 @@ fn percent(used: u64, total: u64) -> Option<f64> {
 /// How far back runs tell how long a job usually takes: what runs weekly is among them.
 pub(super) const LATELY: SignedDuration = SignedDuration::from_hours(24 * 15);
 
-/// The types of the tasks of verification and sync jobs. Their worker ids end with that of the job.
+/// The types of the tasks of verification and sync jobs.
 pub(super) const VERIFY: &str = "verificationjob";
 pub(super) const SYNC: &str = "syncjob";
 

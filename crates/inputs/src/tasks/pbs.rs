@@ -18,6 +18,7 @@ use super::{
     look::{MAX_ROWS, PAST, Seen, Silence, Wants},
     observe,
 };
+use crate::recognize::task::describe;
 
 /// The client, and what it could not see.
 pub(super) struct Eyes {
@@ -114,8 +115,9 @@ impl Eyes {
         }
         let usual = |kind: &str, job: &str| {
             let is_of_job = |run: &&Task| {
-                let id = run.id.as_deref().and_then(|id| id.rsplit(':').next());
-                run.kind == kind && id == Some(job)
+                let mut of_run = Subject::default();
+                describe(&run.upid, &mut of_run);
+                run.kind == kind && of_run.job.as_deref() == Some(job)
             };
             observe::longest(runs.iter().filter(is_of_job).map(|run| (run.started, run.ended)))
         };

@@ -561,7 +561,11 @@ async fn the_rules_are_told_how_full_it_is_and_which_jobs_there_are() {
     let templates =
         |subject: &event_core::Subject| subject.vmid.is_some_and(|vmid| vmid.get() >= 9000);
     assert!(!backups.uncovered.iter().any(templates), "templates are in no list");
-    let works: Vec<Work> = gc.unwrap().jobs.iter().map(|job| job.work).collect();
+    let of_vault = gc.unwrap();
+    let verifies = of_vault.jobs.iter().filter(|job| job.work == Work::Verify);
+    let usual: Vec<_> = verifies.map(|job| job.usual).collect();
+    assert!(usual.iter().any(|usual| !usual.is_zero()), "{usual:?}");
+    let works: Vec<Work> = of_vault.jobs.iter().map(|job| job.work).collect();
     assert!(works.contains(&Work::Gc) && works.contains(&Work::Verify), "{works:?}");
     run.end().await;
     other.end().await;

@@ -307,7 +307,7 @@ async fn the_secrets_of_the_settings_are_not_written_down_with_a_reason() {
     let inside = inside();
     let redactor = Redactor::new(["vault_pin"]).with_values(["correct-horse-7".into()]);
     let deciding = inside.deciding.clone().redacted_by(redactor);
-    let said = "its vault_pin=4711 and correct-horse-7 leaked".to_owned();
+    let said = "its vault_pin=4711 and correct-\u{1b}horse-7 leaked".to_owned();
     let told = deciding.freeze(account(1000).principal(), None, said).await.unwrap().reason;
     assert!(told.contains("leaked") && !told.contains("4711") && !told.contains("horse"), "{told}");
     let records = inside.audit.get().await.unwrap().audit_records(0, 10).await.unwrap();
